@@ -1,0 +1,3 @@
+//! What an image holds, layer by layer, from whatever records it. Knows nothing of Falco.
+
+pub mod entry;
