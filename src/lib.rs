@@ -2,4 +2,6 @@
 //!
 //! A Falco plugin. ARCHITECTURE.md gives the bird's-eye view; this file only wires the modules.
 
+pub mod config;
+pub mod event;
 pub mod manifest;

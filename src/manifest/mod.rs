@@ -1,3 +1,8 @@
 //! What an image holds, layer by layer, from whatever records it. Knows nothing of Falco.
 
+pub mod disk;
 pub mod entry;
+pub mod image;
+pub mod index;
+pub mod key;
+pub mod layer;

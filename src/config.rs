@@ -1,0 +1,316 @@
+//! `init_config`: what a user writes, and what it means once checked.
+//!
+//! Invariant: bad configuration is refused at start with the key, the value and what is allowed. Raw types carry the
+//! documentation that the README's table and the plugin's schema are made from.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Configuration of drift, under `init_config` in falco.yaml.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConfig {
+    /// Where the host's root file system is seen. Default: the environment variable HOST_ROOT, else `/`.
+    pub host_root: Option<String>,
+    /// Prebuilt image manifests, for what overlayfs does not show: other storage drivers, replays.
+    pub manifests: Vec<RawManifest>,
+    /// Comparison of files with the image's content.
+    pub compare: RawCompare,
+    /// Bounds of what is kept in memory, shared by all instances in the process.
+    pub cache: RawCache,
+    /// The background indexer of image layers.
+    pub indexer: RawIndexer,
+    /// Directories that relative layer names are looked up in, where the mount itself gives no absolute one.
+    /// Default: those of Docker and podman.
+    pub storage_roots: Option<Vec<String>>,
+}
+
+/// One prebuilt manifest and the containers it describes.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawManifest {
+    /// An mtree(5) file (plain or gzip), an OCI image layout directory, or a docker-archive `.tar`.
+    pub path: String,
+    /// Globs on the container id.
+    pub containers: Vec<String>,
+    /// Globs on the image reference.
+    pub images: Vec<String>,
+}
+
+/// How files are compared with the image's.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCompare {
+    /// Largest file compared on the spot; larger ones are compared in the background and reported by the event
+    /// `drift_binary`. At most 16MiB. Default: 1MiB.
+    pub inline_max: Option<Size>,
+    /// Largest file compared in the background; larger ones stay `image_unverified`. Default: 1GiB.
+    pub background_max: Option<Size>,
+}
+
+/// Bounds of the process-wide cache.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCache {
+    /// Memory for layer indexes. Default: 256MiB.
+    pub max_bytes: Option<Size>,
+    /// Layers kept. Default: 4096.
+    pub max_layers: Option<u64>,
+    /// Verdicts kept. Default: 65536.
+    pub max_verdicts: Option<u64>,
+    /// Containers kept. Default: 4096.
+    pub max_containers: Option<u64>,
+    /// Threads whose answers are kept. Default: 65536.
+    pub max_threads: Option<u64>,
+}
+
+/// The background indexer.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawIndexer {
+    /// Share of one CPU the indexer may use, in percent, 1 to 100. Default: 50.
+    pub cpu_percent: Option<u64>,
+    /// Most files in one layer; a larger layer is `partial`. Default: 5000000.
+    pub max_files: Option<u64>,
+}
+
+/// A size in bytes: a number, or text such as `512KiB`, `256MiB`, `1GiB`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Size {
+    /// Bytes.
+    Bytes(u64),
+    /// A number with a binary unit.
+    Text(String),
+}
+
+impl Size {
+    fn bytes(&self, key: &'static str) -> Result<u64, ConfigError> {
+        let text = match self {
+            Self::Bytes(n) => return Ok(*n),
+            Self::Text(text) => text,
+        };
+        let refuse = || ConfigError::new(key, text, "a number of bytes, or one with KiB, MiB or GiB");
+        let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+            Some(at) => text.split_at(at),
+            None => (text.as_str(), ""),
+        };
+        let number: u64 = number.parse().map_err(|_| refuse())?;
+        let unit = match unit.trim() {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(refuse()),
+        };
+        number.checked_mul(unit).ok_or_else(refuse)
+    }
+}
+
+/// What was wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("init_config.{key}: {value:?} is not allowed; expected {expected}")]
+pub struct ConfigError {
+    key: String,
+    value: String,
+    expected: String,
+}
+
+impl ConfigError {
+    /// A value that is not allowed, and what is.
+    pub fn new(key: &str, value: &str, expected: &str) -> Self {
+        Self { key: key.into(), value: value.into(), expected: expected.into() }
+    }
+}
+
+/// Checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the host's root file system is seen.
+    pub host_root: PathBuf,
+    /// Manifests with the containers they describe, in the order given: the first that matches counts.
+    pub manifests: Vec<ManifestConfig>,
+    /// Largest file compared on the event thread, bytes.
+    pub inline_max: u64,
+    /// Largest file compared in the background, bytes.
+    pub background_max: u64,
+    /// Bounds of the cache.
+    pub cache: CacheLimits,
+    /// Share of one CPU for the indexer, percent.
+    pub cpu_percent: u8,
+    /// Most files in one layer.
+    pub max_files: u64,
+    /// Where relative layer names are looked up.
+    pub storage_roots: Vec<PathBuf>,
+}
+
+/// Bounds of the process-wide cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// Bytes of layer indexes.
+    pub max_bytes: u64,
+    /// Layers.
+    pub max_layers: usize,
+    /// Verdicts.
+    pub max_verdicts: usize,
+    /// Containers.
+    pub max_containers: usize,
+    /// Threads.
+    pub max_threads: usize,
+}
+
+/// A manifest to load and what it applies to.
+#[derive(Debug, Clone)]
+pub struct ManifestConfig {
+    /// Key for messages, such as `manifests[0].path`.
+    pub key: String,
+    /// File or directory.
+    pub path: PathBuf,
+    /// Globs on the container id.
+    pub containers: globset::GlobSet,
+    /// Globs on the image reference.
+    pub images: globset::GlobSet,
+}
+
+/// Storage roots of Docker and podman.
+const STORAGE_ROOTS: &[&str] = &["/var/lib/docker/overlay2", "/var/lib/containers/storage/overlay"];
+
+/// Largest value of `compare.inline_max`: about 10 ms of reading on the event thread.
+const MAX_INLINE: u64 = 16 << 20;
+
+impl TryFrom<RawConfig> for Config {
+    type Error = ConfigError;
+
+    fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
+        let host_root = match &raw.host_root {
+            Some(path) => path.clone(),
+            None => std::env::var("HOST_ROOT").ok().filter(|v| !v.is_empty()).unwrap_or_else(|| "/".into()),
+        };
+        if !host_root.starts_with('/') {
+            return Err(ConfigError::new("host_root", &host_root, "an absolute path"));
+        }
+        let inline_max = size("compare.inline_max", &raw.compare.inline_max, 1 << 20)?;
+        if inline_max > MAX_INLINE {
+            return Err(ConfigError::new("compare.inline_max", &inline_max.to_string(), "at most 16MiB"));
+        }
+        let cpu_percent = number("indexer.cpu_percent", raw.indexer.cpu_percent, 50, 1, 100)?;
+        Ok(Self {
+            host_root: host_root.into(),
+            manifests: raw.manifests.iter().enumerate().map(|(i, m)| manifest(i, m)).collect::<Result<_, _>>()?,
+            inline_max,
+            background_max: size("compare.background_max", &raw.compare.background_max, 1 << 30)?,
+            cache: CacheLimits {
+                max_bytes: size("cache.max_bytes", &raw.cache.max_bytes, 256 << 20)?,
+                max_layers: count("cache.max_layers", raw.cache.max_layers, 4096)?,
+                max_verdicts: count("cache.max_verdicts", raw.cache.max_verdicts, 65_536)?,
+                max_containers: count("cache.max_containers", raw.cache.max_containers, 4096)?,
+                max_threads: count("cache.max_threads", raw.cache.max_threads, 65_536)?,
+            },
+            cpu_percent: u8::try_from(cpu_percent).unwrap_or(100),
+            max_files: number("indexer.max_files", raw.indexer.max_files, 5_000_000, 1, 100_000_000)?,
+            storage_roots: match &raw.storage_roots {
+                Some(roots) => absolute("storage_roots", roots)?,
+                None => STORAGE_ROOTS.iter().map(PathBuf::from).collect(),
+            },
+        })
+    }
+}
+
+fn absolute(key: &str, paths: &[String]) -> Result<Vec<PathBuf>, ConfigError> {
+    match paths.iter().find(|p| !p.starts_with('/')) {
+        Some(bad) => Err(ConfigError::new(key, bad, "absolute paths")),
+        None => Ok(paths.iter().map(PathBuf::from).collect()),
+    }
+}
+
+fn size(key: &'static str, value: &Option<Size>, default: u64) -> Result<u64, ConfigError> {
+    value.as_ref().map_or(Ok(default), |v| v.bytes(key))
+}
+
+fn number(key: &str, value: Option<u64>, default: u64, min: u64, max: u64) -> Result<u64, ConfigError> {
+    match value.unwrap_or(default) {
+        n if (min..=max).contains(&n) => Ok(n),
+        n => Err(ConfigError::new(key, &n.to_string(), &format!("a number from {min} to {max}"))),
+    }
+}
+
+fn count(key: &str, value: Option<u64>, default: u64) -> Result<usize, ConfigError> {
+    number(key, value, default, 1, 10_000_000).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+}
+
+fn manifest(i: usize, raw: &RawManifest) -> Result<ManifestConfig, ConfigError> {
+    let key = format!("manifests[{i}].path");
+    if raw.path.is_empty() {
+        return Err(ConfigError::new(&key, "", "a file or directory"));
+    }
+    if raw.containers.is_empty() && raw.images.is_empty() {
+        let expected = "globs in `containers` or `images` (use [\"*\"] for all)";
+        return Err(ConfigError::new(&format!("manifests[{i}]"), &raw.path, expected));
+    }
+    Ok(ManifestConfig {
+        key,
+        path: raw.path.clone().into(),
+        containers: globs(&format!("manifests[{i}].containers"), &raw.containers)?,
+        images: globs(&format!("manifests[{i}].images"), &raw.images)?,
+    })
+}
+
+fn globs(key: &str, patterns: &[String]) -> Result<globset::GlobSet, ConfigError> {
+    let mut set = globset::GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = globset::Glob::new(pattern)
+            .map_err(|e| ConfigError::new(key, pattern, &format!("a glob ({})", e.kind())))?;
+        set.add(glob);
+    }
+    set.build().map_err(|e| ConfigError::new(key, &patterns.join(", "), &format!("globs ({e})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Config, String> {
+        let raw: RawConfig = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        Config::try_from(raw).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults_hold() {
+        let c = parse("{}").unwrap();
+        assert_eq!(c.inline_max, 1 << 20);
+        assert_eq!(c.cache.max_bytes, 256 << 20);
+        assert_eq!(c.cache.max_layers, 4096);
+        assert!(c.manifests.is_empty());
+    }
+
+    #[test]
+    fn sizes_take_numbers_and_units() {
+        for (json, want) in [("7", 7), ("\"512KiB\"", 512 << 10), ("\"1 MiB\"", 1 << 20), ("\"2GiB\"", 2 << 30)] {
+            let c = parse(&format!("{{\"cache\":{{\"max_bytes\":{json}}}}}")).unwrap();
+            assert_eq!(c.cache.max_bytes, want, "{json}");
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_key_and_reason() {
+        for (json, parts) in [
+            (r#"{"host_rot":"/"}"#, vec!["host_rot", "host_root"]),
+            (r#"{"host_root":7}"#, vec!["expected a string"]),
+            (r#"{"host_root":"x"}"#, vec!["host_root", "\"x\"", "absolute"]),
+            (r#"{"cache":{"max_bytes":"1 parsec"}}"#, vec!["cache.max_bytes", "1 parsec", "MiB"]),
+            (r#"{"cache":{"max_layers":0}}"#, vec!["cache.max_layers", "\"0\"", "from 1"]),
+            (r#"{"compare":{"inline_max":"1GiB"}}"#, vec!["compare.inline_max", "16MiB"]),
+            (r#"{"indexer":{"cpu_percent":101}}"#, vec!["indexer.cpu_percent", "101", "1 to 100"]),
+            (r#"{"manifests":[{"path":"/x"}]}"#, vec!["manifests[0]", "containers"]),
+            (r#"{"manifests":[{"containers":["*"]}]}"#, vec!["manifests[0].path", "file or directory"]),
+            (r#"{"manifests":[{"path":"/x","containers":["[a"]}]}"#, vec!["manifests[0].containers", "[a", "glob"]),
+            (r#"{"storage_roots":["rel"]}"#, vec!["storage_roots", "rel", "absolute"]),
+        ] {
+            let err = parse(json).unwrap_err();
+            for part in parts {
+                assert!(err.contains(part), "{json}: {err:?} lacks {part:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What an event says: decoding of the kernel's events and of the engine's table of threads. No I/O.
+
+pub mod exec;
+pub mod raw;
+pub mod threads;

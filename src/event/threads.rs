@@ -1,0 +1,157 @@
+//! The engine's table of threads: what is read of a thread when its exec was not seen.
+//!
+//! Field names: falcosecurity/libs `userspace/libsinsp/threadinfo.cpp`, `get_static_fields`; all of them are there
+//! since libs 0.20 (Falco 0.41). Sub-tables of strings have the field `value`, the one of control groups `first`
+//! (controller) and `second` (path): `state/table_adapters.h`.
+
+use super::exec::{ExeFlags, InodeId};
+use falco_plugin::tables::import::{Bool, Entry, Field, Table, TableMetadata};
+use falco_plugin::tables::{LazyTableReader, TablesInput};
+use std::ffi::CStr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+type StringEntry = Entry<Arc<StringMetadata>>;
+type StringTable = Table<u64, StringEntry>;
+type PairEntry = Entry<Arc<PairMetadata>>;
+type PairTable = Table<u64, PairEntry>;
+type ThreadEntry = Entry<Arc<ThreadMetadata>>;
+type ThreadTable = Table<i64, ThreadEntry>;
+
+#[derive(TableMetadata)]
+#[entry_type(StringEntry)]
+struct StringMetadata {
+    value: Field<CStr, StringEntry>,
+}
+
+#[derive(TableMetadata)]
+#[entry_type(PairEntry)]
+struct PairMetadata {
+    second: Field<CStr, PairEntry>,
+}
+
+#[derive(TableMetadata)]
+#[entry_type(ThreadEntry)]
+struct ThreadMetadata {
+    pid: Field<i64, ThreadEntry>,
+    ptid: Field<i64, ThreadEntry>,
+    vtid: Field<i64, ThreadEntry>,
+    exe: Field<CStr, ThreadEntry>,
+    exe_path: Field<CStr, ThreadEntry>,
+    exe_upper_layer: Field<Bool, ThreadEntry>,
+    exe_lower_layer: Field<Bool, ThreadEntry>,
+    exe_from_memfd: Field<Bool, ThreadEntry>,
+    exe_ino: Field<u64, ThreadEntry>,
+    exe_ino_ctime: Field<u64, ThreadEntry>,
+    exe_ino_mtime: Field<u64, ThreadEntry>,
+    pidns_init_start_ts: Field<u64, ThreadEntry>,
+    cwd: Field<CStr, ThreadEntry>,
+    args: Field<StringTable, ThreadEntry>,
+    cgroups: Field<PairTable, ThreadEntry>,
+}
+
+/// Most strings read from a sub-table; longer argument lists are cut, as the kernel's own event is.
+const MAX_STRINGS: usize = 256;
+
+/// A thread as the engine knows it.
+#[derive(Debug, Clone, Default)]
+pub struct Thread {
+    /// Process id.
+    pub pid: i64,
+    /// Parent's thread id.
+    pub ptid: i64,
+    /// Thread id in the thread's own PID namespace; the same as the thread id on the host.
+    pub vtid: i64,
+    /// `argv[0]`.
+    pub argv0: Vec<u8>,
+    /// Path of the executable.
+    pub exe_path: Vec<u8>,
+    /// Layer flags of the executable.
+    pub flags: ExeFlags,
+    /// Inode of the executable.
+    pub inode: InodeId,
+    /// When the PID namespace's init process started, nanoseconds since the epoch; 0 where not known.
+    pub pidns_init_start: u64,
+    /// Working directory, as the engine followed it; may be empty.
+    pub cwd: Vec<u8>,
+}
+
+/// Read access to the table; a plugin on another source has none.
+#[derive(Debug)]
+pub struct Threads {
+    table: ThreadTable,
+}
+
+impl std::fmt::Debug for ThreadMetadata {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ThreadMetadata")
+    }
+}
+
+impl Threads {
+    /// Imports the table.
+    ///
+    /// # Errors
+    /// There is no such table (the engine has no threads), or it lacks a field.
+    pub fn import(input: &TablesInput) -> Result<Self, anyhow::Error> {
+        Ok(Self { table: input.get_table(c"threads")? })
+    }
+
+    /// Reads a thread; `None` if the engine does not know it.
+    pub fn get(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Thread> {
+        let entry = self.table.get_entry(reader, &tid).ok()?;
+        let bytes = |r: Result<&CStr, anyhow::Error>| r.map(|s| s.to_bytes().to_vec()).unwrap_or_default();
+        let flag = |r: Result<bool, anyhow::Error>| r.unwrap_or(false);
+        Some(Thread {
+            pid: entry.get_pid(reader).ok()?,
+            ptid: entry.get_ptid(reader).unwrap_or(-1),
+            vtid: entry.get_vtid(reader).unwrap_or(-1),
+            argv0: bytes(entry.get_exe(reader)),
+            exe_path: bytes(entry.get_exe_path(reader)),
+            flags: ExeFlags {
+                upper: flag(entry.get_exe_upper_layer(reader)),
+                lower: flag(entry.get_exe_lower_layer(reader)),
+                memfd: flag(entry.get_exe_from_memfd(reader)),
+            },
+            inode: InodeId {
+                ino: entry.get_exe_ino(reader).unwrap_or(0),
+                ctime: entry.get_exe_ino_ctime(reader).unwrap_or(0),
+                mtime: entry.get_exe_ino_mtime(reader).unwrap_or(0),
+            },
+            pidns_init_start: entry.get_pidns_init_start_ts(reader).unwrap_or(0),
+            cwd: bytes(entry.get_cwd(reader)),
+        })
+    }
+
+    /// The thread's arguments, without `argv[0]`.
+    pub fn args(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Vec<Vec<u8>>> {
+        let entry = self.table.get_entry(reader, &tid).ok()?;
+        let mut args = Vec::new();
+        let table = entry.get_args(reader).ok()?;
+        table
+            .iter_entries_mut(reader, |e| {
+                if let Ok(value) = e.get_value(reader) {
+                    args.push(value.to_bytes().to_vec());
+                }
+                if args.len() < MAX_STRINGS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+            .ok()?;
+        Some(args)
+    }
+
+    /// The thread's control group paths.
+    pub fn cgroups(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Vec<Vec<u8>>> {
+        let entry = self.table.get_entry(reader, &tid).ok()?;
+        let mut paths = Vec::new();
+        let table = entry.get_cgroups(reader).ok()?;
+        table
+            .iter_entries_mut(reader, |e| {
+                if let Ok(path) = e.get_second(reader) {
+                    paths.push(path.to_bytes().to_vec());
+                }
+                if paths.len() < MAX_STRINGS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+            .ok()?;
+        Some(paths)
+    }
+}

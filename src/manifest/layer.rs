@@ -1,0 +1,145 @@
+//! A layer and what is known of it so far: on disk, being indexed, or indexed.
+
+use super::disk::{self, DiskAnswer, LayerDir, WalkLimits, XattrSpace};
+use super::entry::ImagePath;
+use super::index::{IndexedEntry, LayerAnswer, LayerIndex};
+use super::key::PathKeys;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// One image layer, shared by every container whose image has it.
+#[derive(Debug)]
+pub struct Layer {
+    /// Directory on the host, for an overlayfs layer.
+    dir: Option<(PathBuf, XattrSpace)>,
+    /// Digest or another name that the layer goes by, where known.
+    name: Option<Box<str>>,
+    index: OnceLock<LayerIndex>,
+}
+
+/// What is known of a path in one layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The layer holds it.
+    Entry(IndexedEntry),
+    /// The layer hides it: layers underneath do not count.
+    Hidden,
+    /// Nothing of it here.
+    Silent,
+    /// Could not be found out, and why.
+    Unknown(String),
+}
+
+impl Layer {
+    /// A layer that lies in a directory of the host.
+    pub fn on_disk(dir: PathBuf, xattrs: XattrSpace) -> Self {
+        Self { dir: Some((dir, xattrs)), name: None, index: OnceLock::new() }
+    }
+
+    /// A layer known by its index alone (a manifest, an archive).
+    pub fn indexed(name: Option<&str>, index: LayerIndex) -> Self {
+        let cell = OnceLock::new();
+        let _ = cell.set(index);
+        Self { dir: None, name: name.map(Into::into), index: cell }
+    }
+
+    /// The layer's directory on the host, if it has one.
+    pub fn dir(&self) -> Option<&Path> {
+        self.dir.as_ref().map(|(dir, _)| dir.as_path())
+    }
+
+    /// Digest or name, where known.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The index, once built.
+    pub fn index(&self) -> Option<&LayerIndex> {
+        self.index.get()
+    }
+
+    /// Walks the directory and keeps the index; does nothing when that was done. Called by the indexer's thread.
+    pub fn build_index(&self, limits: WalkLimits, keep_going: impl FnMut() -> bool) -> Option<&LayerIndex> {
+        if self.index.get().is_none() {
+            let (path, xattrs) = self.dir.as_ref()?;
+            let built = match LayerDir::open(path, *xattrs) {
+                Ok(dir) => disk::index_dir(&dir, limits, keep_going),
+                Err(e) => {
+                    let mut b = super::index::IndexBuilder::new(0);
+                    b.mark_partial(&format!("layer unreadable: {e}"));
+                    b.build()
+                }
+            };
+            if built.partial() == Some("stopped") {
+                return None;
+            }
+            let _ = self.index.set(built);
+        }
+        self.index.get()
+    }
+
+    /// What the layer says of `path`: from the index, else by looking on disk.
+    pub fn lookup(&self, path: &ImagePath, keys: &PathKeys) -> Answer {
+        if let Some(index) = self.index.get() {
+            return match (index.lookup(keys), index.partial()) {
+                (LayerAnswer::Entry(e), _) => Answer::Entry(e),
+                (LayerAnswer::Hidden, _) => Answer::Hidden,
+                (LayerAnswer::Silent, None) => Answer::Silent,
+                // An index with holes cannot say no; the disk can, where it is still there.
+                (LayerAnswer::Silent, Some(why)) => match self.look_on_disk(path) {
+                    Answer::Unknown(_) => Answer::Unknown(why.to_owned()),
+                    found => found,
+                },
+            };
+        }
+        self.look_on_disk(path)
+    }
+
+    fn look_on_disk(&self, path: &ImagePath) -> Answer {
+        let answer = self.open_dir().and_then(|dir| dir.lookup(path));
+        match answer {
+            Ok(DiskAnswer::Entry(kind)) => {
+                Answer::Entry(IndexedEntry { kind, size: None, mode: None, sha256: None, link: None })
+            }
+            Ok(DiskAnswer::Hidden) => Answer::Hidden,
+            Ok(DiskAnswer::Silent) => Answer::Silent,
+            Err(e) => Answer::Unknown(format!("layer unreadable: {e}")),
+        }
+    }
+
+    /// Whether something above `path` is hidden in this layer (an opaque or replaced directory); only needed before
+    /// a layer underneath is believed, and only where there is no index, whose answers include it.
+    pub fn hides_below(&self, path: &ImagePath) -> Result<bool, Errno> {
+        match self.index.get() {
+            Some(index) if index.partial().is_none() => Ok(false),
+            _ => self.open_dir()?.hides_below(path),
+        }
+    }
+
+    /// Opens the layer's copy of a regular file.
+    ///
+    /// # Errors
+    /// The kernel's; `ENOENT` too for a layer that is not on disk.
+    pub fn open_file(&self, path: &ImagePath) -> Result<OwnedFd, Errno> {
+        self.open_dir()?.open_file(path)
+    }
+
+    /// The target of a symbolic link of a layer on disk.
+    pub fn read_link(&self, path: &ImagePath) -> Option<Vec<u8>> {
+        self.open_dir().ok()?.read_link(path)
+    }
+
+    /// Whether the layer's copy of a file has no content of its own; see [`LayerDir::is_metacopy`].
+    pub fn is_metacopy(&self, path: &ImagePath) -> bool {
+        self.open_dir().is_ok_and(|dir| dir.is_metacopy(path))
+    }
+
+    fn open_dir(&self) -> Result<LayerDir, Errno> {
+        match &self.dir {
+            Some((path, xattrs)) => LayerDir::open(path, *xattrs),
+            None => Err(Errno::NOENT),
+        }
+    }
+}
