@@ -2,4 +2,6 @@
 
 pub mod exec;
 pub mod raw;
+// The SDK's derive makes public items without docs.
+#[allow(missing_docs)]
 pub mod threads;
