@@ -2,4 +2,5 @@
 //!
 //! A Falco plugin. ARCHITECTURE.md gives the bird's-eye view; this file only wires the modules.
 
+pub mod container;
 pub mod manifest;
