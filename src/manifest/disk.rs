@@ -22,7 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Where a layer's overlay xattrs live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum XattrSpace {
     /// `trusted.overlay.*`, the default.
     Trusted,
@@ -217,13 +217,33 @@ struct Level {
 
 /// Walks a layer's directory and indexes it. What cannot be read is left out and named in the index's `partial`.
 ///
-/// `keep_going` is asked between directories: the indexer paces itself there and stops when drift shuts down.
-pub fn index_dir(layer: &LayerDir, limits: WalkLimits, mut keep_going: impl FnMut() -> bool) -> LayerIndex {
+/// `keep_going` is asked between directories: the indexer paces itself there. `None` when it said stop.
+pub fn index_dir(
+    layer: &LayerDir,
+    limits: WalkLimits,
+    mut keep_going: impl FnMut() -> bool,
+) -> Option<LayerIndex> {
     let mut builder = IndexBuilder::new(limits.max_files);
-    if let Err(why) = walk(layer, limits, &mut keep_going, &mut builder) {
-        builder.mark_partial(&why);
+    match walk(layer, limits, &mut keep_going, &mut builder) {
+        Ok(()) => {}
+        Err(Stop::Asked) => return None,
+        Err(Stop::Because(why)) => builder.mark_partial(&why),
     }
-    builder.build()
+    Some(builder.build())
+}
+
+/// Why a walk ended early.
+enum Stop {
+    /// The caller said so.
+    Asked,
+    /// The layer could not be walked further.
+    Because(String),
+}
+
+impl From<String> for Stop {
+    fn from(why: String) -> Self {
+        Self::Because(why)
+    }
 }
 
 fn walk(
@@ -231,7 +251,7 @@ fn walk(
     limits: WalkLimits,
     keep_going: &mut dyn FnMut() -> bool,
     builder: &mut IndexBuilder,
-) -> Result<(), String> {
+) -> Result<(), Stop> {
     let root = layer.open_path(b".", OFlags::RDONLY | OFlags::DIRECTORY).map_err(|e| format!("layer unreadable: {e}"))?;
     let mut levels = vec![enter(layer, root, root_key(), builder)?];
     loop {
@@ -262,7 +282,7 @@ fn walk(
                     continue;
                 }
                 if !keep_going() {
-                    return Err("stopped".into());
+                    return Err(Stop::Asked);
                 }
                 match descend(level, name) {
                     Ok(fd) => {
@@ -392,7 +412,7 @@ mod tests {
     #[test]
     fn disk_and_index_say_the_same() {
         let (_tmp, dir) = layer();
-        let index = index_dir(&dir, WalkLimits::default(), || true);
+        let index = index_dir(&dir, WalkLimits::default(), || true).unwrap();
         assert_eq!(index.partial(), None);
         for (path, want) in [
             ("/usr/bin/ls", DiskAnswer::Entry(FileKind::Regular)),
@@ -432,12 +452,12 @@ mod tests {
     #[test]
     fn limits_and_vanished_layers_make_the_index_partial() {
         let (tmp, dir) = layer();
-        let small = index_dir(&dir, WalkLimits { max_files: 2, max_depth: 10 }, || true);
+        let small = index_dir(&dir, WalkLimits { max_files: 2, max_depth: 10 }, || true).unwrap();
         assert_eq!(small.partial(), Some("more than 2 files"));
-        let flat = index_dir(&dir, WalkLimits { max_files: 100, max_depth: 1 }, || true);
+        let flat = index_dir(&dir, WalkLimits { max_files: 100, max_depth: 1 }, || true).unwrap();
         assert_eq!(flat.partial(), Some("directories nested too deep"));
         fs::remove_dir_all(tmp.path()).unwrap();
-        let gone = index_dir(&dir, WalkLimits::default(), || true);
+        let gone = index_dir(&dir, WalkLimits::default(), || true).unwrap();
         // An unlinked directory still opens by descriptor and is empty; a path look-up fails.
         assert!(gone.is_empty());
     }

@@ -84,17 +84,14 @@ impl Image {
 
     /// How much is known.
     pub fn state(&self) -> ManifestState {
-        let mut partial = self.caveat.as_deref();
+        let mut partial = self.caveat.as_deref().map(str::to_owned);
         for layer in &self.layers {
             match layer.index() {
                 None => return ManifestState::Building,
-                Some(index) => partial = partial.or(index.partial()),
+                Some(index) => partial = partial.or_else(|| index.partial().map(str::to_owned)),
             }
         }
-        match partial {
-            Some(why) => ManifestState::Partial(why.to_owned()),
-            None => ManifestState::Ready,
-        }
+        partial.map_or(ManifestState::Ready, ManifestState::Partial)
     }
 
     /// Looks a path up without following a link in its last component or any other.

@@ -7,7 +7,8 @@ use super::key::PathKeys;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use arc_swap::ArcSwapOption;
+use std::sync::Arc;
 
 /// One image layer, shared by every container whose image has it.
 #[derive(Debug)]
@@ -16,7 +17,8 @@ pub struct Layer {
     dir: Option<(PathBuf, XattrSpace)>,
     /// Digest or another name that the layer goes by, where known.
     name: Option<Box<str>>,
-    index: OnceLock<LayerIndex>,
+    /// Swapped out again when the cache is over its bound: look-ups then go to the disk.
+    index: ArcSwapOption<LayerIndex>,
 }
 
 /// What is known of a path in one layer.
@@ -35,14 +37,12 @@ pub enum Answer {
 impl Layer {
     /// A layer that lies in a directory of the host.
     pub fn on_disk(dir: PathBuf, xattrs: XattrSpace) -> Self {
-        Self { dir: Some((dir, xattrs)), name: None, index: OnceLock::new() }
+        Self { dir: Some((dir, xattrs)), name: None, index: ArcSwapOption::empty() }
     }
 
     /// A layer known by its index alone (a manifest, an archive).
     pub fn indexed(name: Option<&str>, index: LayerIndex) -> Self {
-        let cell = OnceLock::new();
-        let _ = cell.set(index);
-        Self { dir: None, name: name.map(Into::into), index: cell }
+        Self { dir: None, name: name.map(Into::into), index: ArcSwapOption::from_pointee(index) }
     }
 
     /// The layer's directory on the host, if it has one.
@@ -56,45 +56,53 @@ impl Layer {
     }
 
     /// The index, once built.
-    pub fn index(&self) -> Option<&LayerIndex> {
-        self.index.get()
+    pub fn index(&self) -> Option<Arc<LayerIndex>> {
+        self.index.load_full()
+    }
+
+    /// Drops the index of a layer that can be looked at on disk instead; gives the bytes it freed.
+    pub fn evict(&self) -> usize {
+        match self.dir {
+            Some(_) => self.index.swap(None).map_or(0, |index| index.bytes()),
+            None => 0,
+        }
     }
 
     /// Walks the directory and keeps the index; does nothing when that was done. Called by the indexer's thread.
-    pub fn build_index(&self, limits: WalkLimits, keep_going: impl FnMut() -> bool) -> Option<&LayerIndex> {
-        if self.index.get().is_none() {
-            let (path, xattrs) = self.dir.as_ref()?;
-            let built = match LayerDir::open(path, *xattrs) {
-                Ok(dir) => disk::index_dir(&dir, limits, keep_going),
-                Err(e) => {
-                    let mut b = super::index::IndexBuilder::new(0);
-                    b.mark_partial(&format!("layer unreadable: {e}"));
-                    b.build()
-                }
-            };
-            if built.partial() == Some("stopped") {
-                return None;
-            }
-            let _ = self.index.set(built);
+    ///
+    /// `None` for a layer that is not on disk, or when `keep_going` said stop.
+    pub fn build_index(&self, limits: WalkLimits, keep_going: impl FnMut() -> bool) -> Option<Arc<LayerIndex>> {
+        if let Some(index) = self.index() {
+            return Some(index);
         }
-        self.index.get()
+        let (path, xattrs) = self.dir.as_ref()?;
+        let built = match LayerDir::open(path, *xattrs) {
+            Ok(dir) => disk::index_dir(&dir, limits, keep_going)?,
+            Err(e) => {
+                let mut b = super::index::IndexBuilder::new(0);
+                b.mark_partial(&format!("layer unreadable: {e}"));
+                b.build()
+            }
+        };
+        let built = Arc::new(built);
+        self.index.store(Some(Arc::clone(&built)));
+        Some(built)
     }
 
     /// What the layer says of `path`: from the index, else by looking on disk.
     pub fn lookup(&self, path: &ImagePath, keys: &PathKeys) -> Answer {
-        if let Some(index) = self.index.get() {
-            return match (index.lookup(keys), index.partial()) {
-                (LayerAnswer::Entry(e), _) => Answer::Entry(e),
-                (LayerAnswer::Hidden, _) => Answer::Hidden,
-                (LayerAnswer::Silent, None) => Answer::Silent,
-                // An index with holes cannot say no; the disk can, where it is still there.
-                (LayerAnswer::Silent, Some(why)) => match self.look_on_disk(path) {
-                    Answer::Unknown(_) => Answer::Unknown(why.to_owned()),
-                    found => found,
-                },
-            };
+        let guard = self.index.load();
+        let Some(index) = guard.as_deref() else { return self.look_on_disk(path) };
+        match (index.lookup(keys), index.partial()) {
+            (LayerAnswer::Entry(e), _) => Answer::Entry(e),
+            (LayerAnswer::Hidden, _) => Answer::Hidden,
+            (LayerAnswer::Silent, None) => Answer::Silent,
+            // An index with holes cannot say no; the disk can, where it is still there.
+            (LayerAnswer::Silent, Some(why)) => match self.look_on_disk(path) {
+                Answer::Unknown(_) => Answer::Unknown(why.to_owned()),
+                found => found,
+            },
         }
-        self.look_on_disk(path)
     }
 
     fn look_on_disk(&self, path: &ImagePath) -> Answer {
@@ -112,7 +120,7 @@ impl Layer {
     /// Whether something above `path` is hidden in this layer (an opaque or replaced directory); only needed before
     /// a layer underneath is believed, and only where there is no index, whose answers include it.
     pub fn hides_below(&self, path: &ImagePath) -> Result<bool, Errno> {
-        match self.index.get() {
+        match self.index.load().as_deref() {
             Some(index) if index.partial().is_none() => Ok(false),
             _ => self.open_dir()?.hides_below(path),
         }

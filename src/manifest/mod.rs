@@ -1,5 +1,6 @@
 //! What an image holds, layer by layer, from whatever records it. Knows nothing of Falco.
 
+pub mod cache;
 pub mod disk;
 pub mod entry;
 pub mod image;

@@ -1,0 +1,285 @@
+//! The host as this process sees it: `/proc`, runtime directories, files of containers.
+//!
+//! Invariants: reads are bounded; nothing that a container wrote decides what is opened outside its root (files in
+//! containers are opened by [`RootDir`], beneath the container's root and without magic links).
+
+use crate::container::mountinfo::{MountTable, MAX_BYTES};
+use crate::event::exec::InodeId;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Linux's fixed unit of times in `/proc/<pid>/stat`, per second (`USER_HZ`).
+const USER_HZ: u64 = 100;
+
+/// The host's root as it is mounted here.
+#[derive(Debug, Clone)]
+pub struct Host {
+    root: PathBuf,
+}
+
+/// A file found on the live system: an `O_PATH` descriptor, which pins the file without opening its content.
+#[derive(Debug)]
+pub struct FoundFile {
+    /// The descriptor.
+    pub fd: OwnedFd,
+    /// Kind of file.
+    pub kind: FileType,
+    /// Inode number and times.
+    pub inode: InodeId,
+    /// Device of the file system it is on.
+    pub dev: (u32, u32),
+    /// Mount it was reached through; 0 where the kernel is older than 5.8.
+    pub mount_id: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Permission bits, set-id bits included.
+    pub mode: u16,
+}
+
+impl FoundFile {
+    fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
+        let stat = stat_fd(&fd)?;
+        Ok(Self {
+            kind: FileType::from_raw_mode(stat.stx_mode.into()),
+            inode: inode_id(&stat),
+            dev: (stat.stx_dev_major, stat.stx_dev_minor),
+            mount_id: stat.stx_mnt_id,
+            size: stat.stx_size,
+            mode: stat.stx_mode & 0o7777,
+            fd,
+        })
+    }
+
+    /// Where the file is in its mount namespace, as the kernel names it; ` (deleted)` taken off an unlinked file's.
+    pub fn path(&self) -> Option<Vec<u8>> {
+        let path = rustix::fs::readlink(self_fd(&self.fd), Vec::new()).ok()?.into_bytes();
+        Some(strip_deleted(&path).to_vec())
+    }
+
+    /// Opens the content for reading. Only regular files: opening a device or FIFO can block or act.
+    ///
+    /// # Errors
+    /// The kernel's; `EINVAL` for anything but a regular file.
+    pub fn open(&self) -> Result<std::fs::File, Errno> {
+        if self.kind != FileType::RegularFile {
+            return Err(Errno::INVAL);
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(self_fd(&self.fd), flags, Mode::empty())?.into())
+    }
+
+    /// Whether the file has file capabilities (the xattr `security.capability`).
+    pub fn has_file_capabilities(&self) -> bool {
+        let mut value = [0u8; 64];
+        rustix::fs::getxattr(self_fd(&self.fd), "security.capability", &mut value[..]).is_ok_and(|n| n > 0)
+    }
+}
+
+/// The path the kernel gives the file of a descriptor; our own `/proc`, not the host's.
+fn self_fd(fd: impl AsFd) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
+/// Takes the mark off the path of an unlinked file.
+pub fn strip_deleted(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b" (deleted)").unwrap_or(path)
+}
+
+fn stat_fd(fd: impl AsFd) -> Result<Statx, Errno> {
+    // STATX_MNT_ID is ignored by kernels that do not know it, and stx_mnt_id stays 0.
+    rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
+}
+
+fn inode_id(stat: &Statx) -> InodeId {
+    let nanos = |t: rustix::fs::StatxTimestamp| {
+        (t.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(u64::from(t.tv_nsec))
+    };
+    InodeId { ino: stat.stx_ino, ctime: nanos(stat.stx_ctime), mtime: nanos(stat.stx_mtime) }
+}
+
+/// The root directory of a process in a container.
+#[derive(Debug)]
+pub struct RootDir {
+    fd: OwnedFd,
+    /// Device of the root file system.
+    pub dev: (u32, u32),
+}
+
+impl RootDir {
+    /// Finds a path inside the root as a process there would: links are followed, and stay inside.
+    ///
+    /// Magic links (`/proc/self/fd/3`) are refused with ELOOP: in our hands they would mean something else.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn find(&self, path: &[u8]) -> Result<FoundFile, Errno> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve)?;
+        FoundFile::from_fd(fd)
+    }
+}
+
+impl Host {
+    /// The host whose root file system is seen at `root`.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    fn proc(&self, pid: i64, name: &str) -> PathBuf {
+        self.root.join(format!("proc/{pid}/{name}"))
+    }
+
+    /// A path of the host, as the host's own processes name it.
+    ///
+    /// Where that directory is not mounted here (Falco's DaemonSet mounts `/host/proc` but not
+    /// `/host/var/lib/containerd`), it is reached through the root of the host's init process.
+    pub fn path(&self, path: &[u8]) -> PathBuf {
+        let rel = path.strip_prefix(b"/").unwrap_or(path);
+        let direct = self.root.join(OsStr::from_bytes(rel));
+        if self.root == Path::new("/") || direct.exists() {
+            return direct;
+        }
+        self.proc(1, "root").join(OsStr::from_bytes(rel))
+    }
+
+    /// Control group lines of a process (`/proc/<pid>/cgroup`); `None` if it is gone.
+    pub fn cgroups(&self, pid: i64) -> Option<Vec<u8>> {
+        read_bounded(&self.proc(pid, "cgroup"), 64 << 10).ok()
+    }
+
+    /// Mounts as a process sees them; `None` if it is gone or may not be looked at.
+    pub fn mounts(&self, pid: i64) -> Option<MountTable> {
+        let bytes = read_bounded(&self.proc(pid, "mountinfo"), MAX_BYTES).ok()?;
+        Some(MountTable::parse(&bytes))
+    }
+
+    /// The executable that a process runs now, whatever its path is by now.
+    ///
+    /// # Errors
+    /// The kernel's: ENOENT when it is gone, EACCES when it may not be looked at.
+    pub fn executable(&self, pid: i64) -> Result<FoundFile, Errno> {
+        let fd = rustix::fs::open(self.proc(pid, "exe"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        FoundFile::from_fd(fd)
+    }
+
+    /// A file that a process has open.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open_file_of(&self, pid: i64, fd: u32) -> Result<FoundFile, Errno> {
+        let path = self.proc(pid, &format!("fd/{fd}"));
+        FoundFile::from_fd(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    /// The root directory of a process: of its container, or of its chroot.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn root_of(&self, pid: i64) -> Result<RootDir, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(self.proc(pid, "root"), flags, Mode::empty())?;
+        let stat = stat_fd(&fd)?;
+        Ok(RootDir { fd, dev: (stat.stx_dev_major, stat.stx_dev_minor) })
+    }
+
+    /// Working directory of a process, as a path in its mount namespace.
+    pub fn cwd_of(&self, pid: i64) -> Option<Vec<u8>> {
+        let link = rustix::fs::readlink(self.proc(pid, "cwd"), Vec::new()).ok()?;
+        Some(strip_deleted(link.as_bytes()).to_vec())
+    }
+
+    /// Path of a process's root directory in its mount namespace: `/` unless it called chroot.
+    pub fn root_path_of(&self, pid: i64) -> Option<Vec<u8>> {
+        Some(rustix::fs::readlink(self.proc(pid, "root"), Vec::new()).ok()?.into_bytes())
+    }
+
+    /// When a process started, nanoseconds since the epoch, to the hundredth of a second.
+    pub fn started_at(&self, pid: i64) -> Option<u64> {
+        let stat = read_bounded(&self.proc(pid, "stat"), 4096).ok()?;
+        let ticks = start_ticks(&stat)?;
+        let boot = boot_time(&read_bounded(&self.root.join("proc/stat"), 1 << 20).ok()?)?;
+        boot.checked_mul(1_000_000_000)?.checked_add(ticks.checked_mul(1_000_000_000 / USER_HZ)?)
+    }
+
+    /// All process ids, in no order.
+    pub fn pids(&self) -> Vec<i64> {
+        let Ok(entries) = std::fs::read_dir(self.root.join("proc")) else { return Vec::new() };
+        entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+    }
+}
+
+/// The 22nd field of `/proc/<pid>/stat`. The second, the command, may hold spaces and parentheses.
+fn start_ticks(stat: &[u8]) -> Option<u64> {
+    let after_comm = stat.iter().rposition(|b| *b == b')')?;
+    let text = std::str::from_utf8(stat.get(after_comm + 1..)?).ok()?;
+    text.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// `btime` of `/proc/stat`: seconds since the epoch when the system booted.
+fn boot_time(stat: &[u8]) -> Option<u64> {
+    let line = stat.split(|b| *b == b'\n').find(|l| l.starts_with(b"btime "))?;
+    std::str::from_utf8(line.get(6..)?).ok()?.trim().parse().ok()
+}
+
+/// Reads a file whole, but no more than `max` bytes.
+///
+/// # Errors
+/// The kernel's; `FileTooLarge` for a longer file.
+pub fn read_bounded(path: &Path, max: usize) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    std::fs::File::open(path)?.take(max as u64 + 1).read_to_end(&mut out)?;
+    if out.len() > max {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_lines_survive_hostile_command_names() {
+        let line = b"42 (a) b) R 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 8 9";
+        assert_eq!(start_ticks(line), Some(777));
+        assert_eq!(start_ticks(b"42 (x"), None);
+        assert_eq!(boot_time(b"cpu 1\nbtime 1700000000\nx"), Some(1_700_000_000));
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let host = Host::new(Path::new("/"));
+        let pid = i64::from(std::process::id());
+        let exe = host.executable(pid).unwrap();
+        assert_eq!(exe.path().unwrap(), std::env::current_exe().unwrap().as_os_str().as_bytes());
+        assert!(exe.mount_id != 0);
+        let root = host.root_of(pid).unwrap();
+        let found = root.find(exe.path().unwrap().as_slice()).unwrap();
+        assert!(found.inode.agrees(&exe.inode));
+        assert_eq!(root.find(b"/proc/self/exe").unwrap_err(), Errno::LOOP, "magic links are refused");
+        let age = host.started_at(pid).unwrap();
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+        assert!(now.abs_diff(age) < 3_600_000_000_000, "started within the hour: {age} {now}");
+        assert!(host.mounts(pid).unwrap().root().is_some());
+        assert!(host.pids().contains(&pid));
+    }
+
+    #[test]
+    fn links_stay_inside_the_root() {
+        let tmp = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", tmp.path().join("abs")).unwrap();
+        std::os::unix::fs::symlink("../../../../etc/passwd", tmp.path().join("up")).unwrap();
+        let fd = rustix::fs::open(tmp.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let root = RootDir { fd, dev: (0, 0) };
+        assert_eq!(root.find(b"/abs").unwrap_err(), Errno::NOENT);
+        assert_eq!(root.find(b"up").unwrap_err(), Errno::NOENT);
+        assert_eq!(root.find(b"../../etc/passwd").unwrap_err(), Errno::NOENT);
+    }
+}
