@@ -2,5 +2,6 @@
 //!
 //! Everything here is a pure parser: bytes in, values out. Reading `/proc` is the caller's business.
 
+pub mod id;
 pub mod mountinfo;
 pub mod overlay;
