@@ -1,0 +1,158 @@
+//! Work off the event thread: indexing layers, comparing and hashing files.
+//!
+//! Invariants: the queues are bounded, what does not fit is counted; threads start when the engine opens a live
+//! capture and are joined before the instance goes, so that nothing of drift runs once its library is unloaded.
+
+pub mod indexer;
+pub mod verifier;
+
+use crate::config::Config;
+use crate::manifest::image::Image;
+use crate::metrics::Metrics;
+use crossbeam_channel::{Receiver, Sender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use verifier::{Finding, Job};
+
+/// Images waiting to be indexed.
+const INDEX_QUEUE: usize = 1024;
+/// Files waiting to be compared; each holds a descriptor.
+const VERIFY_QUEUE: usize = 256;
+
+/// The running threads of an instance.
+#[derive(Debug)]
+pub struct Background {
+    stop: Arc<AtomicBool>,
+    images: Option<Sender<Image>>,
+    jobs: Option<Sender<Job>>,
+    findings: Receiver<Finding>,
+    metrics: Arc<Metrics>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Background {
+    /// Starts the threads. `report` is called on one of them with each file whose comparison is done and whose event
+    /// is to be sent.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        config: &Arc<Config>,
+        metrics: &Arc<Metrics>,
+        report: impl Fn(&Finding) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (images, to_index) = crossbeam_channel::bounded(INDEX_QUEUE);
+        let (jobs, to_verify) = crossbeam_channel::bounded(VERIFY_QUEUE);
+        let (found, findings) = crossbeam_channel::bounded(VERIFY_QUEUE);
+        let mut this = Self {
+            stop: Arc::clone(&stop),
+            images: Some(images),
+            jobs: Some(jobs),
+            findings,
+            metrics: Arc::clone(metrics),
+            threads: Vec::new(),
+        };
+        let indexer = indexer::Indexer::new(Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
+        this.spawn("drift-indexer", move || indexer.run(&to_index))?;
+        let verifier = verifier::Verifier::new(Arc::clone(config), Arc::clone(metrics), stop);
+        this.spawn("drift-verifier", move || verifier.run(&to_verify, &found, &report))?;
+        Ok(this)
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let metrics = Arc::clone(&self.metrics);
+        let guarded = move || {
+            lower_priority();
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+                metrics.panics_caught.inc();
+            }
+        };
+        self.threads.push(std::thread::Builder::new().name(name.into()).spawn(guarded)?);
+        Ok(())
+    }
+
+    /// Asks for an image's layers to be indexed.
+    pub fn index(&self, image: Image) {
+        let sent = self.images.as_ref().is_some_and(|q| q.try_send(image).is_ok());
+        self.note_sent(sent);
+    }
+
+    /// Asks for a file to be compared or hashed; `false` if the queue is full.
+    pub fn verify(&self, job: Job) -> bool {
+        let sent = self.jobs.as_ref().is_some_and(|q| q.try_send(job).is_ok());
+        self.note_sent(sent);
+        sent
+    }
+
+    fn note_sent(&self, sent: bool) {
+        if !sent {
+            self.metrics.queue_full.inc();
+        }
+        let waiting = self.images.as_ref().map_or(0, Sender::len) + self.jobs.as_ref().map_or(0, Sender::len);
+        self.metrics.queue_length.set(waiting as u64);
+    }
+
+    /// What the verifier found since the last call.
+    pub fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
+        self.findings.try_iter()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Closing the queues ends the threads' waits.
+        self.images = None;
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A panic in the thread was caught and counted there.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Background work yields to everything else. Refusal changes nothing but speed.
+fn lower_priority() {
+    // On Linux this is the calling thread's priority, not the process's (setpriority(2), NOTES).
+    let _ = rustix::process::setpriority_process(None, 19);
+}
+
+/// Keeps a thread's work to a share of one CPU by sleeping in between.
+#[derive(Debug)]
+pub struct Pace {
+    percent: u32,
+    since: Instant,
+    stop: Arc<AtomicBool>,
+}
+
+impl Pace {
+    /// Work is measured in slices of this length.
+    const SLICE: Duration = Duration::from_millis(10);
+
+    /// A pace of `percent` of one CPU, 1 to 100.
+    pub fn new(percent: u8, stop: Arc<AtomicBool>) -> Self {
+        Self { percent: u32::from(percent.clamp(1, 100)), since: Instant::now(), stop }
+    }
+
+    /// Starts measuring, after a wait for work.
+    pub fn begin(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Called between pieces of work: sleeps when a slice is used up; `false` when the thread is to stop.
+    pub fn step(&mut self) -> bool {
+        if self.stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        let worked = self.since.elapsed();
+        if worked >= Self::SLICE && self.percent < 100 {
+            let rest = worked.min(Self::SLICE * 10) * (100 - self.percent) / self.percent;
+            std::thread::sleep(rest.min(Duration::from_secs(1)));
+            self.since = Instant::now();
+        }
+        !self.stop.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,117 @@
+//! Compares and hashes files that are too large for the event thread.
+
+use super::Pace;
+use crate::config::Config;
+use crate::container::registry::Container;
+use crate::manifest::entry::ImagePath;
+use crate::metrics::Metrics;
+use crate::verdict::binary::BinaryKey;
+use crate::verdict::compare::{same_content, sha256, Comparison};
+use crate::verdict::origin::Origin;
+use crossbeam_channel::{Receiver, Sender};
+use std::fs::File;
+use std::io::Seek;
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+
+/// A file to look at.
+#[derive(Debug)]
+pub struct Job {
+    /// Whose verdict it is.
+    pub key: BinaryKey,
+    /// The container.
+    pub container: Arc<Container>,
+    /// The file's content, open.
+    pub file: File,
+    /// The image's copy to compare with: a layer and a path; `None` to hash only.
+    pub against: Option<Against>,
+    /// Thread whose event asked, for the event that tells the result.
+    pub tid: i64,
+}
+
+/// What a file is compared with.
+#[derive(Debug)]
+pub struct Against {
+    /// Index into the image's layers.
+    pub layer: usize,
+    /// Path in the image.
+    pub path: ImagePath,
+    /// Digest that the image records, where there is no copy to read.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// What came out.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// Whose verdict it is.
+    pub key: BinaryKey,
+    /// The container's id.
+    pub container: Box<str>,
+    /// Path compared; `None` where the file was hashed only.
+    pub path: Option<ImagePath>,
+    /// The final origin; `None` where the file was hashed only.
+    pub origin: Option<Origin>,
+    /// SHA-256 of the content.
+    pub sha256: Option<[u8; 32]>,
+    /// Thread whose event asked.
+    pub tid: i64,
+}
+
+/// The verifier's thread.
+#[derive(Debug)]
+pub struct Verifier {
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Verifier {
+    /// A verifier that works until `stop`.
+    pub fn new(config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
+        Self { config, metrics, stop }
+    }
+
+    /// Works until the queue closes; every finding goes to the event thread, comparisons to `report` as well.
+    pub fn run(&self, jobs: &Receiver<Job>, found: &Sender<Finding>, report: &dyn Fn(&Finding)) {
+        let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
+        for job in jobs {
+            pace.begin();
+            let Some(finding) = self.verify(job, &mut pace) else { continue };
+            self.metrics.verified.inc();
+            if finding.origin.is_some() {
+                report(&finding);
+            }
+            // A full queue means that nobody asks; the verdict is found anew when somebody does.
+            let _ = found.try_send(finding);
+        }
+    }
+
+    fn verify(&self, mut job: Job, pace: &mut Pace) -> Option<Finding> {
+        let digest = sha256(&mut job.file, self.config.background_max, || pace.step()).ok()?;
+        let origin = job.against.as_ref().and_then(|against| self.compare(&mut job.file, &job.container, against, digest));
+        let path = job.against.map(|a| a.path);
+        let container = job.container.id.clone();
+        Some(Finding { key: job.key, container, path, origin, sha256: digest, tid: job.tid })
+    }
+
+    fn compare(
+        &self,
+        file: &mut File,
+        container: &Container,
+        against: &Against,
+        digest: Option<[u8; 32]>,
+    ) -> Option<Origin> {
+        if let (Some(want), Some(got)) = (against.sha256, digest) {
+            return Some(if want == got { Origin::ImageTouched } else { Origin::ImageModified });
+        }
+        digest?;
+        let layer = container.image.as_ref().ok()?.layers().get(against.layer)?;
+        let mut original = File::from(layer.open_file(&against.path).ok()?);
+        file.rewind().ok()?;
+        match same_content(file, &mut original).ok()? {
+            Comparison::Same => Some(Origin::ImageTouched),
+            Comparison::Different if layer.is_metacopy(&against.path) => None,
+            Comparison::Different => Some(Origin::ImageModified),
+        }
+    }
+}

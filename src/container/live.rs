@@ -1,0 +1,179 @@
+//! A container that runs on this host now: its mounts, its root file system, its image's layers.
+//!
+//! Invariant: a process speaks for a container only while its own control groups, read now, name that container.
+//! Process ids are reused, and a replay carries ids of another machine.
+
+use super::id;
+use super::mountinfo::{Mount, MountTable};
+use super::overlay::OverlayLayers;
+use crate::host::{Host, RootDir};
+use crate::manifest::cache::LayerCache;
+use crate::manifest::disk::{may_read_trusted_xattrs, XattrSpace};
+use crate::manifest::image::Image;
+use arc_swap::ArcSwap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::Arc;
+
+/// Why a container's image cannot be read from its mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The root is no overlayfs; the file system's type.
+    NotOverlay(String),
+    /// The overlay's options or layers could not be used, and why.
+    Layers(String),
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotOverlay(fstype) => write!(f, "root file system is {fstype}, not overlay"),
+            Self::Layers(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Why no live view of a container could be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotLive {
+    /// The process is gone, or belongs to another container: nothing to look at.
+    Gone,
+    /// The process is the container's, but still has the host's root: the runtime is setting it up.
+    BeingSetUp,
+}
+
+/// A live container.
+#[derive(Debug)]
+pub struct Live {
+    pid: AtomicI64,
+    mounts: ArcSwap<MountTable>,
+    /// Device of the root file system: tells files of the root from those of any other mount.
+    pub root_dev: (u32, u32),
+    /// The overlay's writable directory on the host.
+    pub upper: Option<PathBuf>,
+    /// Whether the root is an overlay, so that the kernel's layer flags speak of it.
+    pub is_overlay: bool,
+    /// Whether the root file system is mounted read-only.
+    pub read_only: bool,
+    /// When the process that was found started, nanoseconds since the epoch.
+    pub started: Option<u64>,
+}
+
+impl Live {
+    /// Looks at a container through one of its processes.
+    ///
+    /// # Errors
+    /// [`NotLive`].
+    pub fn look(host: &Host, pid: i64, container: &str) -> Result<(Self, Mount), NotLive> {
+        if !is_member(host, pid, container) {
+            return Err(NotLive::Gone);
+        }
+        let mounts = host.mounts(pid).ok_or(NotLive::Gone)?;
+        let root = mounts.root().cloned().ok_or(NotLive::Gone)?;
+        let host_root = host.mounts(1).and_then(|t| t.root().map(|m| m.dev));
+        if host_root == Some(root.dev) {
+            return Err(NotLive::BeingSetUp);
+        }
+        let live = Self {
+            pid: AtomicI64::new(pid),
+            root_dev: root.dev,
+            upper: None,
+            is_overlay: root.fstype == b"overlay",
+            read_only: root.read_only || root.super_read_only,
+            started: host.started_at(pid),
+            mounts: ArcSwap::from_pointee(mounts),
+        };
+        Ok((live, root))
+    }
+
+    /// Mounts as last read.
+    pub fn mounts(&self) -> Arc<MountTable> {
+        self.mounts.load_full()
+    }
+
+    /// Reads the mounts anew through a process of the container.
+    pub fn refresh_mounts(&self, host: &Host, pid: i64) -> Arc<MountTable> {
+        if let Some(table) = host.mounts(pid) {
+            self.mounts.store(Arc::new(table));
+        }
+        self.mounts()
+    }
+
+    /// The process through which the container is looked at.
+    pub fn pid(&self) -> i64 {
+        self.pid.load(Ordering::Relaxed)
+    }
+
+    /// Names another process, after the last one ended.
+    pub fn set_pid(&self, pid: i64) {
+        self.pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// The container's root directory, through the first of these processes that is still there and has it.
+    pub fn root(&self, host: &Host, pids: &[i64]) -> Option<RootDir> {
+        let candidates = pids.iter().copied().chain(std::iter::once(self.pid()));
+        candidates.filter_map(|pid| host.root_of(pid).ok()).find(|root| root.dev == self.root_dev)
+    }
+}
+
+/// Whether a process is, right now, in this container.
+pub fn is_member(host: &Host, pid: i64, container: &str) -> bool {
+    let Some(lines) = host.cgroups(pid) else { return false };
+    id::from_proc_cgroup(&lines).is_some_and(|found| found.id == container)
+}
+
+/// Turns the root mount of a container into its image's layers, and the directory of its writable layer.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn image_of(
+    host: &Host,
+    root: &Mount,
+    storage_roots: &[PathBuf],
+    cache: &LayerCache,
+) -> Result<(Image, Option<PathBuf>), Unreadable> {
+    if root.fstype != b"overlay" {
+        return Err(Unreadable::NotOverlay(String::from_utf8_lossy(&root.fstype).into_owned()));
+    }
+    let options = OverlayLayers::parse(&root.super_options).map_err(|e| Unreadable::Layers(e.to_string()))?;
+    let options = absolute(host, options, storage_roots)?;
+    let xattrs = if options.userxattr { XattrSpace::User } else { XattrSpace::Trusted };
+    let mut layers = Vec::with_capacity(options.lower.len());
+    for lower in &options.lower {
+        let path = host.path(lower.as_bytes());
+        let real = std::fs::canonicalize(&path).unwrap_or(path);
+        // What Docker itself puts over the image (/.dockerenv, /etc/hosts) is in a layer of its own; it is no part
+        // of the image (moby: daemon/graphdriver, `initLayer`).
+        if is_docker_init(&real) {
+            continue;
+        }
+        layers.push(cache.layer(&real, xattrs));
+    }
+    let mut image = Image::new(layers);
+    if xattrs == XattrSpace::Trusted && !may_read_trusted_xattrs() {
+        image = image.with_caveat("opaque directories not readable without CAP_SYS_ADMIN");
+    }
+    let upper = options.upper.as_ref().map(|u| host.path(u.as_bytes()));
+    Ok((image, upper))
+}
+
+/// Resolves relative layer names: below the directory that holds the first storage root in which all of them exist.
+fn absolute(host: &Host, options: OverlayLayers, storage_roots: &[PathBuf]) -> Result<OverlayLayers, Unreadable> {
+    if !options.has_relative_layer() {
+        return Ok(options);
+    }
+    let roots: Vec<&[u8]> = storage_roots.iter().map(|p| p.as_os_str().as_bytes()).collect();
+    options
+        .resolve_base(&roots)
+        .into_iter()
+        .map(|base| options.joined_to(&base))
+        .find(|joined| joined.lower.iter().all(|l| host.path(l.as_bytes()).exists()))
+        .ok_or_else(|| Unreadable::Layers("relative layer names found under no storage root".into()))
+}
+
+fn is_docker_init(dir: &Path) -> bool {
+    dir.file_name() == Some(OsStr::new("diff"))
+        && dir.parent().and_then(Path::file_name).is_some_and(|n| n.as_bytes().ends_with(b"-init"))
+}

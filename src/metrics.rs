@@ -1,0 +1,137 @@
+//! Counters, shared by all threads of an instance: atomics only, because `get_metrics` runs on a thread of its own.
+//!
+//! Names must not contain `_kb _bytes _mb _perc _ratio _ns _ts _sec _total`: Falco takes such endings for units and
+//! rewrites them (falco `userspace/falco/falco_metrics.cpp`).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter or gauge.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a metric only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ $name:ident: $kind:ident,)+) => {
+        /// All metrics of an instance.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $($(#[doc = $doc])+ pub $name: Counter,)+
+        }
+
+        impl Metrics {
+            /// Name (with a NUL, for the C interface), kind, meaning and value of each.
+            pub fn list(&self) -> Vec<(&'static std::ffi::CStr, Kind, &'static str, u64)> {
+                vec![$((
+                    // SAFETY: `concat!` ends the name with the only NUL: identifiers have none.
+                    unsafe { std::ffi::CStr::from_bytes_with_nul_unchecked(concat!(stringify!($name), "\0").as_bytes()) },
+                    Kind::$kind,
+                    concat!($($doc),+).trim_ascii(),
+                    self.$name.get(),
+                ),)+]
+            }
+        }
+    };
+}
+
+trait TrimAscii {
+    fn trim_ascii(&self) -> &Self;
+}
+impl TrimAscii for str {
+    fn trim_ascii(&self) -> &Self {
+        self.trim()
+    }
+}
+
+metrics! {
+    /// Containers known.
+    containers: Gauge,
+    /// Image layers known.
+    layers: Gauge,
+    /// Paths in layer indexes.
+    indexed_files: Gauge,
+    /// Memory of layer indexes, in bytes.
+    indexed_size: Gauge,
+    /// Layers whose index has holes.
+    layers_partial: Counter,
+    /// Questions answered from memory.
+    hits: Counter,
+    /// Questions that needed a first look.
+    lookups: Counter,
+    /// Verdicts `unknown` because the image is not known.
+    unknown_no_image: Counter,
+    /// Verdicts `unknown` because a layer could not be told or read.
+    unknown_layer: Counter,
+    /// Verdicts `unknown` because the mount or the working directory is not known.
+    unknown_mount: Counter,
+    /// Verdicts `unknown` for another reason.
+    unknown_other: Counter,
+    /// Work waiting for the background threads.
+    queue_length: Gauge,
+    /// Work dropped because the queue was full.
+    queue_full: Counter,
+    /// Files compared or hashed in the background.
+    verified: Counter,
+    /// Panics caught at the C interface; any is a bug.
+    panics_caught: Counter,
+}
+
+impl Metrics {
+    /// Counts a verdict `unknown` by its reason.
+    pub fn count_unknown(&self, why: &str) {
+        match why {
+            "image not known" => self.unknown_no_image.inc(),
+            "layer not known" | "in no layer" | "image layer not readable" | "writable layer not readable" => {
+                self.unknown_layer.inc();
+            }
+            "mount not found" | "mounts not known" | "working directory not known" => self.unknown_mount.inc(),
+            _ => self.unknown_other.inc(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_clear_of_falcos_units() {
+        let metrics = Metrics::default();
+        for (name, _, doc, _) in metrics.list() {
+            let name = name.to_str().unwrap();
+            for unit in ["_kb", "_bytes", "_mb", "_perc", "_ratio", "_ns", "_ts", "_sec", "_total"] {
+                assert!(!name.contains(unit), "{name} contains {unit}");
+            }
+            assert!(!doc.is_empty());
+        }
+    }
+}

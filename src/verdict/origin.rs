@@ -1,0 +1,77 @@
+//! Origins: where a file that runs or changes comes from. The names are a contract with rules.
+
+/// Origin of a file in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// In a layer of the image.
+    Image,
+    /// Copied up to the writable layer, content as in the image.
+    ImageTouched,
+    /// The image has the path, with other content.
+    ImageModified,
+    /// Copied up to the writable layer; content not compared, or not comparable (yet).
+    ImageUnverified,
+    /// The image does not have the path.
+    Added,
+    /// On a volume.
+    Volume,
+    /// On a volume made from an image.
+    ImageVolume,
+    /// On a tmpfs.
+    Tmpfs,
+    /// An anonymous file in memory (memfd_create(2)).
+    Memfd,
+    /// The container runtime's own, such as runc's cloned init.
+    Runtime,
+    /// The host's: not in a container.
+    Host,
+    /// Could not be found out.
+    Unknown,
+}
+
+impl Origin {
+    /// Every origin, for docs and tests.
+    pub const ALL: [Self; 12] = [
+        Self::Image,
+        Self::ImageTouched,
+        Self::ImageModified,
+        Self::ImageUnverified,
+        Self::Added,
+        Self::Volume,
+        Self::ImageVolume,
+        Self::Tmpfs,
+        Self::Memfd,
+        Self::Runtime,
+        Self::Host,
+        Self::Unknown,
+    ];
+
+    /// The name that fields give.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::ImageTouched => "image_touched",
+            Self::ImageModified => "image_modified",
+            Self::ImageUnverified => "image_unverified",
+            Self::Added => "added",
+            Self::Volume => "volume",
+            Self::ImageVolume => "image_volume",
+            Self::Tmpfs => "tmpfs",
+            Self::Memfd => "memfd",
+            Self::Runtime => "runtime",
+            Self::Host => "host",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The origin with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|o| o.as_str() == name)
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
