@@ -1,13 +1,15 @@
 //! The container id in a thread's cgroup paths.
 //!
-//! Invariant: the leftmost container in a path wins. Only the node's own runtime controls that part of the path; a container
-//! that may write cgroups can make a child group named `docker-<another id>.scope` and move into it, and that child is
-//! always further right. So a container started inside a container (docker-in-docker) counts as the outer one, as the
-//! node's runtime sees it, and a process cannot pass itself off as another container by the name of its cgroup.
+//! Invariant: the leftmost container in a path wins. Only the node's own runtime controls that part of the path; a
+//! container that may write cgroups can make a child group named `docker-<another id>.scope` and move into it, and
+//! that child is always further right. So a container started inside a container (docker-in-docker) counts as the
+//! outer one, as the node's runtime sees it, and a process cannot pass itself off as another container by the name of
+//! its cgroup.
 //!
-//! One thing stands against it: the modern eBPF probe of libs reports only the last [`EVENT_COMPONENTS`] components of a path
-//! (`MAX_CGROUP_PATH_POINTERS`), so a deep enough forged path has lost its true beginning. An id from a path that may be cut
-//! is marked ([`ContainerId::path_may_be_cut`]), and `/proc/<pid>/cgroup` has the whole path while the process lives.
+//! One thing stands against it: the modern eBPF probe of libs reports only the last [`EVENT_COMPONENTS`] components
+//! of a path (`MAX_CGROUP_PATH_POINTERS`), so a deep enough forged path has lost its true beginning. An id from a
+//! path that may be cut is marked ([`ContainerId::path_may_be_cut`]), and `/proc/<pid>/cgroup` has the whole path
+//! while the process lives.
 
 use std::fmt;
 
@@ -48,7 +50,8 @@ pub enum Runtime {
 /// A container's id as its runtime knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContainerId {
-    /// 64 lower-case hex digits, or for plain containerd, LXC and BuildKit any name of ASCII letters, digits, `.`, `_`, `-`.
+    /// 64 lower-case hex digits, or for plain containerd, LXC and BuildKit any name of ASCII letters, digits, `.`,
+    /// `_`, `-`.
     pub id: Box<str>,
     /// Whose way of naming it is.
     pub runtime: Runtime,
@@ -112,7 +115,8 @@ impl IdRules {
         self.namespaces.push(namespace.as_bytes().to_vec());
     }
 
-    /// Names the container that the whole node runs in (kind, k3d): its cgroup is looked through, not taken for a container.
+    /// Names the container that the whole node runs in (kind, k3d): its cgroup is looked through, not taken for a
+    /// container.
     pub fn add_node_id(&mut self, id: &str) {
         self.node_ids.push(id.as_bytes().to_vec());
     }
@@ -120,10 +124,10 @@ impl IdRules {
     /// Finds the container in a thread's cgroups.
     ///
     /// An entry is a path (`/a/b`), a controller and a path as events have it (`cpuset=/a/b`), or a line of
-    /// `/proc/<pid>/cgroup` (`4:memory:/a/b`, `0::/a/b`). All hierarchies name the same container or none, so one is enough:
-    /// an entry that is surely whole goes before one that may be cut, one in a runtime's own way of naming before bare
-    /// digits, an earlier before a later. `None`: no entry names a container; the process is the host's, or the list is empty
-    /// or cut too short to tell.
+    /// `/proc/<pid>/cgroup` (`4:memory:/a/b`, `0::/a/b`). All hierarchies name the same container or none, so one is
+    /// enough: an entry that is surely whole goes before one that may be cut, one in a runtime's own way of naming
+    /// before bare digits, an earlier before a later. `None`: no entry names a container; the process is the host's,
+    /// or the list is empty or cut too short to tell.
     pub fn find<'a>(&self, entries: impl IntoIterator<Item = &'a [u8]>) -> Option<ContainerId> {
         let found = entries.into_iter().take(MAX_ENTRIES).filter_map(|entry| self.find_in(entry));
         found.min_by_key(|id| (id.path_may_be_cut, id.runtime == Runtime::Unknown))
@@ -213,8 +217,8 @@ const PREFIXES: [(&[u8], Runtime); 7] = [
 /// The names of monitors: they start and outlive a container and are not in it.
 const MONITORS: [&[u8]; 2] = [b"crio-conmon-", b"libpod-conmon-"];
 
-/// The middle of `<slice>:<prefix>:<id>`, which is a plain directory where a runtime was told to use systemd's form but does
-/// not (or only in one hierarchy of version 1).
+/// The middle of `<slice>:<prefix>:<id>`, which is a plain directory where a runtime was told to use systemd's form
+/// but does not (or only in one hierarchy of version 1).
 const COLON_PREFIXES: [(&[u8], Runtime); 6] = [
     (b"docker", Runtime::Docker),
     (b"cri-containerd", Runtime::Containerd),

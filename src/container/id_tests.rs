@@ -192,7 +192,8 @@ fn an_entry_may_be_a_path_an_event_parameter_or_a_line_of_proc() {
 
 #[test]
 fn several_hierarchies() {
-    let rows: &[(&[&str], Option<(&str, Runtime)>)] = &[
+    type Want = Option<(&'static str, Runtime)>;
+    let rows: &[(&[&str], Want)] = &[
         // Version 1.
         (
             &[

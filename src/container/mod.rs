@@ -5,3 +5,4 @@
 pub mod id;
 pub mod mountinfo;
 pub mod overlay;
+pub mod volume;

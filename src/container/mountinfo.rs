@@ -112,8 +112,8 @@ impl MountTable {
 
     /// The mount that an absolute path lies on, for a process whose root directory is the table's root.
     ///
-    /// The path must be normalised (no `.`, `..`, `//`, trailing slash) and free of symbolic links: this is a look-up by
-    /// name. `None` for a relative path, and when the table has no root and no mount covers the path.
+    /// The path must be normalised (no `.`, `..`, `//`, trailing slash) and free of symbolic links: this is a look-up
+    /// by name. `None` for a relative path, and when the table has no root and no mount covers the path.
     pub fn covering(&self, path: &[u8]) -> Option<&Mount> {
         if path.first() != Some(&b'/') {
             return None;
@@ -137,7 +137,8 @@ impl MountTable {
 
     /// Of these mounts, the one that a walk along `path` meets first: the one with the shortest mount point.
     ///
-    /// Two on the very same place of the same mount cannot be made by mount(2), only by propagation; the later line wins.
+    /// Two on the very same place of the same mount cannot be made by mount(2), only by propagation; the later line
+    /// wins.
     fn nearest(&self, candidates: &[usize], path: &[u8]) -> Option<usize> {
         let mut best: Option<(usize, usize)> = None;
         for index in candidates.iter().copied().filter(|i| Some(*i) != self.root) {
@@ -266,8 +267,8 @@ fn device(field: &[u8]) -> Option<(u32, u32)> {
 
 /// Decodes the kernel's octal escapes: a backslash and three octal digits stand for one byte.
 ///
-/// The kernel writes `\040` space, `\011` tab, `\012` newline, `\134` backslash, `\043` hash, `\054` comma. A backslash
-/// that is not followed by three octal digits of at most 377 stands for itself.
+/// The kernel writes `\040` space, `\011` tab, `\012` newline, `\134` backslash, `\043` hash, `\054` comma. A
+/// backslash that is not followed by three octal digits of at most 377 stands for itself.
 pub fn unescape_octal(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;

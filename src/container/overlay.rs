@@ -1,9 +1,9 @@
 //! The layers of an overlay mount, read from the options that the kernel prints for it.
 //!
-//! Three encodings lie over each other and are undone in this order: options are separated by commas, and a comma inside a
-//! value is printed as `\054` (`seq_show_option` in the kernel); then octal escapes are decoded; then a path that the
-//! kernel was given with backslashes before `:`, `,` or `\` loses them. The last step applies to `lowerdir=`, `upperdir=`
-//! and `workdir=`, and not to `lowerdir+=` and `datadir+=`, which the kernel takes literally
+//! Three encodings lie over each other and are undone in this order: options are separated by commas, and a comma
+//! inside a value is printed as `\054` (`seq_show_option` in the kernel); then octal escapes are decoded; then a path
+//! that the kernel was given with backslashes before `:`, `,` or `\` loses them. The last step applies to
+//! `lowerdir=`, `upperdir=` and `workdir=`, and not to `lowerdir+=` and `datadir+=`, which the kernel takes literally
 //! (Documentation/filesystems/overlayfs.rst; each case seen on Linux 6.18, see the tests).
 
 use super::mountinfo::unescape_octal;
@@ -120,7 +120,8 @@ pub enum OverlayError {
 }
 
 impl OverlayLayers {
-    /// Reads the file system options of an overlay mount, as [`Mount::super_options`](super::mountinfo::Mount) has them.
+    /// Reads the file system options of an overlay mount, as [`Mount::super_options`](super::mountinfo::Mount) has
+    /// them.
     ///
     /// # Errors
     /// Options that no overlay mount can have: [`OverlayError`].
@@ -162,8 +163,8 @@ impl OverlayLayers {
 
     /// A file in the upper layer may be a copy of metadata only, its content still in a lower layer.
     ///
-    /// True unless the mount says `metacopy=off` or has `userxattr` (the kernel does not combine the two): where nothing is
-    /// printed the module's default holds, which may be `on`.
+    /// True unless the mount says `metacopy=off` or has `userxattr` (the kernel does not combine the two): where
+    /// nothing is printed the module's default holds, which may be `on`.
     pub fn may_metacopy(&self) -> bool {
         self.metacopy != Setting::Off && !(self.userxattr && self.metacopy != Setting::On)
     }
@@ -185,11 +186,12 @@ impl OverlayLayers {
         self.lower.iter().chain(&self.data_only).any(LayerPath::is_relative)
     }
 
-    /// The directories that relative layers may start from, best first; the caller looks which of them holds the layers.
+    /// The directories that relative layers may start from, best first; the caller looks which of them holds the
+    /// layers.
     ///
     /// Docker and containerd change into the directory that all layers lie below and shorten every name by it, so the
-    /// parents of an absolute upper directory come first (podman and containerd 1.x: `<base>/<id>/diff`, `<base>/<id>/fs`),
-    /// then the storage roots given.
+    /// parents of an absolute upper directory come first (podman and containerd 1.x: `<base>/<id>/diff`,
+    /// `<base>/<id>/fs`), then the storage roots given.
     pub fn resolve_base(&self, storage_roots: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut bases: Vec<Vec<u8>> = Vec::new();
         let mut add = |base: &[u8]| {
