@@ -52,24 +52,15 @@ macro_rules! metrics {
             /// Name (with a NUL, for the C interface), kind, meaning and value of each.
             pub fn list(&self) -> Vec<(&'static std::ffi::CStr, Kind, &'static str, u64)> {
                 vec![$((
-                    // SAFETY: `concat!` ends the name with the only NUL: identifiers have none.
-                    unsafe { std::ffi::CStr::from_bytes_with_nul_unchecked(concat!(stringify!($name), "\0").as_bytes()) },
+                    std::ffi::CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes())
+                        .unwrap_or(c"unnamed"),
                     Kind::$kind,
-                    concat!($($doc),+).trim_ascii(),
+                    concat!($($doc),+).trim(),
                     self.$name.get(),
                 ),)+]
             }
         }
     };
-}
-
-trait TrimAscii {
-    fn trim_ascii(&self) -> &Self;
-}
-impl TrimAscii for str {
-    fn trim_ascii(&self) -> &Self {
-        self.trim()
-    }
 }
 
 metrics! {
@@ -106,6 +97,13 @@ metrics! {
 }
 
 impl Metrics {
+    /// Notes the layer cache's sums.
+    pub fn note_cache(&self, totals: crate::manifest::cache::CacheTotals) {
+        self.layers.set(totals.layers);
+        self.indexed_files.set(totals.files);
+        self.indexed_size.set(totals.bytes);
+    }
+
     /// Counts a verdict `unknown` by its reason.
     pub fn count_unknown(&self, why: &str) {
         match why {

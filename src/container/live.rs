@@ -3,7 +3,7 @@
 //! Invariant: a process speaks for a container only while its own control groups, read now, name that container.
 //! Process ids are reused, and a replay carries ids of another machine.
 
-use super::id;
+use super::id::IdRules;
 use super::mountinfo::{Mount, MountTable};
 use super::overlay::OverlayLayers;
 use crate::host::{Host, RootDir};
@@ -121,7 +121,7 @@ impl Live {
 /// Whether a process is, right now, in this container.
 pub fn is_member(host: &Host, pid: i64, container: &str) -> bool {
     let Some(lines) = host.cgroups(pid) else { return false };
-    id::from_proc_cgroup(&lines).is_some_and(|found| found.id == container)
+    IdRules::default().find(lines.split(|b| *b == b'\n')).is_some_and(|found| &*found.id == container)
 }
 
 /// Turns the root mount of a container into its image's layers, and the directory of its writable layer.

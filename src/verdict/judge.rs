@@ -36,6 +36,11 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// A judgement that says nothing.
+    pub fn nothing() -> Self {
+        Self::new(Origin::Unknown)
+    }
+
     fn new(origin: Origin) -> Self {
         Self { origin, path: None, layer: None, volume: None, sha256: None, why: "", comparable_later: false }
     }
@@ -107,6 +112,8 @@ impl Judge {
             // Not on any mount the container or the process sees: a detached mount, an unlinked memfd.
             return match found.dev == live.root_dev {
                 true => self.judge_on_root(container, live, subject, found, path),
+                // On no mount, and so named by the kernel: nobody can make such a file.
+                false if path.as_bytes().starts_with(b"/memfd:") => Judgement::new(Origin::Memfd),
                 false => Judgement::unknown("mount not found").at(path),
             };
         };

@@ -1,0 +1,42 @@
+//! The verdict on an executable, and what it is remembered by.
+
+use super::judge::Judgement;
+use crate::event::exec::{ExeFlags, InodeId};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::OnceLock;
+
+/// What a verdict is remembered by: the container, the path and the very inode in its state then.
+///
+/// Id and path are keyed hashes, so that looking one up copies nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BinaryKey {
+    container: u64,
+    path: u64,
+    inode: InodeId,
+    flags: ExeFlags,
+}
+
+impl BinaryKey {
+    /// The key of an executable.
+    pub fn new(container: &str, path: &[u8], inode: InodeId, flags: ExeFlags) -> Self {
+        static KEY: OnceLock<RandomState> = OnceLock::new();
+        let hasher = KEY.get_or_init(RandomState::new);
+        Self { container: hasher.hash_one(container), path: hasher.hash_one(path), inode, flags }
+    }
+}
+
+/// An executable and the verdict on it.
+#[derive(Debug, Clone)]
+pub struct Binary {
+    /// What it is remembered by.
+    pub key: BinaryKey,
+    /// Path as the kernel gave it.
+    pub path: Box<[u8]>,
+    /// Inode as the kernel gave it.
+    pub inode: InodeId,
+    /// The verdict.
+    pub judgement: Judgement,
+    /// SHA-256 of the content, once known.
+    pub sha256: Option<[u8; 32]>,
+}
