@@ -1,0 +1,61 @@
+//! Fields of the process's executable.
+
+use super::value::Value;
+use super::Question;
+use crate::verdict::compare::hex;
+use crate::verdict::elf;
+use crate::verdict::origin::Origin;
+
+const UNKNOWN: &str = "unknown";
+
+pub(super) fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    if q.resolver.is_host(q.event, q.reader) {
+        return Value::text(q.arena, Origin::Host.as_str());
+    }
+    let binary = q.resolver.binary(q.event, q.reader);
+    Value::or_absent(binary.map(|b| Value::text(q.arena, b.judgement.origin.as_str())))
+}
+
+pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
+    let Some(binary) = q.resolver.binary(q.event, q.reader) else { return Value::Absent };
+    match binary.judgement.origin {
+        Origin::Image | Origin::ImageTouched | Origin::ImageModified | Origin::ImageUnverified => {}
+        Origin::Unknown => return Value::text(q.arena, UNKNOWN),
+        _ => return Value::Absent,
+    }
+    let (Ok(image), Some(path)) = (&container.image, &binary.judgement.path) else {
+        return Value::text(q.arena, UNKNOWN);
+    };
+    match image.owner(path) {
+        Ok(Some(owner)) => Value::text(q.arena, &owner),
+        Ok(None) => Value::Absent,
+        Err(_) => Value::text(q.arena, UNKNOWN),
+    }
+}
+
+pub(super) fn layer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
+    let layer = q.resolver.binary(q.event, q.reader).and_then(|b| b.judgement.layer);
+    match (&container.image, layer) {
+        (Ok(image), Some(layer)) => Value::text(q.arena, &image.layer_name(layer)),
+        _ => Value::Absent,
+    }
+}
+
+pub(super) fn sha256<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    if q.resolver.binary(q.event, q.reader).is_none() {
+        return Value::Absent;
+    }
+    match q.resolver.binary_sha256(q.event, q.reader) {
+        Some(digest) => Value::text(q.arena, &hex(&digest)),
+        None => Value::text(q.arena, UNKNOWN),
+    }
+}
+
+pub(super) fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let Some(traits) = q.resolver.binary_traits(q.event, q.reader) else { return Value::Absent };
+    let items = q.arena.alloc_slice_fill_iter(traits.iter().map(|name: &&'static str| name.as_bytes()));
+    let _ = elf::HEAD_LEN;
+    if items.is_empty() { Value::Absent } else { Value::List(items) }
+}

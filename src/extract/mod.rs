@@ -1,0 +1,257 @@
+//! Fields: one table of definitions, each with its type, its documentation and the function that answers it.
+//!
+//! Invariant: no I/O here. Functions ask the [`Resolver`] and put its answers into values.
+
+mod binary;
+mod container;
+mod file;
+mod payload;
+mod script;
+pub mod value;
+
+use crate::event::raw::SyscallEvent;
+use crate::resolver::{Resolver, ThreadReader};
+use bumpalo::Bump;
+use falco_plugin::api::ss_plugin_extract_field;
+use falco_plugin::tables::LazyTableReader;
+use serde_json::json;
+use std::ffi::{CStr, CString};
+use std::sync::OnceLock;
+use value::Value;
+
+/// Type of a field, as the engine names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldType {
+    /// Text.
+    String,
+    /// Yes or no.
+    Bool,
+    /// A number.
+    Uint64,
+    /// A duration in nanoseconds.
+    Reltime,
+}
+
+impl FieldType {
+    /// The engine's name for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Bool => "bool",
+            Self::Uint64 => "uint64",
+            Self::Reltime => "reltime",
+        }
+    }
+}
+
+/// Whether a field takes an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument {
+    /// None.
+    None,
+    /// A key in brackets, which may be left out.
+    OptionalKey,
+}
+
+/// The definition of one field.
+pub struct FieldDef {
+    /// Full name, `drift.` included.
+    pub name: &'static str,
+    /// Type of its value, or of each value of a list.
+    pub field_type: FieldType,
+    /// Whether it gives a list.
+    pub is_list: bool,
+    /// Its argument.
+    pub argument: Argument,
+    /// What it means.
+    pub description: &'static str,
+    /// Answers it.
+    pub answer: for<'a> fn(&mut Question<'_, 'a>) -> Value<'a>,
+}
+
+impl std::fmt::Debug for FieldDef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// One question: a field on an event.
+pub struct Question<'q, 'a> {
+    /// Who knows.
+    pub resolver: &'q mut Resolver,
+    /// The event.
+    pub event: &'q SyscallEvent<'q>,
+    /// The engine's threads.
+    pub reader: ThreadReader<'q>,
+    /// The field's argument.
+    pub argument: Option<&'q [u8]>,
+    /// Where values live until the engine has read them.
+    pub arena: &'a Bump,
+}
+
+impl std::fmt::Debug for Question<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Question").field("event", self.event).finish_non_exhaustive()
+    }
+}
+
+const fn field(
+    name: &'static str,
+    field_type: FieldType,
+    description: &'static str,
+    answer: for<'a> fn(&mut Question<'_, 'a>) -> Value<'a>,
+) -> FieldDef {
+    FieldDef { name, field_type, is_list: false, argument: Argument::None, description, answer }
+}
+
+/// All fields, in the order that the engine numbers them.
+pub static FIELDS: &[FieldDef] = &[
+    field(
+        "drift.container_id",
+        FieldType::String,
+        "Full id of the container, found without any other plugin. Absent on the host.",
+        container::id,
+    ),
+    field(
+        "drift.container_age",
+        FieldType::Reltime,
+        "Time since the container's init process started.",
+        container::age,
+    ),
+    field(
+        "drift.manifest_state",
+        FieldType::String,
+        "How much is known of the container's image: `ready`, `building`, `partial:<why>` or `unavailable:<why>`.",
+        container::manifest_state,
+    ),
+    field(
+        "drift.rootfs_readonly",
+        FieldType::Bool,
+        "Whether the container's root file system is mounted read-only.",
+        container::rootfs_readonly,
+    ),
+    FieldDef {
+        argument: Argument::OptionalKey,
+        ..field(
+            "drift.image_has_file",
+            FieldType::Bool,
+            "Whether the image has this path (links are followed inside the image). Without an argument: the \
+             executable, on execve and execveat.",
+            file::image_has_file,
+        )
+    },
+    field(
+        "drift.volume_kind",
+        FieldType::String,
+        "Kind of volume that the script, or else the executable, lies on: `secret`, `configmap`, `projected`, \
+         `emptydir`, `hostpath`, `pvc`, `image`, `tmpfs` or `bind`. Absent on the root file system.",
+        file::volume_kind,
+    ),
+    field(
+        "drift.binary_origin",
+        FieldType::String,
+        "Origin of the process's executable: `image`, `image_touched`, `image_modified`, `image_unverified`, `added`, \
+         `volume`, `image_volume`, `tmpfs`, `memfd`, `runtime`, `host` or `unknown`.",
+        binary::origin,
+    ),
+    field(
+        "drift.binary_package",
+        FieldType::String,
+        "Package that owns the executable's path in the image, as `dpkg:coreutils` or `apk:busybox`. Absent where no \
+         package owns it.",
+        binary::package,
+    ),
+    field(
+        "drift.binary_layer",
+        FieldType::String,
+        "Image layer that has the executable's path: its digest, or its number counted from the base layer, 0.",
+        binary::layer,
+    ),
+    field(
+        "drift.binary_sha256",
+        FieldType::String,
+        "SHA-256 of the executable, lower-case hex; computed off the event thread, `unknown` until then.",
+        binary::sha256,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.binary_traits",
+            FieldType::String,
+            "What the executable is: `static`, `stripped`, `packed`, `go`, `foreign_arch`, `script`, `setuid`, \
+             `setgid`, `filecaps`.",
+            binary::traits,
+        )
+    },
+    field(
+        "drift.script_path",
+        FieldType::String,
+        "Path of the script that an interpreter was started on, by shebang or argument; links resolved where the \
+         container can be looked at.",
+        script::path,
+    ),
+    field(
+        "drift.script_origin",
+        FieldType::String,
+        "Origin of that script, with the names of drift.binary_origin.",
+        script::origin,
+    ),
+];
+
+/// Answers one request of the engine.
+///
+/// # Errors
+/// The engine asked for a field that does not exist.
+pub fn answer(
+    resolver: &mut Resolver,
+    event: &SyscallEvent<'_>,
+    reader: ThreadReader<'_>,
+    request: &mut ss_plugin_extract_field,
+    arena: &Bump,
+) -> Result<(), anyhow::Error> {
+    let def = FIELDS
+        .get(request.field_id as usize)
+        .ok_or_else(|| anyhow::anyhow!("field number {} does not exist", request.field_id))?;
+    let argument = (request.arg_present != 0 && !request.arg_key.is_null()).then(|| {
+        // SAFETY: the engine gives a NUL-terminated key that lives as long as the call (plugin_api.h).
+        unsafe { CStr::from_ptr(request.arg_key) }.to_bytes()
+    });
+    let value = match event.async_payload() {
+        Some((name, data)) if payload::is_ours(name) => payload::value(def, data, arena),
+        Some(_) => Value::Absent,
+        None => (def.answer)(&mut Question { resolver, event, reader, argument, arena }),
+    };
+    value.write(request, arena);
+    Ok(())
+}
+
+/// The definitions as the engine wants them: a JSON array (plugin_api.h, `get_fields`).
+pub fn schema() -> &'static CStr {
+    static SCHEMA: OnceLock<CString> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let fields: Vec<_> = FIELDS
+            .iter()
+            .map(|f| {
+                let mut field = json!({
+                    "name": f.name,
+                    "type": f.field_type.as_str(),
+                    "isList": f.is_list,
+                    "desc": f.description,
+                });
+                if let (Argument::OptionalKey, Some(object)) = (f.argument, field.as_object_mut()) {
+                    object.insert("arg".into(), json!({ "isKey": true }));
+                }
+                field
+            })
+            .collect();
+        CString::new(serde_json::Value::from(fields).to_string()).unwrap_or_default()
+    })
+}
+
+/// Makes a [`ThreadReader`].
+pub fn reader<'a>(
+    threads: Option<&'a crate::event::threads::Threads>,
+    reader: &'a LazyTableReader<'a>,
+) -> ThreadReader<'a> {
+    ThreadReader { threads, reader }
+}

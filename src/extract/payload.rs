@@ -1,0 +1,41 @@
+//! Fields on drift's own events: read from the event's payload alone, so that a capture that holds the event replays
+//! with the same answers.
+
+use super::value::Value;
+use super::{FieldDef, FieldType};
+use bumpalo::Bump;
+
+/// Name of the event that tells the final verdict on an executable.
+pub(crate) const BINARY_EVENT: &str = "drift_binary";
+
+/// Longest payload read, bytes.
+const MAX_PAYLOAD: usize = 64 << 10;
+
+/// Whether an async event is drift's.
+pub(super) fn is_ours(name: &[u8]) -> bool {
+    name == BINARY_EVENT.as_bytes()
+}
+
+/// The field's value in a payload: a JSON object whose keys are field names without `drift.`.
+pub(super) fn value<'a>(def: &FieldDef, data: &[u8], arena: &'a Bump) -> Value<'a> {
+    let data = data.strip_suffix(b"\0").unwrap_or(data);
+    if data.len() > MAX_PAYLOAD {
+        return Value::Absent;
+    }
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(data) else { return Value::Absent };
+    let key = def.name.strip_prefix("drift.").unwrap_or(def.name);
+    match (json.get(key), def.field_type) {
+        (Some(serde_json::Value::Bool(yes)), FieldType::Bool) => Value::Bool(*yes),
+        (Some(serde_json::Value::String(text)), FieldType::String) if !def.is_list => Value::text(arena, text),
+        (Some(serde_json::Value::Number(n)), FieldType::Uint64 | FieldType::Reltime) => {
+            Value::or_absent(n.as_u64().map(Value::U64))
+        }
+        (Some(serde_json::Value::Array(items)), FieldType::String) if def.is_list => {
+            let texts = items.iter().filter_map(|i| i.as_str()).map(|t| &*arena.alloc_slice_copy(t.as_bytes()));
+            let texts: bumpalo::collections::Vec<'a, &'a [u8]> =
+                bumpalo::collections::Vec::from_iter_in(texts, arena);
+            Value::List(texts.into_bump_slice())
+        }
+        _ => Value::Absent,
+    }
+}

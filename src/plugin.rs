@@ -1,0 +1,148 @@
+//! The plugin as the SDK sees it: capabilities wired to the parts that do the work.
+
+use crate::background::verifier::Finding;
+use crate::background::Background;
+use crate::config::{Config, RawConfig};
+use crate::event::raw::{StateEvent, SyscallEvent};
+use crate::event::threads::Threads;
+use crate::extract;
+use crate::metrics::{Kind, Metrics};
+use crate::resolver::Resolver;
+use crate::sources;
+use crate::verdict::compare::hex;
+use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
+use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
+use falco_plugin::base::{Json, Metric, MetricLabel, MetricType, MetricValue, Plugin};
+use falco_plugin::extract::{EventInput, ExtractFieldInfo, ExtractPlugin};
+use falco_plugin::parse::{ParseInput, ParsePlugin};
+use falco_plugin::tables::{LazyTableReader, TablesInput};
+use std::ffi::{CStr, CString};
+use std::sync::Arc;
+
+/// Name of the event that tells the final verdict on an executable.
+pub const BINARY_EVENT: &str = "drift_binary";
+
+/// One instance of the plugin.
+#[derive(Debug)]
+pub struct Drift {
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    threads: Option<Threads>,
+    resolver: Resolver,
+}
+
+impl Plugin for Drift {
+    const NAME: &'static CStr = c"drift";
+    const PLUGIN_VERSION: &'static CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => c"0.0.0",
+    };
+    const DESCRIPTION: &'static CStr = c"Tells what in a container is not what its image shipped";
+    const CONTACT: &'static CStr = c"the drift authors";
+    type ConfigType = Json<RawConfig>;
+
+    fn new(input: Option<&TablesInput>, Json(raw): Self::ConfigType) -> Result<Self, anyhow::Error> {
+        let config = Arc::new(Config::try_from(raw)?);
+        let manifests = sources::load_all(&config)?;
+        let metrics = Arc::new(Metrics::default());
+        // Without threads (a source of another plugin is open) there is nothing to say, and nothing wrong.
+        let threads = input.and_then(|tables| Threads::import(tables).ok());
+        let resolver = Resolver::new(Arc::clone(&config), manifests, Arc::clone(&metrics));
+        Ok(Self { config, metrics, threads, resolver })
+    }
+
+    fn get_metrics(&mut self) -> impl IntoIterator<Item = Metric> {
+        self.metrics.list().into_iter().map(|(name, kind, _, value)| {
+            let kind = match kind {
+                Kind::Counter => MetricType::Monotonic,
+                Kind::Gauge => MetricType::NonMonotonic,
+            };
+            MetricLabel::new(name, kind).with_value(MetricValue::U64(value))
+        })
+    }
+}
+
+impl Drift {
+    /// The instance's counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+}
+
+impl ParsePlugin for Drift {
+    type Event<'a> = StateEvent<'a>;
+
+    fn parse_event(
+        &mut self,
+        event: &EventInput<'_, Self::Event<'_>>,
+        _input: &ParseInput<'_>,
+    ) -> Result<(), anyhow::Error> {
+        self.resolver.observe(&event.event()?.0);
+        Ok(())
+    }
+}
+
+impl ExtractPlugin for Drift {
+    type Event<'a> = SyscallEvent<'a>;
+    type ExtractContext = ();
+
+    /// Empty: the SDK's table makes a new string for each answer. [`extract::FIELDS`] is the table, and the two
+    /// functions below replace what the SDK would do with its own.
+    const EXTRACT_FIELDS: &'static [ExtractFieldInfo<Self>] = &[];
+
+    fn get_fields() -> &'static CStr {
+        extract::schema()
+    }
+
+    fn extract_fields<'a>(
+        &'a mut self,
+        event_input: &EventInput<'a, Self::Event<'a>>,
+        table_reader: &LazyTableReader<'_>,
+        fields: &mut [ss_plugin_extract_field],
+        _offsets: Option<&mut ss_plugin_extract_value_offsets>,
+        storage: &'a bumpalo::Bump,
+    ) -> Result<(), anyhow::Error> {
+        let event = event_input.event()?;
+        let reader = extract::reader(self.threads.as_ref(), table_reader);
+        for request in fields {
+            extract::answer(&mut self.resolver, &event, reader, request, storage)?;
+        }
+        Ok(())
+    }
+}
+
+impl AsyncEventPlugin for Drift {
+    const ASYNC_EVENTS: &'static [&'static str] = &[BINARY_EVENT];
+    const EVENT_SOURCES: &'static [&'static str] = &["syscall"];
+
+    fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
+        let report = move |finding: &Finding| {
+            // The engine refuses events while it shuts down; there is nobody to tell then.
+            let _ = send(&handler, finding);
+        };
+        let background = Background::start(&self.config, &self.metrics, report)?;
+        self.resolver.start(background);
+        Ok(())
+    }
+
+    fn stop_async(&mut self) -> Result<(), anyhow::Error> {
+        self.resolver.stop();
+        Ok(())
+    }
+}
+
+/// Sends the event `drift_binary`. The thread id is set, so that `proc.*` fields resolve.
+fn send(handler: &AsyncHandler, finding: &Finding) -> Result<(), anyhow::Error> {
+    let payload = serde_json::json!({
+        "container_id": finding.container,
+        "binary_origin": finding.origin.map(|o| o.as_str()),
+        "binary_sha256": finding.sha256.as_ref().map(|d| hex(d)),
+        "binary_path": finding.path.as_ref().map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned()),
+    });
+    let name = CString::new(BINARY_EVENT)?;
+    // The container plugin ends its JSON with a NUL, and consumers expect one.
+    let data = CString::new(payload.to_string())?;
+    let mut event = <Drift as AsyncEventPlugin>::async_event(&name, data.as_bytes_with_nul());
+    event.metadata.tid = finding.tid;
+    handler.emit(event)
+}
