@@ -139,8 +139,7 @@ impl IdRules {
         }
         let (path, whole) = path_of(entry)?;
         // `/..` at the start: the reader is in a cgroup namespace, and the group lies outside of it.
-        let parts: Vec<&[u8]> =
-            path.split(|b| *b == b'/').filter(|p| !p.is_empty()).skip_while(|p| *p == b"..").collect();
+        let parts: Vec<&[u8]> = components(path).skip_while(|p| *p == b"..").collect();
         let path_may_be_cut = !whole && parts.len() >= EVENT_COMPONENTS;
         let mut before: &[&[u8]] = &[];
         for (at, part) in parts.iter().enumerate() {
@@ -193,6 +192,17 @@ impl IdRules {
             _ => Seen::Container(part, Runtime::Unknown),
         }
     }
+}
+
+/// Some entry is so long that its beginning may be missing.
+///
+/// Where [`IdRules::find`] then finds nothing, that does not mean the host: a container that nests cgroups of harmless
+/// names deep enough pushes its own name out of the event. `/proc/<pid>/cgroup` tells, while the process lives.
+pub fn may_be_cut<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    entries.into_iter().take(MAX_ENTRIES).any(|entry| match path_of(entry) {
+        Some((path, whole)) => !whole && components(path).count() >= EVENT_COMPONENTS,
+        None => false,
+    })
 }
 
 /// What a path component means.
@@ -284,6 +294,10 @@ fn is_name(id: &[u8]) -> bool {
         .split(|b| b"._-".contains(b))
         .all(|run| !run.is_empty() && run.iter().all(u8::is_ascii_alphanumeric));
     inner && id.len() <= MAX_ID
+}
+
+fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|b| *b == b'/').filter(|part| !part.is_empty())
 }
 
 /// The path of an entry, and whether it surely is the whole path.

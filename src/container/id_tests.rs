@@ -251,6 +251,18 @@ fn a_path_that_may_be_cut_is_marked_and_goes_last() {
 }
 
 #[test]
+fn nothing_found_in_a_path_that_may_be_cut_is_not_the_host() {
+    // /docker/<id>/a/b/c/d/e/f as an event has it.
+    let hidden = [&b"cpuset=/a/b/c/d/e/f"[..]];
+    assert_eq!(IdRules::default().find(hidden), None);
+    assert!(may_be_cut(hidden));
+    assert!(may_be_cut([&b"cpuset=/"[..], b"memory=/a/b/c/d/e/f"]));
+    assert!(!may_be_cut([&b"cpuset=/a/b/c/d/e"[..], b"memory=/"]));
+    assert!(!may_be_cut([&b"0::/a/b/c/d/e/f/g"[..], b"", b"x"]));
+    assert!(!may_be_cut([]));
+}
+
+#[test]
 fn the_container_a_node_runs_in_is_looked_through() {
     let mut rules = IdRules::default();
     rules.add_node_id(B);
