@@ -3,3 +3,4 @@
 //! A Falco plugin. ARCHITECTURE.md gives the bird's-eye view; this file only wires the modules.
 
 pub mod manifest;
+pub mod verdict;
