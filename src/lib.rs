@@ -2,8 +2,16 @@
 //!
 //! A Falco plugin. ARCHITECTURE.md gives the bird's-eye view; this file only wires the modules.
 
+pub mod background;
 pub mod config;
 pub mod container;
 pub mod event;
+pub mod extract;
+mod ffi;
 pub mod host;
 pub mod manifest;
+pub mod metrics;
+pub mod plugin;
+pub mod prebuilt;
+pub mod resolver;
+pub mod verdict;

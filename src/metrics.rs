@@ -93,7 +93,7 @@ metrics! {
     /// Files compared or hashed in the background.
     verified: Counter,
     /// Panics caught at the C interface; any is a bug.
-    panics_caught: Counter,
+    panics_caught: Gauge,
 }
 
 impl Metrics {

@@ -7,8 +7,8 @@ use crate::event::raw::{StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
 use crate::extract;
 use crate::metrics::{Kind, Metrics};
+use crate::prebuilt;
 use crate::resolver::Resolver;
-use crate::sources;
 use crate::verdict::compare::hex;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
@@ -43,7 +43,7 @@ impl Plugin for Drift {
 
     fn new(input: Option<&TablesInput>, Json(raw): Self::ConfigType) -> Result<Self, anyhow::Error> {
         let config = Arc::new(Config::try_from(raw)?);
-        let manifests = sources::load_all(&config)?;
+        let manifests = prebuilt::load_all(&config)?;
         let metrics = Arc::new(Metrics::default());
         // Without threads (a source of another plugin is open) there is nothing to say, and nothing wrong.
         let threads = input.and_then(|tables| Threads::import(tables).ok());
@@ -52,6 +52,7 @@ impl Plugin for Drift {
     }
 
     fn get_metrics(&mut self) -> impl IntoIterator<Item = Metric> {
+        self.metrics.panics_caught.set(crate::ffi::panics_caught());
         self.metrics.list().into_iter().map(|(name, kind, _, value)| {
             let kind = match kind {
                 Kind::Counter => MetricType::Monotonic,

@@ -6,7 +6,7 @@
 use crate::background::verifier::{Against, Finding, Job};
 use crate::background::Background;
 use crate::config::Config;
-use crate::container::id::IdRules;
+use crate::container::id::{may_be_cut, IdRules};
 use crate::container::registry::{Container, LoadedManifest, Registry};
 use crate::event::exec::{ExecFacts, ExeFlags, InodeId};
 use crate::event::raw::{code, SyscallEvent};
@@ -165,8 +165,28 @@ impl Resolver {
     }
 
     fn state_of_exec(&mut self, exec: &ExecFacts<'_>) -> ThreadState {
-        let container = self.ids.find(exec.cgroups()).map(|id| self.container_by_id(&id.id, exec.pid));
+        let id = self.container_id(exec.cgroups(), exec.pid);
+        let container = id.map(|id| self.container_by_id(&id, exec.pid));
         ThreadState { pid: exec.pid, container, ..ThreadState::default() }
+    }
+
+    /// The container that a thread's control groups name.
+    ///
+    /// Events carry no more than the last six components of a path, and a container that may make control groups can
+    /// nest them deeper under names of its choice: such a path is read whole from `/proc` where the process lives.
+    fn container_id<'g>(&self, cgroups: impl Iterator<Item = &'g [u8]> + Clone, pid: i64) -> Option<Box<str>> {
+        let found = self.ids.find(cgroups.clone());
+        let cut = found.as_ref().map_or_else(|| may_be_cut(cgroups), |id| id.path_may_be_cut);
+        if cut {
+            if let Some(lines) = self.judge.host().cgroups(pid) {
+                let whole = self.ids.find(lines.split(|b| *b == b'\n'));
+                // A live process of that id that is in no such container is another one: this is a replay.
+                if whole.is_some() || found.is_none() {
+                    return whole.map(|id| id.id);
+                }
+            }
+        }
+        found.map(|id| id.id)
     }
 
     /// The state of the event's thread, read from the table if its exec was not seen. `None` if nobody knows it.
@@ -191,8 +211,8 @@ impl Resolver {
             }
         }
         let cgroups = reader.threads?.cgroups(reader.reader, tid)?;
-        let id = self.ids.find(cgroups.iter().map(Vec::as_slice));
-        let container = id.map(|id| self.container_by_id(&id.id, thread.pid));
+        let id = self.container_id(cgroups.iter().map(Vec::as_slice), thread.pid);
+        let container = id.map(|id| self.container_by_id(&id, thread.pid));
         Some(ThreadState { pid: thread.pid, container, ..ThreadState::default() })
     }
 
@@ -401,6 +421,12 @@ impl Resolver {
             return None;
         }
         find_executable(self.judge.host(), &container, pid, &binary.path, &binary.inode)
+    }
+
+    /// Traits of the executable; `None` where it cannot be looked at.
+    pub fn binary_traits(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Vec<&'static str>> {
+        let file = self.executable(event, reader)?;
+        Some(crate::verdict::traits::of(&file))
     }
 
     /// The script that the event's process was started on; `None` when it runs none, or on the host.

@@ -1,8 +1,11 @@
 //! Which container a thread belongs to, and what is mounted in it.
 //!
-//! Everything here is a pure parser: bytes in, values out. Reading `/proc` is the caller's business.
+//! `id`, `mountinfo`, `overlay` and `volume` are pure parsers: bytes in, values out. `live` looks at a container on
+//! this host, `registry` remembers them all.
 
 pub mod id;
+pub mod live;
 pub mod mountinfo;
 pub mod overlay;
+pub mod registry;
 pub mod volume;

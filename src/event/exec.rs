@@ -106,13 +106,13 @@ impl<'a> ExecFacts<'a> {
     }
 
     /// The control groups, each as `controller=/path`.
-    pub fn cgroups(&self) -> impl Iterator<Item = &'a [u8]> {
+    pub fn cgroups(&self) -> impl Iterator<Item = &'a [u8]> + Clone {
         nul_separated(self.cgroups)
     }
 }
 
 /// Splits a `PT_CHARBUFARRAY` / NUL-separated buffer; a missing last NUL (a cut buffer) loses nothing.
-pub fn nul_separated(buf: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn nul_separated(buf: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let buf = buf.strip_suffix(b"\0").unwrap_or(buf);
     buf.split(|b| *b == 0).filter(move |_| !buf.is_empty())
 }

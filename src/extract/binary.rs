@@ -3,7 +3,6 @@
 use super::value::Value;
 use super::Question;
 use crate::verdict::compare::hex;
-use crate::verdict::elf;
 use crate::verdict::origin::Origin;
 
 const UNKNOWN: &str = "unknown";
@@ -56,6 +55,5 @@ pub(super) fn sha256<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 pub(super) fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(traits) = q.resolver.binary_traits(q.event, q.reader) else { return Value::Absent };
     let items = q.arena.alloc_slice_fill_iter(traits.iter().map(|name: &&'static str| name.as_bytes()));
-    let _ = elf::HEAD_LEN;
     if items.is_empty() { Value::Absent } else { Value::List(items) }
 }

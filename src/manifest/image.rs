@@ -182,6 +182,14 @@ impl Image {
         }
     }
 
+    /// The package that owns a path.
+    ///
+    /// # Errors
+    /// Not known, and why.
+    pub fn owner(&self, _path: &ImagePath) -> Result<Option<String>, &'static str> {
+        Err("package databases not read")
+    }
+
     fn link_target(&self, path: &ImagePath, layer: usize, entry: &IndexedEntry) -> Option<Vec<u8>> {
         if let Some(target) = &entry.link {
             return Some(target.to_vec());

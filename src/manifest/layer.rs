@@ -89,6 +89,9 @@ impl Layer {
         Some(built)
     }
 
+    /// Reads the package databases of the layer. Called by the indexer's thread.
+    pub fn build_packages(&self, _keep_going: impl FnMut() -> bool) {}
+
     /// What the layer says of `path`: from the index, else by looking on disk.
     pub fn lookup(&self, path: &ImagePath, keys: &PathKeys) -> Answer {
         let guard = self.index.load();

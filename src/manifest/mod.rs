@@ -7,3 +7,6 @@ pub mod image;
 pub mod index;
 pub mod key;
 pub mod layer;
+pub mod limits;
+pub mod mtree;
+pub mod vis;

@@ -9,7 +9,7 @@ use super::origin::Origin;
 use crate::container::live::Live;
 use crate::container::mountinfo::Mount;
 use crate::container::registry::Container;
-use crate::container::volume::VolumeKind;
+use crate::container::volume::{VolumeKind, Volumes};
 use crate::event::exec::{ExeFlags, InodeId};
 use crate::host::{FoundFile, Host};
 use crate::manifest::entry::{FileKind, ImagePath};
@@ -122,7 +122,7 @@ impl Judge {
             let path = path_on_root(&mount, path);
             return self.judge_on_root(container, live, subject, found, &path);
         }
-        let volume = self.volume_kind(&mount);
+        let volume = self.volume_kind(live, &mount);
         Judgement { volume, ..Judgement::new(origin_of_mount(&mount, volume)) }.at(path)
     }
 
@@ -140,9 +140,10 @@ impl Judge {
     }
 
     /// Kind of volume a mount is.
-    pub fn volume_kind(&self, mount: &Mount) -> Option<VolumeKind> {
+    fn volume_kind(&self, live: &Live, mount: &Mount) -> Option<VolumeKind> {
+        // The host's table tells what a memory-backed volume is. Read once for each file on a volume that is new.
         let host_mounts = self.host.mounts(1);
-        VolumeKind::of(mount, host_mounts.as_ref())
+        Volumes::new(&live.mounts(), host_mounts.as_ref()).kind(mount)
     }
 
     fn judge_on_root(
@@ -247,7 +248,8 @@ fn judge_unseen(container: &Container, live: Option<&Live>, subject: &Subject<'_
     let mount = mounts.as_ref().and_then(|t| t.covering(path.as_bytes()));
     if let (Some(live), Some(mount)) = (live, mount) {
         if mount.dev != live.root_dev {
-            return Judgement::new(origin_of_mount(mount, VolumeKind::of(mount, None))).at(path);
+            let volume = mounts.as_ref().and_then(|table| Volumes::new(table, None).kind(mount));
+            return Judgement { volume, ..Judgement::new(origin_of_mount(mount, volume)) }.at(path);
         }
     }
     let Ok(image) = &container.image else {

@@ -1,0 +1,10 @@
+//! Judging files: where each comes from, whether its content is the image's, what a script or binary it is.
+
+pub mod binary;
+pub mod compare;
+mod grammar;
+pub mod interpreter;
+pub mod judge;
+pub mod origin;
+pub mod script;
+pub mod traits;
