@@ -197,7 +197,12 @@ impl TryFrom<RawConfig> for Config {
         let cpu_percent = number("indexer.cpu_percent", raw.indexer.cpu_percent, 50, 1, 100)?;
         Ok(Self {
             host_root: host_root.into(),
-            manifests: raw.manifests.iter().enumerate().map(|(i, m)| manifest(i, m)).collect::<Result<_, _>>()?,
+            manifests: raw
+                .manifests
+                .iter()
+                .enumerate()
+                .map(|(i, m)| manifest(i, m))
+                .collect::<Result<_, _>>()?,
             inline_max,
             background_max: size("compare.background_max", &raw.compare.background_max, 1 << 30)?,
             cache: CacheLimits {
@@ -286,7 +291,9 @@ mod tests {
 
     #[test]
     fn sizes_take_numbers_and_units() {
-        for (json, want) in [("7", 7), ("\"512KiB\"", 512 << 10), ("\"1 MiB\"", 1 << 20), ("\"2GiB\"", 2 << 30)] {
+        for (json, want) in
+            [("7", 7), ("\"512KiB\"", 512 << 10), ("\"1 MiB\"", 1 << 20), ("\"2GiB\"", 2 << 30)]
+        {
             let c = parse(&format!("{{\"cache\":{{\"max_bytes\":{json}}}}}")).unwrap();
             assert_eq!(c.cache.max_bytes, want, "{json}");
         }
@@ -304,7 +311,10 @@ mod tests {
             (r#"{"indexer":{"cpu_percent":101}}"#, vec!["indexer.cpu_percent", "101", "1 to 100"]),
             (r#"{"manifests":[{"path":"/x"}]}"#, vec!["manifests[0]", "containers"]),
             (r#"{"manifests":[{"containers":["*"]}]}"#, vec!["manifests[0].path", "file or directory"]),
-            (r#"{"manifests":[{"path":"/x","containers":["[a"]}]}"#, vec!["manifests[0].containers", "[a", "glob"]),
+            (
+                r#"{"manifests":[{"path":"/x","containers":["[a"]}]}"#,
+                vec!["manifests[0].containers", "[a", "glob"],
+            ),
             (r#"{"storage_roots":["rel"]}"#, vec!["storage_roots", "rel", "absolute"]),
         ] {
             let err = parse(json).unwrap_err();

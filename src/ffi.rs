@@ -9,9 +9,9 @@
 
 use crate::plugin::Drift;
 use falco_plugin::api::{
-    ss_plugin_async_event_handler_t, ss_plugin_event_input, ss_plugin_event_parse_input, ss_plugin_field_extract_input,
-    ss_plugin_init_input, ss_plugin_metric, ss_plugin_owner_t, ss_plugin_rc, ss_plugin_rc_SS_PLUGIN_FAILURE,
-    ss_plugin_schema_type, ss_plugin_set_config_input, ss_plugin_t,
+    ss_plugin_async_event_handler_t, ss_plugin_event_input, ss_plugin_event_parse_input,
+    ss_plugin_field_extract_input, ss_plugin_init_input, ss_plugin_metric, ss_plugin_owner_t, ss_plugin_rc,
+    ss_plugin_rc_SS_PLUGIN_FAILURE, ss_plugin_schema_type, ss_plugin_set_config_input, ss_plugin_t,
 };
 use falco_plugin::internals::{async_event, base, extract, parse};
 use std::ffi::{c_char, CStr};

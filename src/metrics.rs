@@ -108,10 +108,15 @@ impl Metrics {
     pub fn count_unknown(&self, why: &str) {
         match why {
             "image not known" => self.unknown_no_image.inc(),
-            "layer not known" | "in no layer" | "image layer not readable" | "writable layer not readable" => {
+            "layer not known"
+            | "in no layer"
+            | "image layer not readable"
+            | "writable layer not readable" => {
                 self.unknown_layer.inc();
             }
-            "mount not found" | "mounts not known" | "working directory not known" => self.unknown_mount.inc(),
+            "mount not found" | "mounts not known" | "working directory not known" => {
+                self.unknown_mount.inc()
+            }
             _ => self.unknown_other.inc(),
         }
     }

@@ -33,10 +33,11 @@ pub struct Drift {
 
 impl Plugin for Drift {
     const NAME: &'static CStr = c"drift";
-    const PLUGIN_VERSION: &'static CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-        Ok(version) => version,
-        Err(_) => c"0.0.0",
-    };
+    const PLUGIN_VERSION: &'static CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(version) => version,
+            Err(_) => c"0.0.0",
+        };
     const DESCRIPTION: &'static CStr = c"Tells what in a container is not what its image shipped";
     const CONTACT: &'static CStr = c"the drift authors";
     type ConfigType = Json<RawConfig>;

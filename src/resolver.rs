@@ -8,7 +8,7 @@ use crate::background::Background;
 use crate::config::Config;
 use crate::container::id::{may_be_cut, IdRules};
 use crate::container::registry::{Container, LoadedManifest, Registry};
-use crate::event::exec::{ExecFacts, ExeFlags, InodeId};
+use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
 use crate::host::{FoundFile, Host};
@@ -174,7 +174,11 @@ impl Resolver {
     ///
     /// Events carry no more than the last six components of a path, and a container that may make control groups can
     /// nest them deeper under names of its choice: such a path is read whole from `/proc` where the process lives.
-    fn container_id<'g>(&self, cgroups: impl Iterator<Item = &'g [u8]> + Clone, pid: i64) -> Option<Box<str>> {
+    fn container_id<'g>(
+        &self,
+        cgroups: impl Iterator<Item = &'g [u8]> + Clone,
+        pid: i64,
+    ) -> Option<Box<str>> {
         let found = self.ids.find(cgroups.clone());
         let cut = found.as_ref().map_or_else(|| may_be_cut(cgroups), |id| id.path_may_be_cut);
         if cut {
@@ -219,7 +223,9 @@ impl Resolver {
     /// A container that could not be looked at may have become visible since.
     fn retry_container(&mut self, tid: i64) {
         let Some(state) = self.threads.peek(&tid) else { return };
-        let Some(known) = state.container.as_ref().filter(|c| c.live.is_none() && !c.from_manifest) else { return };
+        let Some(known) = state.container.as_ref().filter(|c| c.live.is_none() && !c.from_manifest) else {
+            return;
+        };
         let (id, pid) = (known.id.clone(), state.pid);
         let now = self.container_by_id(&id, pid);
         if let Some(state) = self.threads.peek_mut(&tid) {
@@ -233,7 +239,11 @@ impl Resolver {
     }
 
     /// The container of the event's thread; `None` on the host.
-    pub fn container(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<Container>> {
+    pub fn container(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+    ) -> Option<Arc<Container>> {
         self.thread(event, reader)?.container.clone()
     }
 
@@ -248,7 +258,8 @@ impl Resolver {
         let live = state.container.as_ref()?.live.as_ref().and_then(|l| l.started);
         if state.started == 0 {
             // The start of the PID namespace's init process; a container in the host's namespace has none of its own.
-            let known = reader.get(event.tid).filter(|t| t.vtid != event.tid).map_or(0, |t| t.pidns_init_start);
+            let known =
+                reader.get(event.tid).filter(|t| t.vtid != event.tid).map_or(0, |t| t.pidns_init_start);
             let started = if known != 0 { known } else { live.unwrap_or(0) };
             self.thread(event, reader)?.started = started;
         }
@@ -326,8 +337,7 @@ impl Resolver {
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
         }
         let found = find_executable(self.judge.host(), container, facts.pid, facts.path, &facts.inode);
-        let subject =
-            Subject { path: facts.path, flags: facts.flags, found: found.as_ref(), pid: facts.pid };
+        let subject = Subject { path: facts.path, flags: facts.flags, found: found.as_ref(), pid: facts.pid };
         let judgement = self.judge.judge(container, &subject);
         if judgement.origin == Origin::Unknown {
             self.metrics.count_unknown(judgement.why);
@@ -363,9 +373,17 @@ impl Resolver {
         parent_outside && !from_inside
     }
 
-    fn compare_later(&self, container: &Arc<Container>, binary: &Binary, found: Option<&FoundFile>, tid: i64) {
+    fn compare_later(
+        &self,
+        container: &Arc<Container>,
+        binary: &Binary,
+        found: Option<&FoundFile>,
+        tid: i64,
+    ) {
         let (Some(background), Some(found)) = (&self.background, found) else { return };
-        let (Some(layer), Some(path)) = (binary.judgement.layer, binary.judgement.path.clone()) else { return };
+        let (Some(layer), Some(path)) = (binary.judgement.layer, binary.judgement.path.clone()) else {
+            return;
+        };
         if found.size > self.config.background_max {
             return;
         }
@@ -424,7 +442,11 @@ impl Resolver {
     }
 
     /// Traits of the executable; `None` where it cannot be looked at.
-    pub fn binary_traits(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Vec<&'static str>> {
+    pub fn binary_traits(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+    ) -> Option<Vec<&'static str>> {
         let file = self.executable(event, reader)?;
         Some(crate::verdict::traits::of(&file))
     }
@@ -442,7 +464,11 @@ impl Resolver {
                 interpreter::is_interpreter(exe).then(|| exec.argv().collect::<Vec<_>>()).and_then(|argv| {
                     let argument = interpreter::script_argument(exe, &argv)?;
                     let thread = reader.get(event.tid);
-                    let cwd = if exec.cwd.is_empty() { thread.as_ref().map_or(&b""[..], |t| &t.cwd) } else { exec.cwd };
+                    let cwd = if exec.cwd.is_empty() {
+                        thread.as_ref().map_or(&b""[..], |t| &t.cwd)
+                    } else {
+                        exec.cwd
+                    };
                     Some(self.judge.judge_script(&container, &Runner { pid: exec.pid, cwd }, argument))
                 })
             }
@@ -452,8 +478,9 @@ impl Resolver {
                     .then(|| reader.threads.and_then(|t| t.args(reader.reader, event.tid)))
                     .flatten()
                     .and_then(|args| {
-                        let argv: Vec<&[u8]> =
-                            std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
+                        let argv: Vec<&[u8]> = std::iter::once(thread.argv0.as_slice())
+                            .chain(args.iter().map(Vec::as_slice))
+                            .collect();
                         let argument = interpreter::script_argument(&thread.exe_path, &argv)?;
                         let runner = Runner { pid: thread.pid, cwd: &thread.cwd };
                         Some(self.judge.judge_script(&container, &runner, argument))

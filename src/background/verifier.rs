@@ -88,7 +88,10 @@ impl Verifier {
 
     fn verify(&self, mut job: Job, pace: &mut Pace) -> Option<Finding> {
         let digest = sha256(&mut job.file, self.config.background_max, || pace.step()).ok()?;
-        let origin = job.against.as_ref().and_then(|against| self.compare(&mut job.file, &job.container, against, digest));
+        let origin = job
+            .against
+            .as_ref()
+            .and_then(|against| self.compare(&mut job.file, &job.container, against, digest));
         let path = job.against.map(|a| a.path);
         let container = job.container.id.clone();
         Some(Finding { key: job.key, container, path, origin, sha256: digest, tid: job.tid })

@@ -160,7 +160,11 @@ pub fn image_of(
 }
 
 /// Resolves relative layer names: below the directory that holds the first storage root in which all of them exist.
-fn absolute(host: &Host, options: OverlayLayers, storage_roots: &[PathBuf]) -> Result<OverlayLayers, Unreadable> {
+fn absolute(
+    host: &Host,
+    options: OverlayLayers,
+    storage_roots: &[PathBuf],
+) -> Result<OverlayLayers, Unreadable> {
     if !options.has_relative_layer() {
         return Ok(options);
     }

@@ -39,7 +39,8 @@ impl Container {
     /// Whether another try could learn more.
     fn wants_retry(&self) -> bool {
         // 0, 1, 2, 4, 8 … 64, then each 64th time.
-        self.live.is_none() && (self.attempts < 2 || self.attempts.is_power_of_two() || self.attempts % 64 == 0)
+        self.live.is_none()
+            && (self.attempts < 2 || self.attempts.is_power_of_two() || self.attempts % 64 == 0)
     }
 }
 
@@ -139,9 +140,10 @@ impl Registry {
 
     fn look(&self, id: &str, pid: i64, attempts: u32) -> (Container, Option<Image>) {
         let reference = self.references.peek(id).map(AsRef::as_ref);
-        let manifest = self.manifests.iter().find(|m| {
-            m.containers.is_match(id) || reference.is_some_and(|r| m.images.is_match(r))
-        });
+        let manifest = self
+            .manifests
+            .iter()
+            .find(|m| m.containers.is_match(id) || reference.is_some_and(|r| m.images.is_match(r)));
         let manifest = manifest.map(|m| m.image.clone());
         match Live::look(&self.host, pid, id) {
             Ok((mut live, root)) => {

@@ -22,7 +22,11 @@ impl ExeFlags {
     const LOWER: u32 = 1 << 3;
 
     fn from_bits(bits: u32) -> Self {
-        Self { upper: bits & Self::UPPER != 0, lower: bits & Self::LOWER != 0, memfd: bits & Self::MEMFD != 0 }
+        Self {
+            upper: bits & Self::UPPER != 0,
+            lower: bits & Self::LOWER != 0,
+            memfd: bits & Self::MEMFD != 0,
+        }
     }
 }
 

@@ -133,7 +133,11 @@ impl Threads {
                 if let Ok(value) = e.get_value(reader) {
                     args.push(value.to_bytes().to_vec());
                 }
-                if args.len() < MAX_STRINGS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if args.len() < MAX_STRINGS {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             })
             .ok()?;
         Some(args)
@@ -149,7 +153,11 @@ impl Threads {
                 if let Ok(path) = e.get_second(reader) {
                     paths.push(path.to_bytes().to_vec());
                 }
-                if paths.len() < MAX_STRINGS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if paths.len() < MAX_STRINGS {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             })
             .ok()?;
         Some(paths)

@@ -55,5 +55,9 @@ pub(super) fn sha256<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 pub(super) fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(traits) = q.resolver.binary_traits(q.event, q.reader) else { return Value::Absent };
     let items = q.arena.alloc_slice_fill_iter(traits.iter().map(|name: &&'static str| name.as_bytes()));
-    if items.is_empty() { Value::Absent } else { Value::List(items) }
+    if items.is_empty() {
+        Value::Absent
+    } else {
+        Value::List(items)
+    }
 }

@@ -26,12 +26,15 @@ pub(super) fn value<'a>(def: &FieldDef, data: &[u8], arena: &'a Bump) -> Value<'
     let key = def.name.strip_prefix("drift.").unwrap_or(def.name);
     match (json.get(key), def.field_type) {
         (Some(serde_json::Value::Bool(yes)), FieldType::Bool) => Value::Bool(*yes),
-        (Some(serde_json::Value::String(text)), FieldType::String) if !def.is_list => Value::text(arena, text),
+        (Some(serde_json::Value::String(text)), FieldType::String) if !def.is_list => {
+            Value::text(arena, text)
+        }
         (Some(serde_json::Value::Number(n)), FieldType::Uint64 | FieldType::Reltime) => {
             Value::or_absent(n.as_u64().map(Value::U64))
         }
         (Some(serde_json::Value::Array(items)), FieldType::String) if def.is_list => {
-            let texts = items.iter().filter_map(|i| i.as_str()).map(|t| &*arena.alloc_slice_copy(t.as_bytes()));
+            let texts =
+                items.iter().filter_map(|i| i.as_str()).map(|t| &*arena.alloc_slice_copy(t.as_bytes()));
             let texts: bumpalo::collections::Vec<'a, &'a [u8]> =
                 bumpalo::collections::Vec::from_iter_in(texts, arena);
             Value::List(texts.into_bump_slice())

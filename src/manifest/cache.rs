@@ -75,7 +75,8 @@ impl LayerCache {
             bytes > max_bytes || layers.len() > max_layers
         };
         while over(&layers) {
-            let unused = layers.iter().rev().find(|(_, l)| Arc::strong_count(l) == 1).map(|(id, _)| id.clone());
+            let unused =
+                layers.iter().rev().find(|(_, l)| Arc::strong_count(l) == 1).map(|(id, _)| id.clone());
             match unused {
                 Some(id) => drop(layers.pop(&id)),
                 None => match layers.pop_lru() {

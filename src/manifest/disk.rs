@@ -157,9 +157,9 @@ impl LayerDir {
     }
 
     fn is_xattr_whiteout(&self, path: &ImagePath) -> bool {
-        let marked = path.parent().is_some_and(|d| {
-            self.xattr(relative(&d), "opaque").is_some_and(|v| v == b"x" || v == b"y")
-        });
+        let marked = path
+            .parent()
+            .is_some_and(|d| self.xattr(relative(&d), "opaque").is_some_and(|v| v == b"x" || v == b"y"));
         marked && self.xattr(relative(path), "whiteout").is_some()
     }
 
@@ -252,7 +252,9 @@ fn walk(
     keep_going: &mut dyn FnMut() -> bool,
     builder: &mut IndexBuilder,
 ) -> Result<(), Stop> {
-    let root = layer.open_path(b".", OFlags::RDONLY | OFlags::DIRECTORY).map_err(|e| format!("layer unreadable: {e}"))?;
+    let root = layer
+        .open_path(b".", OFlags::RDONLY | OFlags::DIRECTORY)
+        .map_err(|e| format!("layer unreadable: {e}"))?;
     let mut levels = vec![enter(layer, root, root_key(), builder)?];
     loop {
         let depth = levels.len();

@@ -266,8 +266,18 @@ mod tests {
             layer(&["w:/etc/gone", "o:/opt/app", "/opt/app/new"]),
             layer(&["/etc/conf", "/usr/bin/tool", "d:/opt/app", "/opt/app/old"]),
             layer(&[
-                "d:/usr", "d:/usr/bin", "l:/bin>usr/bin", "/usr/bin/dash", "l:/usr/bin/sh>dash", "d:/etc", "/etc/gone",
-                "l:/loop>loop", "l:/abs>/usr/bin/dash", "l:/up>../../../usr/bin/dash", "d:/tmp", "l:/usr/bin/x>../bin/sh",
+                "d:/usr",
+                "d:/usr/bin",
+                "l:/bin>usr/bin",
+                "/usr/bin/dash",
+                "l:/usr/bin/sh>dash",
+                "d:/etc",
+                "/etc/gone",
+                "l:/loop>loop",
+                "l:/abs>/usr/bin/dash",
+                "l:/up>../../../usr/bin/dash",
+                "d:/tmp",
+                "l:/usr/bin/x>../bin/sh",
             ]),
         ])
     }

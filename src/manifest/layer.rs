@@ -4,10 +4,10 @@ use super::disk::{self, DiskAnswer, LayerDir, WalkLimits, XattrSpace};
 use super::entry::ImagePath;
 use super::index::{IndexedEntry, LayerAnswer, LayerIndex};
 use super::key::PathKeys;
+use arc_swap::ArcSwapOption;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
-use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
 /// One image layer, shared by every container whose image has it.
@@ -71,7 +71,11 @@ impl Layer {
     /// Walks the directory and keeps the index; does nothing when that was done. Called by the indexer's thread.
     ///
     /// `None` for a layer that is not on disk, or when `keep_going` said stop.
-    pub fn build_index(&self, limits: WalkLimits, keep_going: impl FnMut() -> bool) -> Option<Arc<LayerIndex>> {
+    pub fn build_index(
+        &self,
+        limits: WalkLimits,
+        keep_going: impl FnMut() -> bool,
+    ) -> Option<Arc<LayerIndex>> {
         if let Some(index) = self.index() {
             return Some(index);
         }

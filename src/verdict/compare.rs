@@ -53,7 +53,11 @@ pub fn same_content(a: &mut File, b: &mut File) -> io::Result<Comparison> {
 ///
 /// # Errors
 /// Reading failed, it is no regular file, or `keep_going` said stop (`Interrupted`).
-pub fn sha256(file: &mut File, max: u64, mut keep_going: impl FnMut() -> bool) -> io::Result<Option<[u8; 32]>> {
+pub fn sha256(
+    file: &mut File,
+    max: u64,
+    mut keep_going: impl FnMut() -> bool,
+) -> io::Result<Option<[u8; 32]>> {
     if regular_size(file)? > max {
         return Ok(None);
     }

@@ -134,9 +134,9 @@ impl Judge {
             by_id.or_else(by_path).cloned()
         };
         // A mount made since, or one in a namespace that the process made for itself.
-        pick(&live.mounts()).or_else(|| pick(&live.refresh_mounts(&self.host, live.pid()))).or_else(|| {
-            self.host.mounts(pid).as_ref().and_then(pick)
-        })
+        pick(&live.mounts())
+            .or_else(|| pick(&live.refresh_mounts(&self.host, live.pid())))
+            .or_else(|| self.host.mounts(pid).as_ref().and_then(pick))
     }
 
     /// Kind of volume a mount is.
@@ -242,7 +242,12 @@ impl Judge {
 
 /// Judges a file that cannot be looked at: the process is gone and the path holds another file by now, or this is a
 /// replay. What remains are the kernel's flags and the image.
-fn judge_unseen(container: &Container, live: Option<&Live>, subject: &Subject<'_>, path: &ImagePath) -> Judgement {
+fn judge_unseen(
+    container: &Container,
+    live: Option<&Live>,
+    subject: &Subject<'_>,
+    path: &ImagePath,
+) -> Judgement {
     // Flags of another overlay (a volume, a nested container) say nothing of this image.
     let mounts = live.map(Live::mounts);
     let mount = mounts.as_ref().and_then(|t| t.covering(path.as_bytes()));

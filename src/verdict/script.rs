@@ -83,8 +83,7 @@ impl Judge {
         let Some(found) = found else {
             // Gone since. A path that the image never had is drift whatever was there.
             let absent = matches!(container.image.as_ref().map(|i| i.resolve(path).1), Ok(Presence::Absent));
-            let subject =
-                Subject { path: path.as_bytes(), flags: ExeFlags::default(), found: None, pid };
+            let subject = Subject { path: path.as_bytes(), flags: ExeFlags::default(), found: None, pid };
             let judgement = match absent {
                 true => self.judge(container, &subject),
                 false => unknown("script is gone"),
