@@ -55,7 +55,9 @@ impl Event {
                 "evt.num" => Value::from(num),
                 "evt.time" => Value::from(time),
                 field => object.remove(field).ok_or_else(|| {
-                    anyhow!("the engine gave no {field:?}: write it as the engine does (no quotes in the argument)")
+                    anyhow!(
+                        "the engine gave no {field:?}: no such field, or one whose name it read differently"
+                    )
                 })?,
             };
             values.insert((*field).to_owned(), (!value.is_null()).then_some(value));

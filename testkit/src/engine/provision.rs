@@ -87,7 +87,8 @@ fn command(root: &Path) -> Result<Vec<OsString>> {
 
 /// Downloads sysdig and everything it depends on, down to libc, into `work`; the files.
 fn download(work: &Path, origin: &Origin) -> Result<Vec<PathBuf>> {
-    for folder in ["apt/lists/partial", "apt/cache/archives/partial", "apt/log", "root"] {
+    for folder in ["apt/lists/partial", "apt/cache/archives/partial", "apt/log", "apt/preferences.d", "root"]
+    {
         std::fs::create_dir_all(work.join(folder))?;
     }
     // An empty list of installed packages: then libc and all others are downloaded too.
@@ -139,11 +140,12 @@ Dir::Cache::archives "archives";
 Dir::Log "{dir}/log";
 Dir::Etc::sourcelist "{dir}/sources.list";
 Dir::Etc::sourceparts "-";
-Dir::Etc::preferences "-";
-Dir::Etc::preferencesparts "-";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "{dir}/preferences.d";
 APT::Sandbox::User "";
 APT::Get::List-Cleanup "false";
 APT::Default-Release "";
+APT::Update::Error-Mode "any";
 Debug::NoLocking "true";
 Acquire::Languages "none";
 Acquire::Retries "3";

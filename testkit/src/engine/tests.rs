@@ -160,6 +160,30 @@ fn falcos_lines_are_told_from_its_summary() {
     assert_eq!(yaml.get("json_output").unwrap().text(), Some("true"));
 }
 
+#[test]
+fn the_shipped_falco_configuration_loads_the_plugin() {
+    use crate::yaml::{parse, Node};
+    for (file, loads) in
+        [("falco.drift_plugin.yaml", vec!["drift"]), ("falco.yaml.example", vec!["container", "drift"])]
+    {
+        let text = std::fs::read_to_string(crate::workspace_dir().join(file)).unwrap();
+        let config = parse(&text).unwrap();
+        let texts = |node: &Node| match node {
+            Node::List(items) => {
+                items.iter().map(|i| i.text().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+            }
+            other => panic!("{file}: {other:?}"),
+        };
+        assert_eq!(texts(config.get("load_plugins").unwrap()), loads, "{file}");
+        let Some(Node::List(plugins)) = config.get("plugins") else { panic!("{file}: no plugins") };
+        let drift = plugins.iter().find(|p| p.get("name").and_then(Node::text) == Some("drift")).unwrap();
+        assert_eq!(drift.get("library_path").and_then(Node::text), Some("libdrift.so"), "{file}");
+        if let Some(rules) = config.get("rules_files") {
+            assert!(texts(rules)[0].ends_with("/drift_rules.yaml"), "ours before falco_rules.yaml");
+        }
+    }
+}
+
 /// The engine itself, with and without what it must refuse. Needs the network the first time.
 #[test]
 fn a_real_engine_replays() {
