@@ -182,4 +182,16 @@ mod tests {
         }
         assert_eq!(rfc3339(1_795_457_631_709_183_122), "2026-11-23T18:13:51.709183122Z");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_format_panics(format in r"([%*.\[\]é ]|[a-z0-9]{1,3}){0,20}") {
+            let _ = parse(&format);
+        }
+
+        #[test]
+        fn no_time_panics(ns: u64) {
+            proptest::prop_assert_eq!(rfc3339(ns).len(), 30);
+        }
+    }
 }

@@ -19,13 +19,11 @@ pub fn workspace_dir() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// Cargo's output folder: `CARGO_TARGET_DIR` (relative to the current folder, as cargo reads it), else `target/`
-/// in the workspace.
+/// Cargo's output folder: `CARGO_TARGET_DIR` (when relative, below the workspace, where `make` runs cargo), else
+/// `target/` in the workspace.
 pub fn target_dir() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) if !dir.is_empty() => PathBuf::from(dir),
-        _ => workspace_dir().join("target"),
-    }
+    let dir = std::env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty());
+    workspace_dir().join(dir.map_or_else(|| PathBuf::from("target"), PathBuf::from))
 }
 
 /// The folder with the captures that are too large for the repository: `DRIFT_SHARED`, else `../shared` beside the

@@ -1,7 +1,7 @@
 //! A real engine to load the plugin into: Falco, sysdig, or Debian testing's sysdig unpacked beside the build.
 //!
 //! Looked for in this order: `DRIFT_ENGINE` and `FALCO_BIN` (binaries that must do), `falco` in PATH, `sysdig` in PATH,
-//! then [`provision`]. One found in PATH whose libsinsp is too old is passed over.
+//! then Debian testing's package ([`Engine::debian`]). One found in PATH whose libsinsp is too old is passed over.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

@@ -160,6 +160,62 @@ fn falcos_lines_are_told_from_its_summary() {
     assert_eq!(yaml.get("json_output").unwrap().text(), Some("true"));
 }
 
+proptest::proptest! {
+    #[test]
+    fn no_apt_source_panics(text in r"(deb|URIs:|Types:|[\[\]# \n:]|[a-z]{1,4}){0,30}") {
+        let _ = (one_line(&text), deb822(&text));
+    }
+}
+
+/// An executable script that stands in for an engine. Written by a shell: a file this process holds open for writing could
+/// not be executed while another test forks.
+fn script(path: &Path, body: &str) {
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", r#"printf '%s' "$2" > "$1" && chmod +x "$1""#, "sh"])
+        .arg(path)
+        .arg(format!("#!/bin/sh\n{body}"));
+    assert!(shell.status().unwrap().success());
+}
+
+#[test]
+fn falco_evaluates_the_rules_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let falco = dir.path().join("falco");
+    let version = "if [ \"$1\" = --version ]; then echo 'Falco version: 0.43.1 (x86_64)'; echo 'Libs version:  0.23.2'; exit; fi\n";
+    // Prints the alert only when it was given a configuration that replays.
+    script(
+        &falco,
+        &format!(
+            "{version}grep -q 'kind: replay' \"$2\" || exit 1\n\
+             echo '{{\"output\":\"o\",\"output_fields\":{{\"evt.time\":1}},\"priority\":\"Notice\",\"rule\":\"R\",\"source\":\"syscall\",\"tags\":[],\"time\":\"t\"}}'\n\
+             echo 'Events detected: 1'\n"
+        ),
+    );
+    let engine = Engine::find(&Choice::Path(falco.clone())).unwrap();
+    assert_eq!(engine.describe(), "falco 0.43.1 (libsinsp 0.23.2)");
+    let rules = dir.path().join("rules.yaml");
+    std::fs::write(&rules, "").unwrap();
+    let replay = Replay { plugin: None, init_config: "", capture: &rules };
+    let evaluation = crate::alerts::evaluate(&engine, &replay, &rules).unwrap();
+    assert_eq!(crate::alerts::totals(&evaluation), "1 alert: 1 Notice");
+    assert!(engine.replay(&replay, "", &[]).is_err(), "falco gives no fields");
+
+    script(&falco, &format!("{version}echo 'Error: cannot load plugin' >&2; exit 1\n"));
+    let error = format!("{:#}", crate::alerts::evaluate(&engine, &replay, &rules).unwrap_err());
+    assert!(error.contains("cannot load plugin"), "{error}");
+}
+
+#[test]
+fn an_engine_that_is_too_old_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = dir.path().join("sysdig");
+    script(&old, "case $1 in --libs-version) echo 'falcosecurity/libs version 0.9.40';; *) echo 'sysdig version 0.29.3';; esac\n");
+    let error = format!("{:#}", Engine::find(&Choice::Path(old)).unwrap_err());
+    assert!(error.contains("0.9.40") && error.contains("0.23.0"), "{error}");
+    assert!(Engine::find(&Choice::Path(dir.path().join("gone"))).is_err());
+}
+
 #[test]
 fn the_shipped_falco_configuration_loads_the_plugin() {
     use crate::yaml::{parse, Node};

@@ -170,3 +170,22 @@ fn priorities_are_falcos() {
     }
     assert_eq!(Priority::parse("warn"), None);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_condition_panics(condition in r#"([a-z.]{0,8}|[ ()=<>!,'"\\\[\]é]|in|and|not|or|exists|shells|spawned){0,20}"#) {
+        let lists = BTreeMap::from([("shells".to_owned(), vec!["a b".to_owned()])]);
+        let macros = BTreeMap::from([("spawned".to_owned(), "evt.num = 1".to_owned())]);
+        if let Ok(filter) = condition::resolve(&condition, &macros, &lists) {
+            // What was resolved has no macro or list left: it resolves to itself.
+            let again = condition::resolve(&filter, &BTreeMap::new(), &BTreeMap::new());
+            proptest::prop_assert_eq!(again.unwrap(), filter);
+        }
+    }
+
+    #[test]
+    fn no_file_panics(text in ".{0,80}") {
+        let _ = parse(&text);
+        let _ = parse(&format!("- rule: A\n  condition: {text}\n  output: {text}\n  priority: {text}\n"));
+    }
+}
