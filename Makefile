@@ -1,0 +1,40 @@
+# Everything a developer, and CI, runs. `make test` as root on Debian installs what it needs.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: build demo test bench dist clean
+
+build:
+	$(CARGO) build --release --locked --workspace
+
+# A real container under attack, replayed through the plugin in a real engine.
+demo: build
+	$(TARGET)/release/drift-demo --plugin $(TARGET)/release/libdrift.so --rules rules/drift_rules.yaml \
+		--capture demo/binary.scap --manifest demo/image.mtree.gz
+
+# The tests run unoptimised, where an overflow is caught; the engine they replay in loads the release build.
+test: export RUSTDOCFLAGS := -D warnings
+test:
+	@mkdir -p $(TARGET) && rm -f $(TARGET)/skips.txt
+	scripts/setup-test.sh
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) doc --workspace --no-deps --locked
+	$(CARGO) build --release --locked --workspace
+	@status=0; $(CARGO) test --workspace --locked || status=$$?; \
+	if [ -s $(TARGET)/skips.txt ]; then \
+		echo "$$(wc -l < $(TARGET)/skips.txt) tests could not run here:"; cat $(TARGET)/skips.txt; \
+	else \
+		echo "no test was skipped"; \
+	fi; exit $$status
+
+bench:
+	$(CARGO) bench --locked --package drift
+
+# The library as it is published: built for glibc 2.17, stripped.
+dist:
+	scripts/dist.sh
+
+clean:
+	$(CARGO) clean

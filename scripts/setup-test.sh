@@ -1,0 +1,26 @@
+#!/bin/sh
+# Installs what the tests with real containers need, as root on Debian or Ubuntu; elsewhere says what is missing.
+# Those tests then say themselves what they skip.
+set -eu
+
+# command:package
+wanted='podman:podman containerd:containerd ctr:containerd runc:runc umoci:umoci buildah:buildah
+bsdtar:libarchive-tools debootstrap:debootstrap'
+
+missing=
+for pair in $wanted; do
+    command -v "${pair%%:*}" > /dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
+done
+missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
+[ -n "${missing% }" ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null 2>&1; then
+    echo "setup-test: not installed: $missing(as root on Debian this script installs them)" >&2
+    exit 0
+fi
+
+echo "setup-test: installing $missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+# shellcheck disable=SC2086 # A list of packages.
+apt-get install -q -y --no-install-recommends $missing
