@@ -24,8 +24,10 @@ const PIPE: &str = ".commands";
 /// How long init may take until it reads the pipe.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What every container's init runs: each line of the pipe is a command, in words separated by spaces.
-pub(crate) const INIT: [&str; 3] = ["/bin/sh", "-c", "while :; do read -r c < /corpus/.commands && $c; done"];
+/// What every container's init runs: each line of the pipe is a command, in words separated by spaces. `exec` in a
+/// child of its own makes a process of every command, also of one that the shell has built in.
+pub(crate) const INIT: [&str; 3] =
+    ["/bin/sh", "-c", "while :; do read -r c < /corpus/.commands && (exec $c); done"];
 
 /// A runtime's own part: what it takes to remove the container.
 pub(crate) trait Runtime: std::fmt::Debug + Send + Sync {

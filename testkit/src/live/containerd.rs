@@ -23,8 +23,8 @@ static RUNNING: Mutex<Weak<Daemon>> = Mutex::new(Weak::new());
 #[derive(Debug)]
 struct Daemon {
     child: Child,
-    /// Sockets and state: a short path, as socket paths must be.
-    state: tempfile::TempDir,
+    /// Sockets and state; the same at every start, so that what a killed test has left is found again.
+    state: PathBuf,
     _lock: image::Lock,
 }
 
@@ -43,17 +43,19 @@ impl Daemon {
         let dir = state_dir().join("containerd");
         std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
         let lock = image::lock(&dir.join("daemon.lock"))?;
-        let state = tempfile::Builder::new()
-            .prefix("drift-ctd-")
-            .tempdir()
-            .context("making containerd's state directory")?;
-        let config = state.path().join("config.toml");
+        let pid_file = dir.join("daemon.pid");
+        end_stale(&pid_file);
+        // In the directory for temporary files, because socket paths must be short.
+        let key = image::short_name(dir.as_os_str().as_encoded_bytes());
+        let state = std::env::temp_dir().join(format!("drift-live-containerd-{key}"));
+        std::fs::create_dir_all(&state).with_context(|| format!("making {}", state.display()))?;
+        let config = state.join("config.toml");
         let text = format!(
             "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [{}]\n[grpc]\naddress = {:?}\n",
             dir.join("root"),
-            state.path().join("state"),
+            state.join("state"),
             r#""io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp""#,
-            state.path().join("sock"),
+            state.join("sock"),
         );
         std::fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
         let log_path = dir.join("containerd.log");
@@ -67,7 +69,10 @@ impl Daemon {
             .spawn()
             .context("starting containerd")?;
         let mut daemon = Self { child, state, _lock: lock };
+        let known = format!("{} {}", daemon.child.id(), config.display());
+        std::fs::write(&pid_file, known).with_context(|| format!("writing {}", pid_file.display()))?;
         daemon.wait_until_ready(&log_path)?;
+        daemon.sweep()?;
         Ok(daemon)
     }
 
@@ -85,6 +90,14 @@ impl Daemon {
         }
     }
 
+    /// Removes the containers that a killed test has left. We hold the lock, so nobody is using them.
+    fn sweep(&self) -> Result<()> {
+        for id in output(self.ctr().args(["container", "ls", "--quiet"]))?.lines() {
+            remove(self, id)?;
+        }
+        Ok(())
+    }
+
     fn ctr(&self) -> Command {
         let mut command = Command::new("ctr");
         command.arg("--address").arg(self.socket()).args(["--namespace", NAMESPACE]);
@@ -92,7 +105,7 @@ impl Daemon {
     }
 
     fn socket(&self) -> PathBuf {
-        self.state.path().join("sock")
+        self.state.join("sock")
     }
 
     /// Imports the image if it is not there yet.
@@ -124,6 +137,7 @@ impl Drop for Daemon {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {
+                let _ = std::fs::remove_dir_all(&self.state);
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -142,10 +156,34 @@ pub(crate) struct Containerd {
 
 impl Runtime for Containerd {
     fn remove(&mut self) -> Result<()> {
-        let ctr = || self.daemon.ctr();
-        // The task may be gone or never have been: only the container's own removal must succeed.
-        let _ = output(ctr().args(["task", "rm", "--force", &self.id]));
-        output(ctr().args(["container", "rm", &self.id])).map(drop)
+        remove(&self.daemon, &self.id)
+    }
+}
+
+fn remove(daemon: &Daemon, id: &str) -> Result<()> {
+    // The task may be gone or never have been: only the container's own removal must succeed.
+    let _ = output(daemon.ctr().args(["task", "rm", "--force", id]));
+    output(daemon.ctr().args(["container", "rm", id]))?;
+    // The writable layer's files go with containerd's next garbage collection. The daemon does not live that long, so
+    // it is asked for one now: that is what giving back a lease and waiting for it does.
+    output(daemon.ctr().args(["leases", "create", "--id", id]))?;
+    output(daemon.ctr().args(["leases", "rm", "--sync", id])).map(drop)
+}
+
+/// Ends a daemon that a killed test has left: it still holds the database. The file names its process id and its
+/// configuration; a process with another command line is not it.
+fn end_stale(pid_file: &Path) {
+    let Ok(text) = std::fs::read_to_string(pid_file) else { return };
+    let Some((pid, config)) = text.split_once(' ') else { return };
+    let command_line = || std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let is_ours = || command_line().split(|&byte| byte == 0).any(|word| word == config.as_bytes());
+    let Ok(number) = pid.parse::<i32>() else { return };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    if is_ours() {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), nix::sys::signal::Signal::SIGTERM);
+    }
+    while is_ours() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Facts {
 pub enum Kind {
     /// A process has executed another program; boxed because it is large.
     Exec(Box<Process>),
+    /// A process has changed its working directory; told with the next thing it does.
+    Chdir,
     /// A process has made another: the parent's or the child's side.
     Clone,
     /// A process ends.
@@ -83,7 +85,7 @@ impl Event {
     pub fn exec(&self) -> Option<&Process> {
         match &self.kind {
             Kind::Exec(process) => Some(process),
-            Kind::Clone | Kind::Exit => None,
+            Kind::Chdir | Kind::Clone | Kind::Exit => None,
         }
     }
 
@@ -150,6 +152,14 @@ impl Event {
             .u64(pidns_start_ns)
             .event(ts, process.tid, kind);
         Self { ts, tid: process.tid, kind: Kind::Clone, block }
+    }
+
+    /// `process` has changed to its present working directory.
+    #[must_use]
+    pub fn from_chdir(ts: u64, process: &Process) -> Self {
+        let params = Params::default().i64(0).text(process.own_cwd());
+        let block = params.event(ts, process.tid, event_type::CHDIR_X);
+        Self { ts, tid: process.tid, kind: Kind::Chdir, block }
     }
 
     /// The end of thread `tid` with the wait(2) status `status`.

@@ -11,7 +11,7 @@
 //! | `/opt/opaque/new`, `/usr/local/bin/second` | in 2 |
 //! | `/usr/local/share/third` | in 3 |
 //!
-//! The archive is kept in [`state_dir`](super::state_dir), one for each [`RECIPE`] and release.
+//! The archive is kept in [`state_dir`], one for each recipe and release.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{File, OpenOptions};

@@ -145,8 +145,7 @@ pub fn mounts(pid: i64) -> Result<Vec<Mount>> {
 pub fn root_mount(pid: i64) -> Result<Mount> {
     mounts(pid)?
         .into_iter()
-        .filter(|mount| mount.point == Path::new("/"))
-        .next_back()
+        .rfind(|mount| mount.point == Path::new("/"))
         .with_context(|| format!("process {pid} has no mount at /"))
 }
 
@@ -164,7 +163,7 @@ pub fn layer_of(pid: i64, fd: &std::fs::File, path: &Path) -> Result<(Layer, Opt
         .find_map(|line| line.strip_prefix("mnt_id:"))
         .and_then(|id| id.trim().parse().ok())
         .context("an open file's fdinfo has no mnt_id")?;
-    let Some(mount) = mounts(pid)?.into_iter().find(|mount| mount.id == id) else {
+    let Some(mount) = mounts(namespace_head(pid))?.into_iter().find(|mount| mount.id == id) else {
         return Ok((Layer::None, None)); // memfd and the like: on an internal mount
     };
     let Some(upper) = mount.upper() else {
@@ -181,6 +180,22 @@ pub fn layer_of(pid: i64, fd: &std::fs::File, path: &Path) -> Result<(Layer, Opt
         _ => Layer::Upper,
     };
     Ok((layer, Some(mount)))
+}
+
+/// The oldest ancestor of `pid` in its mount namespace. A chrooted process is shown only the mounts below its own root,
+/// and their points relative to that; the oldest ancestor, a container's init, sees all of them.
+fn namespace_head(pid: i64) -> i64 {
+    let namespace = |pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let parent = |pid: i64| -> Option<i64> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+    };
+    let own = namespace(pid);
+    let mut head = pid;
+    while let Some(above) = parent(head).filter(|&above| above > 0 && namespace(above) == own) {
+        head = above;
+    }
+    head
 }
 
 fn is_whiteout(found: &std::fs::Metadata) -> bool {

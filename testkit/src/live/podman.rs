@@ -1,6 +1,6 @@
 //! Containers under podman, with storage of its own: the machine's podman is not touched.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -9,6 +9,9 @@ use super::container::{Runtime, Shared, INIT};
 use super::image::Image;
 use super::run::{output, random_id};
 use super::state_dir;
+
+/// What our containers' names begin with; the process that made them comes next.
+const NAME: &str = "drift-live-";
 
 /// A container that podman runs.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ fn run_root() -> PathBuf {
 
 pub(crate) fn start(image: &Image, shared: &Shared) -> Result<(String, i64, Podman)> {
     let reference = load(image)?;
-    let name = format!("drift-live-{}", random_id()?);
+    let name = format!("{NAME}{}-{}", std::process::id(), random_id()?);
     let mount = |kind: &str, rest: String| format!("type={kind},{rest}");
     // Made, then started: whatever fails in between, the container's own drop removes it.
     let mut command = podman();
@@ -75,6 +78,7 @@ fn load(image: &Image) -> Result<String> {
     let dir = state_dir().join("podman");
     std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let _lock = super::image::lock(&dir.join("load.lock"))?;
+    sweep()?;
     if output(podman().args(["image", "exists", reference])).is_err() {
         let archive = format!("oci-archive:{}", image.archive().display());
         let loaded = output(podman().args(["pull", "--quiet", &archive]))?;
@@ -82,4 +86,15 @@ fn load(image: &Image) -> Result<String> {
         output(podman().args(["tag", id, reference]))?;
     }
     Ok(reference.to_owned())
+}
+
+/// Removes containers whose makers were killed before they could.
+fn sweep() -> Result<()> {
+    for name in output(podman().args(["ps", "--all", "--format", "{{.Names}}"]))?.lines() {
+        let maker = name.strip_prefix(NAME).and_then(|rest| rest.split('-').next());
+        if maker.is_some_and(|maker| !Path::new("/proc").join(maker).exists()) {
+            output(podman().args(["rm", "--force", "--time", "0", "--ignore", name]))?;
+        }
+    }
+    Ok(())
 }

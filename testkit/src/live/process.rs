@@ -178,6 +178,17 @@ impl Process {
         self.cmdline.get(self.argv0().len() + 1..).unwrap_or_default()
     }
 
+    /// The working directory as the process itself sees it: below its own root.
+    #[must_use]
+    pub fn own_cwd(&self) -> &[u8] {
+        let root = self.root.strip_suffix(b"/").unwrap_or(&self.root);
+        match self.cwd.strip_prefix(root) {
+            Some(b"") => b"/",
+            Some(below) if below.starts_with(b"/") => below,
+            _ => &self.cwd,
+        }
+    }
+
     /// What the exec was asked to run (`AT_EXECFN`): the caller's own words, the script's path for a script.
     #[must_use]
     pub fn exec_filename(&self) -> Vec<u8> {
@@ -400,6 +411,21 @@ mod tests {
         let file = b"4:memory:/m\n3:cpuset:/s\n2:cpuacct,cpu:/c\n1:name=systemd:/d\n0::/u\n";
         let expected = b"cpuset=/s\0cpu=/c\0cpuacct=/c\0io=/u\0memory=/m\0";
         assert_eq!(probe_cgroups(file), expected);
+    }
+
+    #[test]
+    fn a_chrooted_process_sees_its_directory_below_its_root() {
+        let cases = [
+            ("/", "/tmp", "/tmp"),
+            ("/r", "/r", "/"),
+            ("/r", "/r/a", "/a"),
+            ("/r", "/rest", "/rest"),
+            ("/", "/", "/"),
+        ];
+        for (root, cwd, expected) in cases {
+            let process = Process { root: root.into(), cwd: cwd.into(), ..Process::default() };
+            assert_eq!(process.own_cwd(), expected.as_bytes(), "{root} {cwd}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ const TYPE_UNKNOWN: u16 = 0xFFF0;
 
 /// Event types, `PPME_*` in `ppm_events_public.h`.
 pub mod event_type {
+    /// chdir(2) has returned.
+    pub const CHDIR_X: u16 = 95;
     /// A sleep has ended; used as the mark that an engine has read this far.
     pub const NANOSLEEP_X: u16 = 135;
     /// A thread ends.

@@ -47,7 +47,7 @@ fn setup(tools: &[&str]) -> Option<Setup> {
     }
 }
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "proc.exepath",
     "proc.args",
     "proc.is_exe_upper_layer",
@@ -57,6 +57,7 @@ const FIELDS: [&str; 9] = [
     "proc.pid",
     "thread.cgroup.memory",
     "proc.pname",
+    "evt.arg.filename",
 ];
 
 /// One exec as the tracer saw it and as the engine printed it.
@@ -132,13 +133,17 @@ fn check(seen: &BTreeMap<String, Seen>, container: &Container, flags: Flags) {
         } else {
             Layer::Upper
         };
-        assert_eq!(process.exe.layer, layer, "{marker}: {process:?}");
+        assert_eq!(process.exe.layer, layer, "{marker}: {:?}", process.exe);
         let said = flags == Flags::Present;
         assert_eq!(line["proc.is_exe_upper_layer"], said && layer == Layer::Upper, "{marker}: {line}");
         assert_eq!(line["proc.is_exe_lower_layer"], said && layer == Layer::Lower, "{marker}: {line}");
         assert_eq!(line["proc.is_exe_from_memfd"], said && number == 21, "{marker}: {line}");
         assert_eq!(line["proc.exe_ino"], process.exe.ino, "{marker}: {line}");
-        assert!(process.exe.ino > 0);
+        assert!(
+            process.exe.ino > 0 && process.exe.writable,
+            "root may write its own files: {:?}",
+            process.exe
+        );
         let cgroup = line["thread.cgroup.memory"].as_str().unwrap();
         assert!(cgroup.contains(container.id()), "{marker}: {cgroup}");
         if number != 34 {
@@ -162,8 +167,19 @@ fn check(seen: &BTreeMap<String, Seen>, container: &Container, flags: Flags) {
     for (marker, path) in paths {
         assert_eq!(seen[marker].line["proc.exepath"], path);
     }
+    let asked = [
+        ("scn-11", "/tmp/sym11"),
+        ("scn-16", "/usr/bin/sh"),
+        ("scn-25", "/tmp/b25"),
+        ("scn-28", "/usr/bin/basename"),
+        ("scn-36", "/usr/bin/../bin/./basename"),
+        ("scn-37", "/bin/basename"),
+    ];
+    // The engine itself resolves a relative name, so it must know the working directory.
+    for (marker, path) in asked {
+        assert_eq!(seen[marker].line["evt.arg.filename"], path, "{marker}");
+    }
     assert_eq!(seen["scn-34"].process.exe.path, b"/tmp/bad\xff-34");
-    assert_eq!(seen["scn-01"].process.exec_filename(), b"", "the process is gone by now");
     assert_eq!(seen["scn-01"].line["proc.pname"], "sh", "the parent is known");
 }
 
@@ -208,20 +224,26 @@ fn several_engines_judge_the_same_event() {
     let Some(setup) = setup(CONTAINERD_TOOLS) else { return };
     let container = Container::containerd(&setup.image).unwrap();
     let table = container.table().unwrap();
-    let filters = ["proc.exepath = /usr/local/bin/second", "proc.name = second", "evt.type = procexit"];
+    let filters = [
+        "evt.type = execve and proc.exepath = /usr/local/bin/second",
+        "evt.type = execve and proc.name = second",
+        "evt.type = procexit",
+    ];
     let mut streams: Vec<Stream> = filters
         .iter()
         .map(|filter| {
             let spec = Spec {
                 program: vec![setup.engine.clone()],
-                filter: format!("evt.type = execve and {filter}")
-                    .replace("evt.type = execve and evt.type = procexit", "evt.type = procexit"),
+                filter: (*filter).to_owned(),
                 fields: vec!["proc.name".to_owned()],
                 ..Spec::default()
             };
             Stream::new(&spec, &table).unwrap()
         })
         .collect();
+    let second =
+        container.lower_dirs().unwrap().iter().position(|dir| dir.join("usr/local/bin/second").is_file());
+    assert_eq!(second, Some(1), "the file lies in the middle layer");
     for round in 0..2 {
         let mut counts = [0; 3];
         trace(&container, "second", Facts::default(), &mut |event| {

@@ -88,6 +88,9 @@ struct Tracer {
     /// Processes told of, by whose held queue they wait in.
     queue_of: HashMap<i64, i64>,
     held: HashMap<i64, Held>,
+    /// The working directory that the engine knows of each process. The probe's exec and clone events have none:
+    /// engines follow chdir(2), which is told here before the next exec or clone.
+    cwd_of: HashMap<i64, Vec<u8>>,
 }
 
 impl Tracer {
@@ -117,6 +120,7 @@ impl Tracer {
             early: HashSet::new(),
             queue_of: HashMap::new(),
             held: HashMap::new(),
+            cwd_of: HashMap::new(),
         })
     }
 
@@ -147,6 +151,9 @@ impl Tracer {
                 {
                     self.detach()?;
                     return Ok(status);
+                }
+                if matches!(self.answered.try_recv(), Err(mpsc::TryRecvError::Disconnected)) {
+                    bail!("the caller has stopped taking events");
                 }
                 if Instant::now() > deadline {
                     bail!("the command runs for more than {COMMAND_TIMEOUT:?}; alive: {:?}", self.living);
@@ -187,14 +194,26 @@ impl Tracer {
     }
 
     fn at_exec(&mut self, tid: i64) -> Result<()> {
+        let process = self.read(tid)?;
+        self.tell_cwd(&process)?;
         let ts = self.now();
-        let event = Event::from_exec(ts, self.read(tid)?, &self.facts);
+        let event = Event::from_exec(ts, process, &self.facts);
         let hold = self.facts.delay == Delay::AfterExit && Some(tid) != self.command;
         if hold && !self.queue_of.contains_key(&tid) {
             self.queue_of.insert(tid, tid);
             self.held.insert(tid, Held { events: Vec::new(), ended: None });
         }
         self.tell(event)
+    }
+
+    /// Tells of a working directory that the engine does not know yet; it knows that of init from its process list.
+    fn tell_cwd(&mut self, process: &Process) -> Result<()> {
+        let known = self.cwd_of.insert(process.tid, process.own_cwd().to_vec());
+        if process.tid == self.init || known.as_deref() == Some(process.own_cwd()) {
+            return Ok(());
+        }
+        let ts = self.now();
+        self.tell(Event::from_chdir(ts, process))
     }
 
     fn at_clone(&mut self, parent: i64, vfork: bool) -> Result<()> {
@@ -209,6 +228,8 @@ impl Tracer {
         // A child can be killed before it is looked at: then there is nothing to tell of it.
         if let Ok(process) = self.read(child) {
             let made_by = self.read(parent)?;
+            self.tell_cwd(&made_by)?;
+            self.cwd_of.insert(child, made_by.own_cwd().to_vec());
             let ts = self.now();
             self.tell(Event::from_parent(ts, &made_by, process.vtid, vfork))?;
             let ts = self.now();
@@ -235,6 +256,7 @@ impl Tracer {
         }
         self.living.remove(&tid);
         self.early.remove(&tid);
+        self.cwd_of.remove(&tid);
         match self.held.get_mut(&tid) {
             Some(held) => held.ended = Some(Instant::now()),
             None => drop(self.queue_of.remove(&tid)),
