@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 pub mod alerts;
 pub mod engine;
 pub mod format;
+pub mod live;
 pub mod rules;
 pub mod skip;
 pub mod yaml;

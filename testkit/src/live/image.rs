@@ -1,0 +1,295 @@
+//! A small Debian image made on the spot, in the form that every runtime takes: an OCI image layout in a tar archive.
+//!
+//! Its lowest layer is what debootstrap makes of the machine's own release and mirror (minimal variant, merged `/usr`,
+//! dpkg's database). Two thin layers lie on it, so that lower layers are several and hide things of each other:
+//!
+//! | path | layers |
+//! |---|---|
+//! | `/etc/drift-live/removed` | in 1, whited out by 2 |
+//! | `/etc/drift-live/kept` | in 1, replaced by 3 |
+//! | `/opt/opaque/old` | in 1; 2 makes `/opt/opaque` opaque |
+//! | `/opt/opaque/new`, `/usr/local/bin/second` | in 2 |
+//! | `/usr/local/share/third` | in 3 |
+//!
+//! The archive is kept in [`state_dir`], one for each recipe and release.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{File, OpenOptions};
+use std::hash::{Hash as _, Hasher as _};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{anyhow, Context, Result};
+use nix::fcntl::{Flock, FlockArg};
+use serde_json::json;
+
+use super::run::output;
+use super::state_dir;
+
+/// Counts the ways the image was made: raise it with every change here, so that old archives are not taken.
+const RECIPE: u32 = 1;
+
+/// The environment that the image declares, as the recorded captures' image does.
+pub const ENV: [&str; 2] =
+    ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "APP_ENV=production"];
+
+/// An image ready to be loaded into a runtime.
+#[derive(Debug, Clone)]
+pub struct Image {
+    reference: String,
+    archive: PathBuf,
+}
+
+impl Image {
+    /// The Debian image of the machine's own release; made on first use, which takes half a minute and the network.
+    ///
+    /// # Errors
+    /// The machine has no apt source to take a mirror from, or debootstrap or tar fail.
+    pub fn debian() -> Result<Self> {
+        let os = std::fs::read_to_string("/etc/os-release").context("reading /etc/os-release")?;
+        let release =
+            os_release(&os, "VERSION_CODENAME").context("/etc/os-release has no VERSION_CODENAME")?;
+        let key = format!("{release}-{RECIPE}");
+        let dir = state_dir().join("image");
+        std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+        let archive = dir.join(format!("{key}.oci.tar"));
+        let image = Self { reference: format!("localhost/drift-live:{key}"), archive };
+        let _lock = lock(&dir.join("build.lock"))?;
+        if !image.archive.is_file() {
+            image.build(&dir, &release)?;
+        }
+        Ok(image)
+    }
+
+    /// The name by which runtimes know the image.
+    #[must_use]
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// The archive on the host.
+    #[must_use]
+    pub fn archive(&self) -> &Path {
+        &self.archive
+    }
+
+    fn build(&self, dir: &Path, release: &str) -> Result<()> {
+        let work =
+            tempfile::Builder::new().prefix("build-").tempdir_in(dir).context("making a build directory")?;
+        let root = work.path().join("root");
+        let mirror = apt_mirror(Path::new("/etc/apt"), release)
+            .with_context(|| format!("no apt source of this machine is for its release {release}"))?;
+        output(Command::new("debootstrap").arg("--variant=minbase").arg(release).arg(&root).arg(&mirror))?;
+        clear(&root.join("var/cache/apt/archives"))?;
+        put(&root, "etc/drift-live/removed", "layer 1\n", 0o644)?;
+        put(&root, "etc/drift-live/kept", "layer 1\n", 0o644)?;
+        put(&root, "opt/opaque/old", "layer 1\n", 0o644)?;
+
+        let second = work.path().join("second");
+        put(&second, "etc/drift-live/.wh.removed", "", 0o644)?;
+        put(&second, "opt/opaque/.wh..wh..opq", "", 0o644)?;
+        put(&second, "opt/opaque/new", "layer 2\n", 0o644)?;
+        put(&second, "usr/local/bin/second", "#!/bin/sh\necho second\n", 0o755)?;
+
+        let third = work.path().join("third");
+        put(&third, "etc/drift-live/kept", "layer 3\n", 0o644)?;
+        put(&third, "usr/local/share/third", "layer 3\n", 0o644)?;
+
+        let layout = Layout::new(work.path().join("layout"))?;
+        let layers = [layout.layer(&root)?, layout.layer(&second)?, layout.layer(&third)?];
+        layout.finish(&self.reference, &layers)?;
+        let made = work.path().join("image.tar");
+        output(Command::new("tar").arg("-C").arg(&layout.dir).arg("-cf").arg(&made).arg("."))?;
+        std::fs::rename(&made, &self.archive).with_context(|| format!("writing {}", self.archive.display()))
+    }
+}
+
+/// A content-addressed file of the layout.
+struct Blob {
+    digest: String,
+    size: u64,
+}
+
+/// An OCI image layout being written.
+struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    fn new(dir: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(dir.join("blobs/sha256"))
+            .with_context(|| format!("making {}", dir.display()))?;
+        std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        Ok(Self { dir })
+    }
+
+    /// A layer of everything below `root`, uncompressed, so that its digest is its diff id.
+    fn layer(&self, root: &Path) -> Result<Blob> {
+        let tar = self.dir.join("layer.tar");
+        let mut command = Command::new("tar");
+        command.args([
+            "--numeric-owner",
+            "--sort=name",
+            "--exclude=./dev/*",
+            "--exclude=./proc/*",
+            "--exclude=./sys/*",
+        ]);
+        output(command.arg("-C").arg(root).arg("-cf").arg(&tar).arg("."))?;
+        self.adopt(&tar)
+    }
+
+    fn json(&self, value: &serde_json::Value) -> Result<Blob> {
+        let file = self.dir.join("blob.json");
+        std::fs::write(&file, value.to_string()).with_context(|| format!("writing {}", file.display()))?;
+        self.adopt(&file)
+    }
+
+    /// Moves a file to the place of its digest.
+    fn adopt(&self, file: &Path) -> Result<Blob> {
+        let line = output(Command::new("sha256sum").arg(file))?;
+        let digest = line.split_whitespace().next().context("sha256sum printed nothing")?.to_owned();
+        let size = file.metadata().with_context(|| format!("stat of {}", file.display()))?.len();
+        std::fs::rename(file, self.dir.join("blobs/sha256").join(&digest)).context("moving a blob")?;
+        Ok(Blob { digest: format!("sha256:{digest}"), size })
+    }
+
+    fn finish(&self, reference: &str, layers: &[Blob]) -> Result<()> {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+        let config = self.json(&json!({
+            "architecture": architecture,
+            "os": "linux",
+            "config": {"Env": ENV, "Cmd": ["/bin/sleep", "100000"], "ExposedPorts": {"8080/tcp": {}}},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        }))?;
+        let described = |kind: &str, blob: &Blob| json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": blob.digest, "size": blob.size});
+        let layers: Vec<_> = layers.iter().map(|layer| described("layer.v1.tar", layer)).collect();
+        let manifest = self.json(&json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": described("config.v1+json", &config),
+            "layers": layers,
+        }))?;
+        let mut entry = described("manifest.v1+json", &manifest);
+        if let Some(fields) = entry.as_object_mut() {
+            let name = json!({"org.opencontainers.image.ref.name": reference, "io.containerd.image.name": reference});
+            fields.insert("annotations".to_owned(), name);
+        }
+        let index = json!({"schemaVersion": 2, "manifests": [entry]});
+        std::fs::write(self.dir.join("index.json"), index.to_string()).context("writing index.json")
+    }
+}
+
+/// A lock between processes and threads, held until dropped.
+pub(crate) type Lock = Flock<File>;
+
+/// Waits for the lock `path`, which is made if it is not there.
+///
+/// # Errors
+/// The file cannot be made or locked.
+pub(crate) fn lock(path: &Path) -> Result<Lock> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| anyhow!("locking {}: {errno}", path.display()))
+}
+
+/// A short name for some bytes, the same in every process of this build.
+pub(crate) fn short_name(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn put(root: &Path, path: &str, content: &str, mode: u32) -> Result<()> {
+    let file = root.join(path);
+    if let Some(dir) = file.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    }
+    std::fs::write(&file, content).with_context(|| format!("writing {}", file.display()))?;
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).context("setting a file's mode")
+}
+
+fn clear(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_file() {
+            std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn os_release(text: &str, name: &str) -> Option<String> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+        .map(|value| value.trim_matches('"').to_owned())
+}
+
+/// The first mirror for `release` in apt's sources, in either of their formats.
+fn apt_mirror(apt: &Path, release: &str) -> Option<String> {
+    let mut files = vec![apt.join("sources.list")];
+    let mut listed: Vec<PathBuf> = std::fs::read_dir(apt.join("sources.list.d"))
+        .map(|dir| dir.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    listed.sort();
+    files.extend(listed);
+    files
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(file).ok())
+        .find_map(|text| mirror_in(&text, release))
+}
+
+fn mirror_in(text: &str, release: &str) -> Option<String> {
+    let one_line = text.lines().find_map(|line| {
+        let rest = line.trim().strip_prefix("deb ")?.trim_start();
+        let rest = match rest.strip_prefix('[') {
+            Some(options) => options.split_once(']')?.1,
+            None => rest,
+        };
+        let mut words = rest.split_whitespace();
+        let uri = words.next()?;
+        (words.next()? == release).then(|| uri.to_owned())
+    });
+    one_line.or_else(|| {
+        text.split("\n\n").find_map(|stanza| {
+            let value = |name: &str| {
+                stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+            };
+            let ours = value("Suites")?.split_whitespace().any(|suite| suite == release);
+            let binary =
+                value("Types").is_none_or(|types| types.split_whitespace().any(|kind| kind == "deb"));
+            (ours && binary).then(|| value("URIs")?.split_whitespace().next().map(str::to_owned))?
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_are_found_in_both_formats_of_sources() {
+        let cases = [
+            ("deb http://a.test/x trixie main\n", Some("http://a.test/x")),
+            ("# deb http://no.test trixie main\ndeb [arch=amd64 signed-by=/k] http://b.test trixie main\n", Some("http://b.test")),
+            ("deb http://a.test other main\n", None),
+            ("deb-src http://a.test trixie main\n", None),
+            ("Types: deb\nURIs: http://c.test/\nSuites: trixie trixie-updates\n", Some("http://c.test/")),
+            ("Types: deb-src\nURIs: http://no.test/\nSuites: trixie\n\nTypes: deb\nURIs: http://d.test http://e.test\nSuites: trixie\n", Some("http://d.test")),
+            ("Types: deb\nURIs: http://c.test/\nSuites: trixie-security\n", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(mirror_in(text, "trixie").as_deref(), expected, "{text}");
+        }
+    }
+}
