@@ -33,9 +33,6 @@ const RULES: &str = r#"
 
 #[test]
 fn rules_over_a_real_capture() {
-    let Some(shared) = crate::shared_dir() else {
-        return skip("rules_over_a_real_capture", "no shared folder with captures beside the checkout");
-    };
     let engine = match Engine::sysdig() {
         Ok(engine) => engine,
         Err(e) => return skip("rules_over_a_real_capture", &format!("{e:#}")),
@@ -43,7 +40,7 @@ fn rules_over_a_real_capture() {
     let dir = tempfile::tempdir().unwrap();
     let rules = dir.path().join("rules.yaml");
     std::fs::write(&rules, RULES).unwrap();
-    let capture = shared.join("captures/binary.scap");
+    let capture = crate::workspace_dir().join("demo/binary.scap");
     let replay = Replay { plugin: None, init_config: "", capture: &capture };
     let evaluation = evaluate(&engine, &replay, &rules).unwrap();
 

@@ -244,15 +244,12 @@ fn the_shipped_falco_configuration_loads_the_plugin() {
 #[test]
 fn a_real_engine_replays() {
     const NAME: &str = "a_real_engine_replays";
-    let Some(shared) = crate::shared_dir() else {
-        return skip(NAME, "no shared folder with captures beside the checkout");
-    };
     let engine = match Engine::sysdig() {
         Ok(engine) => engine,
         Err(e) => return skip(NAME, &format!("{e:#}")),
     };
     assert!(engine.describe().starts_with("sysdig "), "{}", engine.describe());
-    let capture = shared.join("captures/binary.scap");
+    let capture = crate::workspace_dir().join("demo/binary.scap");
     let replay = Replay { plugin: None, init_config: "", capture: &capture };
     let marker =
         |n: u32| format!("evt.type in (execve, execveat) and evt.rawres = 0 and proc.args = scn-{n:02}");
@@ -269,8 +266,8 @@ fn a_real_engine_replays() {
     };
     assert!(error(&replay, "", "proc.nonsense").contains("proc.nonsense"));
     assert!(error(&replay, "proc.name =", "proc.name").contains("filter"));
-    let gone = shared.join("captures/none.scap");
-    assert!(error(&Replay { capture: &gone, ..replay.clone() }, "", "proc.name").contains("No such file"));
+    let gone = Path::new("/nonexistent.scap");
+    assert!(error(&Replay { capture: gone, ..replay.clone() }, "", "proc.name").contains("No such file"));
     let no_plugin = tempfile::NamedTempFile::new().unwrap();
     let broken = Replay { plugin: Some(no_plugin.path()), ..replay };
     assert!(error(&broken, "", "proc.name").contains("cannot load plugin"));

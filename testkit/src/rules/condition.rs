@@ -103,10 +103,7 @@ impl<'a> Reader<'a> {
         } else {
             let Some(body) = self.macros.get(name) else {
                 self.rewind(name);
-                return Err(anyhow!(
-                    "unknown macro {name:?} at {}: define it earlier in the file",
-                    self.place()
-                ));
+                return Err(anyhow!("unknown macro {name:?} at {}", self.place()));
             };
             self.emit("(");
             self.emit(body);

@@ -1,8 +1,8 @@
 //! Falco rules files, reduced to what evaluation needs: one plain libsinsp filter per rule.
 //!
 //! Lists, macros and exceptions are expanded as Falco's own loader does (userspace/engine/rule_loader_compiler.cpp):
-//! a macro is visible to what follows it, a list to every condition and to the lists that follow it. `append` and
-//! `override` are for changing somebody else's file and are refused here.
+//! a macro is visible to every rule and to the macros that follow it, a list to every condition and to the lists that
+//! follow it. `append` and `override` are for changing somebody else's file and are refused here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -102,7 +102,7 @@ pub fn parse(text: &str) -> Result<Vec<Rule>> {
         _ => bail!("the top of a rules file is a list of `- rule:`, `- macro:`, `- list:` items"),
     };
     let lists = lists(&items)?;
-    let mut macros: BTreeMap<String, String> = BTreeMap::new();
+    let macros = macros(&items, &lists)?;
     let mut rules: Vec<Rule> = Vec::new();
     for item in &items {
         for key in ["append", "override"] {
@@ -110,27 +110,35 @@ pub fn parse(text: &str) -> Result<Vec<Rule>> {
                 bail!("`{key}` is not supported here: write the whole item ({})", describe(item));
             }
         }
-        if let Some(name) = item.get("macro") {
-            let name = name.text().ok_or_else(|| anyhow!("a macro's name is not text"))?;
-            let what = format!("macro {name:?}");
-            let condition = required(item, "condition").context(what.clone())?;
-            let filter = condition::resolve(condition, &macros, &lists).context(what)?;
-            macros.insert(name.to_owned(), filter);
-        } else if let Some(name) = item.get("rule") {
+        if let Some(name) = item.get("rule") {
             let name = name.text().ok_or_else(|| anyhow!("a rule's name is not text"))?;
             let rule = rule(name, item, &macros, &lists).with_context(|| format!("rule {name:?}"))?;
             if rules.iter().any(|r| r.name == rule.name) {
                 bail!("rule {name:?} is in the file twice");
             }
             rules.push(rule);
-        } else if !["list", "required_engine_version", "required_plugin_versions"]
-            .iter()
-            .any(|k| item.get(k).is_some())
-        {
+        } else if !KEYS.iter().any(|key| item.get(key).is_some()) {
             bail!("an item is neither rule, macro, list nor a required version: {}", describe(item));
         }
     }
     Ok(rules)
+}
+
+/// What an item that is no rule may be.
+const KEYS: [&str; 4] = ["macro", "list", "required_engine_version", "required_plugin_versions"];
+
+/// Every macro of the file, resolved with the macros that come earlier.
+fn macros(items: &[Node], lists: &BTreeMap<String, Vec<String>>) -> Result<BTreeMap<String, String>> {
+    let mut macros: BTreeMap<String, String> = BTreeMap::new();
+    for item in items {
+        let Some(name) = item.get("macro") else { continue };
+        let name = name.text().ok_or_else(|| anyhow!("a macro's name is not text"))?;
+        let what = format!("macro {name:?}");
+        let condition = required(item, "condition").context(what.clone())?;
+        let filter = condition::resolve(condition, &macros, lists).context(what)?;
+        macros.insert(name.to_owned(), filter);
+    }
+    Ok(macros)
 }
 
 fn rule(

@@ -93,6 +93,17 @@ fn errors_name_the_rule_and_the_token() {
 }
 
 #[test]
+fn a_macro_may_follow_the_rule_but_not_the_macro_that_uses_it() {
+    let rule = "- rule: R\n  desc: d\n  condition: late\n  output: o\n  priority: INFO\n- macro: late\n  condition: evt.num = 1\n";
+    assert_eq!(parse(rule).unwrap()[0].filter, "(evt.num = 1)");
+    let macros = "- macro: early\n  condition: late\n- macro: late\n  condition: evt.num = 1\n";
+    let error = format!("{:#}", parse(macros).unwrap_err());
+    assert!(error.contains("macro \"early\": unknown macro \"late\""), "{error}");
+    // So a macro cannot contain itself.
+    assert!(parse("- macro: m\n  condition: m\n").is_err());
+}
+
+#[test]
 fn rules_have_their_attributes() {
     let rules = parse(
         "- rule: A\n  desc: d\n  condition: evt.num = 1\n  output: >\n    x %proc.name\n  priority: INFO\n  tags: [b, a, b]\n  enabled: false\n\
