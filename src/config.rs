@@ -14,21 +14,48 @@ pub struct RawConfig {
     /// Where the host's root file system is seen. Default: the environment variable HOST_ROOT, else `/`.
     pub host_root: Option<String>,
     /// Prebuilt image manifests, for what overlayfs does not show: other storage drivers, replays.
-    pub manifests: Vec<RawManifest>,
+    pub manifests: Option<Vec<RawManifest>>,
     /// Comparison of files with the image's content.
-    pub compare: RawCompare,
+    pub compare: Option<RawCompare>,
     /// Bounds of what is kept in memory, shared by all instances in the process.
-    pub cache: RawCache,
+    pub cache: Option<RawCache>,
     /// The background indexer of image layers.
-    pub indexer: RawIndexer,
+    pub indexer: Option<RawIndexer>,
     /// Directories that relative layer names are looked up in, where the mount itself gives no absolute one.
     /// Default: those of Docker and podman.
     pub storage_roots: Option<Vec<String>>,
 }
 
+/// What the engine hands over: [`RawConfig`], or null.
+///
+/// Falco turns `init_config: {}` into JSON `null` (nlohmann's decoding of an empty YAML map), and so every empty map
+/// or list below it; all of them mean "nothing said".
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InitConfig(pub RawConfig);
+
+impl<'de> Deserialize<'de> for InitConfig {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Option::<RawConfig>::deserialize(deserializer)?.unwrap_or_default()))
+    }
+}
+
+impl JsonSchema for InitConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        RawConfig::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let mut schema = RawConfig::json_schema(generator);
+        // Not `anyOf`: the engine's validator then names the key that is wrong.
+        schema.insert("type".into(), serde_json::json!(["object", "null"]));
+        schema
+    }
+}
+
 /// One prebuilt manifest and the containers it describes.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
 pub struct RawManifest {
     /// An mtree(5) file (plain or gzip), an OCI image layout directory, or a docker-archive `.tar`.
     pub path: String,
@@ -41,6 +68,7 @@ pub struct RawManifest {
 /// How files are compared with the image's.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
 pub struct RawCompare {
     /// Largest file compared on the spot; larger ones are compared in the background and reported by the event
     /// `drift_binary`. At most 16MiB. Default: 1MiB.
@@ -52,6 +80,7 @@ pub struct RawCompare {
 /// Bounds of the process-wide cache.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
 pub struct RawCache {
     /// Memory for layer indexes. Default: 256MiB.
     pub max_bytes: Option<Size>,
@@ -68,6 +97,7 @@ pub struct RawCache {
 /// The background indexer.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
 pub struct RawIndexer {
     /// Share of one CPU the indexer may use, in percent, 1 to 100. Default: 50.
     pub cpu_percent: Option<u64>,
@@ -78,6 +108,7 @@ pub struct RawIndexer {
 /// A size in bytes: a number, or text such as `512KiB`, `256MiB`, `1GiB`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(inline)]
 pub enum Size {
     /// Bytes.
     Bytes(u64),
@@ -190,30 +221,27 @@ impl TryFrom<RawConfig> for Config {
         if !host_root.starts_with('/') {
             return Err(ConfigError::new("host_root", &host_root, "an absolute path"));
         }
-        let inline_max = size("compare.inline_max", &raw.compare.inline_max, 1 << 20)?;
+        let (compare, cache) = (raw.compare.unwrap_or_default(), raw.cache.unwrap_or_default());
+        let (indexer, manifests) = (raw.indexer.unwrap_or_default(), raw.manifests.unwrap_or_default());
+        let inline_max = size("compare.inline_max", &compare.inline_max, 1 << 20)?;
         if inline_max > MAX_INLINE {
             return Err(ConfigError::new("compare.inline_max", &inline_max.to_string(), "at most 16MiB"));
         }
-        let cpu_percent = number("indexer.cpu_percent", raw.indexer.cpu_percent, 50, 1, 100)?;
+        let cpu_percent = number("indexer.cpu_percent", indexer.cpu_percent, 50, 1, 100)?;
         Ok(Self {
             host_root: host_root.into(),
-            manifests: raw
-                .manifests
-                .iter()
-                .enumerate()
-                .map(|(i, m)| manifest(i, m))
-                .collect::<Result<_, _>>()?,
+            manifests: manifests.iter().enumerate().map(|(i, m)| manifest(i, m)).collect::<Result<_, _>>()?,
             inline_max,
-            background_max: size("compare.background_max", &raw.compare.background_max, 1 << 30)?,
+            background_max: size("compare.background_max", &compare.background_max, 1 << 30)?,
             cache: CacheLimits {
-                max_bytes: size("cache.max_bytes", &raw.cache.max_bytes, 256 << 20)?,
-                max_layers: count("cache.max_layers", raw.cache.max_layers, 4096)?,
-                max_verdicts: count("cache.max_verdicts", raw.cache.max_verdicts, 65_536)?,
-                max_containers: count("cache.max_containers", raw.cache.max_containers, 4096)?,
-                max_threads: count("cache.max_threads", raw.cache.max_threads, 65_536)?,
+                max_bytes: size("cache.max_bytes", &cache.max_bytes, 256 << 20)?,
+                max_layers: count("cache.max_layers", cache.max_layers, 4096)?,
+                max_verdicts: count("cache.max_verdicts", cache.max_verdicts, 65_536)?,
+                max_containers: count("cache.max_containers", cache.max_containers, 4096)?,
+                max_threads: count("cache.max_threads", cache.max_threads, 65_536)?,
             },
             cpu_percent: u8::try_from(cpu_percent).unwrap_or(100),
-            max_files: number("indexer.max_files", raw.indexer.max_files, 5_000_000, 1, 100_000_000)?,
+            max_files: number("indexer.max_files", indexer.max_files, 5_000_000, 1, 100_000_000)?,
             storage_roots: match &raw.storage_roots {
                 Some(roots) => absolute("storage_roots", roots)?,
                 None => STORAGE_ROOTS.iter().map(PathBuf::from).collect(),
@@ -276,12 +304,15 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> Result<Config, String> {
-        let raw: RawConfig = serde_json::from_str(json).map_err(|e| e.to_string())?;
-        Config::try_from(raw).map_err(|e| e.to_string())
+        let raw: InitConfig = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        Config::try_from(raw.0).map_err(|e| e.to_string())
     }
 
     #[test]
     fn defaults_hold() {
+        for nothing in ["{}", "null", r#"{"cache":null,"manifests":null,"compare":null,"indexer":null}"#] {
+            parse(nothing).unwrap();
+        }
         let c = parse("{}").unwrap();
         assert_eq!(c.inline_max, 1 << 20);
         assert_eq!(c.cache.max_bytes, 256 << 20);

@@ -23,6 +23,10 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+/// A start before this (the year 2000, nanoseconds since the epoch) is none: the kernel counts from boot, and a capture
+/// without the machine's boot time leaves it so.
+const EPOCH_FLOOR: u64 = 946_684_800_000_000_000;
+
 /// What is remembered of a thread.
 #[derive(Debug, Clone, Default)]
 struct ThreadState {
@@ -260,7 +264,7 @@ impl Resolver {
             // The start of the PID namespace's init process; a container in the host's namespace has none of its own.
             let known =
                 reader.get(event.tid).filter(|t| t.vtid != event.tid).map_or(0, |t| t.pidns_init_start);
-            let started = if known != 0 { known } else { live.unwrap_or(0) };
+            let started = if known > EPOCH_FLOOR { known } else { live.unwrap_or(0) };
             self.thread(event, reader)?.started = started;
         }
         let started = self.thread(event, reader)?.started;
@@ -435,9 +439,7 @@ impl Resolver {
         let binary = self.binary(event, reader)?;
         let state = self.thread(event, reader)?;
         let (container, pid) = (state.container.clone()?, state.pid);
-        if container.live.is_none() {
-            return None;
-        }
+        container.live.as_ref()?;
         find_executable(self.judge.host(), &container, pid, &binary.path, &binary.inode)
     }
 
