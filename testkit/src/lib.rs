@@ -36,3 +36,27 @@ pub fn shared_dir() -> Option<PathBuf> {
     };
     dir.is_dir().then_some(dir)
 }
+
+/// The release build of the plugin, which engines load; checked to be newer than every source file.
+///
+/// # Errors
+/// It was not built, or not since the sources changed: says how to build it.
+pub fn plugin_library() -> anyhow::Result<PathBuf> {
+    let library = target_dir().join("release/libdrift.so");
+    let library = std::path::absolute(&library).unwrap_or(library);
+    let built = std::fs::metadata(&library)
+        .and_then(|m| m.modified())
+        .map_err(|e| anyhow::anyhow!("{}: {e}; run `make build`", library.display()))?;
+    let mut folders = vec![workspace_dir().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if std::fs::metadata(&path)?.modified()? > built {
+                anyhow::bail!("{} is older than {}; run `make build`", library.display(), path.display());
+            }
+        }
+    }
+    Ok(library)
+}

@@ -114,6 +114,11 @@ impl Engine {
         Self::debian()
     }
 
+    /// The program and the arguments that always come first (a loader and its library path).
+    pub fn command(&self) -> Vec<PathBuf> {
+        self.command.iter().map(PathBuf::from).collect()
+    }
+
     /// A sysdig, for tests that ask for fields: [`Engine::find`] with [`Choice::Sysdig`].
     ///
     /// # Errors

@@ -8,26 +8,23 @@ use serde_json::Value;
 
 use super::layer::Layer;
 use super::*;
+use crate::engine::Engine;
+use crate::shared_dir;
+use crate::skip::skip;
 
-/// The engine's command line, or why there is none: `SYSDIG` or `sysdig` in PATH.
-fn engine() -> Result<PathBuf, String> {
-    let named = std::env::var_os("SYSDIG").map(PathBuf::from).or_else(|| find_program("sysdig"));
-    named.ok_or_else(|| "no engine: set SYSDIG or have sysdig in PATH".to_owned())
+/// The engine's command line, or why there is none.
+fn engine() -> Result<Vec<PathBuf>, String> {
+    Engine::sysdig().map(|engine| engine.command()).map_err(|e| format!("no engine: {e:#}"))
 }
 
 /// The scenario script, or why there is none.
 fn scenario() -> Result<Vec<u8>, String> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let named = std::env::var_os("SCENARIOS").map(PathBuf::from);
-    let places =
-        ["tests/corpus/scenarios", "../shared/captures/scenarios"].map(|place| workspace.join(place));
-    let file = named.into_iter().chain(places).map(|dir| dir.join("binary.sh")).find(|file| file.is_file());
-    file.and_then(|file| std::fs::read(file).ok())
-        .ok_or_else(|| "no binary.sh: set SCENARIOS to its directory".to_owned())
+    let dir = shared_dir().ok_or("no captures beside the checkout (DRIFT_SHARED)")?;
+    std::fs::read(dir.join("captures/scenarios/binary.sh")).map_err(|e| e.to_string())
 }
 
 struct Setup {
-    engine: PathBuf,
+    engine: Vec<PathBuf>,
     script: Vec<u8>,
     image: Image,
 }
@@ -41,7 +38,7 @@ fn setup(tools: &[&str]) -> Option<Setup> {
     match ready {
         Ok((engine, script)) => Some(Setup { engine, script, image: Image::debian().unwrap() }),
         Err(why) => {
-            println!("SKIPPED: {why}");
+            skip("testkit::live", &why);
             None
         }
     }
@@ -72,7 +69,7 @@ struct Seen {
 /// Runs the script and gives each marker's last exec.
 fn run(setup: &Setup, container: &Container, facts: Facts) -> BTreeMap<String, Seen> {
     let spec = Spec {
-        program: vec![setup.engine.clone()],
+        program: setup.engine.clone(),
         filter: "evt.type = execve".to_owned(),
         fields: FIELDS.map(str::to_owned).to_vec(),
         ..Spec::default()
@@ -233,7 +230,7 @@ fn several_engines_judge_the_same_event() {
         .iter()
         .map(|filter| {
             let spec = Spec {
-                program: vec![setup.engine.clone()],
+                program: setup.engine.clone(),
                 filter: (*filter).to_owned(),
                 fields: vec!["proc.name".to_owned()],
                 ..Spec::default()
@@ -265,11 +262,8 @@ fn what_the_caller_says_ends_the_trace() {
     let container = Container::podman(&setup.image).unwrap();
     let error = trace(&container, "true", Facts::default(), &mut |_| anyhow::bail!("enough")).unwrap_err();
     assert_eq!(error.to_string(), "enough");
-    let spec = Spec {
-        program: vec![setup.engine.clone()],
-        filter: "no.such.field = 1".to_owned(),
-        ..Spec::default()
-    };
+    let spec =
+        Spec { program: setup.engine.clone(), filter: "no.such.field = 1".to_owned(), ..Spec::default() };
     let error = Stream::new(&spec, &container.table().unwrap()).unwrap_err().to_string();
     assert!(error.contains("no.such.field"), "{error}");
 }
