@@ -1,6 +1,12 @@
 //! What an image holds, layer by layer, from whatever records it. Knows nothing of Falco.
 
+pub mod digest;
+pub mod docker_archive;
 pub mod entry;
+pub mod image_config;
 pub mod limits;
 pub mod mtree;
+pub mod oci;
+pub mod tar_frames;
+pub mod tar_layer;
 pub mod vis;
