@@ -3,4 +3,5 @@
 //! A Falco plugin. ARCHITECTURE.md gives the bird's-eye view; this file only wires the modules.
 
 pub mod manifest;
+pub mod packages;
 pub mod verdict;
