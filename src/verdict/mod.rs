@@ -2,5 +2,6 @@
 //!
 //! Bytes in, answers out: nothing here opens a file.
 
+pub mod elf;
 mod grammar;
 pub mod interpreter;
