@@ -4,7 +4,7 @@
 //! `args` is a table of `value`, `cgroups` one of `first` and `second` (`state/table_adapters.h`).
 
 use falco_plugin::base::Plugin;
-use falco_plugin::event::events::RawEvent;
+use falco_plugin::event::events::{AnyEventPayload, RawEvent};
 use falco_plugin::parse::{EventInput, ParseInput, ParsePlugin};
 use falco_plugin::static_plugin;
 use falco_plugin::tables::{export, TablesInput};
@@ -117,8 +117,22 @@ impl Plugin for ThreadsPlugin {
     }
 }
 
+/// Any event of the source, unread. (The SDK's `RawEvent` names no source; the runner takes that for a plugin's own.)
+struct AnyEvent;
+
+impl AnyEventPayload for AnyEvent {
+    const SOURCES: &'static [Option<&'static str>] = &[Some("syscall")];
+    const EVENT_TYPES: &'static [u16] = &[];
+}
+
+impl From<&RawEvent<'_>> for AnyEvent {
+    fn from(_: &RawEvent<'_>) -> Self {
+        Self
+    }
+}
+
 impl ParsePlugin for ThreadsPlugin {
-    type Event<'a> = RawEvent<'a>;
+    type Event<'a> = AnyEvent;
 
     fn parse_event(
         &mut self,
