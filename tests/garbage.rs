@@ -42,7 +42,8 @@ fn questions() -> Vec<String> {
         questions.push(name.to_owned());
         if field["arg"]["isKey"] == true {
             let long = format!("/{}", "a/".repeat(5000));
-            for argument in ["", "/", "..", "/../../../bin/bash", "//usr//bin/./bash", "\u{1}\u{fffd}", &long] {
+            for argument in ["", "/", "..", "/../../../bin/bash", "//usr//bin/./bash", "\u{1}\u{fffd}", &long]
+            {
                 questions.push(format!("{name}[{argument}]"));
             }
         }
@@ -83,7 +84,9 @@ fn start() -> (Host, tempfile::TempDir) {
     let dir = host::no_host();
     let manifest = host::manifest(dir.path());
     let host = Host::start(&host::config(dir.path(), &manifest, "0123*"));
-    for (tid, cgroup) in (TID..).zip([format!("/docker/{ID}"), format!("/docker/{}", "e".repeat(64)), "/".into()]) {
+    for (tid, cgroup) in
+        (TID..).zip([format!("/docker/{ID}"), format!("/docker/{}", "e".repeat(64)), "/".into()])
+    {
         let mut thread = Thread::new(tid, &cgroup, "/usr/bin/python3", &["python3", "/app/run.py"]);
         thread.lower = true;
         threads::set(tid, thread);

@@ -52,7 +52,11 @@ fn names_versions_and_subscriptions() {
     let api = library::functions(&library);
     assert_eq!(library::text(api.get_name), "drift");
     assert_eq!(library::text(api.get_required_api_version), "3.11.0", "Falco 0.41");
-    assert_eq!(library::event_schema_version(&library).as_deref(), Some("4.0.0"), "else libs 0.22 refuse it live");
+    assert_eq!(
+        library::event_schema_version(&library).as_deref(),
+        Some("4.0.0"),
+        "else libs 0.22 refuse it live"
+    );
     assert_eq!(library::text(api.get_version), env!("CARGO_PKG_VERSION"));
     assert_eq!(library::text(api.__bindgen_anon_2.get_extract_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_3.get_parse_event_sources), r#"["syscall"]"#);
@@ -74,8 +78,10 @@ fn the_schema_lists_the_fields() {
     let schema: serde_json::Value =
         serde_json::from_str(&library::text(library::api().__bindgen_anon_2.get_fields)).unwrap();
     let fields = schema.as_array().unwrap();
-    let names: Vec<String> =
-        fields.iter().map(|f| f["name"].as_str().unwrap().strip_prefix("drift.").unwrap().to_owned()).collect();
+    let names: Vec<String> = fields
+        .iter()
+        .map(|f| f["name"].as_str().unwrap().strip_prefix("drift.").unwrap().to_owned())
+        .collect();
     assert_eq!(names, FIELDS);
     for field in fields {
         assert!(!field["desc"].as_str().unwrap().is_empty());
@@ -408,7 +414,11 @@ fn the_container_plugins_event_names_the_image() {
     assert_eq!(host.text(&event, "manifest_state").as_deref(), Some("ready"));
     assert_eq!(host.text(&event, "binary_origin").as_deref(), Some("image"));
     let event = host.feed(event_of(TID));
-    assert_eq!(host.text(&event, "manifest_state").as_deref(), Some("ready"), "also for those that ran before");
+    assert_eq!(
+        host.text(&event, "manifest_state").as_deref(),
+        Some("ready"),
+        "also for those that ran before"
+    );
 }
 
 fn event_of(tid: i64) -> Vec<u8> {

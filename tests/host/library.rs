@@ -1,8 +1,6 @@
 //! The built library, by its C symbols.
 
-use falco_plugin::api::{
-    plugin_api, ss_plugin_init_input, ss_plugin_rc, ss_plugin_t, ss_plugin_metric,
-};
+use falco_plugin::api::{plugin_api, ss_plugin_init_input, ss_plugin_metric, ss_plugin_rc, ss_plugin_t};
 use libloading::Library;
 use std::ffi::{c_char, CStr, CString};
 use std::path::PathBuf;
@@ -12,7 +10,10 @@ use std::sync::OnceLock;
 pub fn path() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let candidates = exe.ancestors().skip(1).take(2).map(|dir| dir.join("libdrift.so"));
-    candidates.into_iter().find(|p| p.is_file()).expect("libdrift.so is neither beside this test nor above it")
+    candidates
+        .into_iter()
+        .find(|p| p.is_file())
+        .expect("libdrift.so is neither beside this test nor above it")
 }
 
 /// Opens the library.
@@ -91,7 +92,9 @@ pub fn event_schema_version(library: &Library) -> Option<String> {
 }
 
 /// A list of event codes.
-pub fn codes(function: Option<unsafe extern "C-unwind" fn(*mut u32, *mut ss_plugin_t) -> *mut u16>) -> Vec<u16> {
+pub fn codes(
+    function: Option<unsafe extern "C-unwind" fn(*mut u32, *mut ss_plugin_t) -> *mut u16>,
+) -> Vec<u16> {
     let mut count = 0u32;
     // SAFETY: `count` is valid, and the codes do not depend on the instance.
     let codes = unsafe { function.expect("is exported")(&mut count, std::ptr::null_mut()) };
@@ -148,7 +151,8 @@ impl<'a> Instance<'a> {
     pub fn metrics(&self) -> usize {
         let mut count = 0u32;
         // SAFETY: the instance lives.
-        let metrics: *mut ss_plugin_metric = unsafe { self.api.get_metrics.unwrap()(self.plugin, &mut count) };
+        let metrics: *mut ss_plugin_metric =
+            unsafe { self.api.get_metrics.unwrap()(self.plugin, &mut count) };
         assert!(!metrics.is_null());
         count as usize
     }

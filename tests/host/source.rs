@@ -2,7 +2,9 @@
 //!
 //! By hand against the C interface: the SDK's own sources emit plugin events only.
 
-use falco_plugin::api::{plugin_api, ss_instance_t, ss_plugin_event, ss_plugin_init_input, ss_plugin_rc, ss_plugin_t};
+use falco_plugin::api::{
+    plugin_api, ss_instance_t, ss_plugin_event, ss_plugin_init_input, ss_plugin_rc, ss_plugin_t,
+};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_char;
@@ -72,7 +74,11 @@ extern "C-unwind" fn event_source() -> *const c_char {
     c"".as_ptr()
 }
 
-extern "C-unwind" fn open(_: *mut ss_plugin_t, _: *const c_char, rc: *mut ss_plugin_rc) -> *mut ss_instance_t {
+extern "C-unwind" fn open(
+    _: *mut ss_plugin_t,
+    _: *const c_char,
+    rc: *mut ss_plugin_rc,
+) -> *mut ss_instance_t {
     // SAFETY: the engine's pointer.
     unsafe { *rc = SUCCESS };
     std::ptr::dangling_mut()
