@@ -15,12 +15,13 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "container_id",
     "container_age",
     "manifest_state",
     "rootfs_readonly",
     "image_has_file",
+    "file_path",
     "volume_kind",
     "binary_origin",
     "binary_package",
