@@ -26,6 +26,33 @@ pub struct RawConfig {
     pub storage_roots: Option<Vec<String>>,
 }
 
+/// [`RawConfig`], read so that an error names the key it is about: what serde says alone is a line and a column.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InitConfig(pub RawConfig);
+
+impl<'de> Deserialize<'de> for InitConfig {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        serde_path_to_error::deserialize(input).map(Self).map_err(|e| {
+            let key = e.path().to_string();
+            D::Error::custom(match key.as_str() {
+                "." => format!("init_config: {}", e.inner()),
+                _ => format!("init_config.{key}: {}", e.inner()),
+            })
+        })
+    }
+}
+
+impl JsonSchema for InitConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        RawConfig::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        RawConfig::json_schema(generator)
+    }
+}
+
 /// One prebuilt manifest and the containers it describes.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -77,7 +104,7 @@ pub struct RawIndexer {
 
 /// A size in bytes: a number, or text such as `512KiB`, `256MiB`, `1GiB`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number of bytes, or text such as 256MiB")]
 pub enum Size {
     /// Bytes.
     Bytes(u64),

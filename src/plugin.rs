@@ -2,7 +2,7 @@
 
 use crate::background::verifier::Finding;
 use crate::background::Background;
-use crate::config::{Config, RawConfig};
+use crate::config::{Config, InitConfig};
 use crate::event::raw::{StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
 use crate::extract;
@@ -40,9 +40,12 @@ impl Plugin for Drift {
         };
     const DESCRIPTION: &'static CStr = c"Tells what in a container is not what its image shipped";
     const CONTACT: &'static CStr = c"the drift authors";
-    type ConfigType = Json<RawConfig>;
+    type ConfigType = Json<InitConfig>;
 
-    fn new(input: Option<&TablesInput>, Json(raw): Self::ConfigType) -> Result<Self, anyhow::Error> {
+    fn new(
+        input: Option<&TablesInput>,
+        Json(InitConfig(raw)): Self::ConfigType,
+    ) -> Result<Self, anyhow::Error> {
         let config = Arc::new(Config::try_from(raw)?);
         let manifests = prebuilt::load_all(&config)?;
         let metrics = Arc::new(Metrics::default());
