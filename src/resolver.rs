@@ -435,9 +435,7 @@ impl Resolver {
         let binary = self.binary(event, reader)?;
         let state = self.thread(event, reader)?;
         let (container, pid) = (state.container.clone()?, state.pid);
-        if container.live.is_none() {
-            return None;
-        }
+        container.live.as_ref()?;
         find_executable(self.judge.host(), &container, pid, &binary.path, &binary.inode)
     }
 

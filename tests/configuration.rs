@@ -99,7 +99,7 @@ fn manifests_that_cannot_be_read() {
         (write("up.gz", &gzip(outside)), "line 3"),
         (write("above", b"#mtree\n. type=dir mode=0755\n..\n..\n"), "above the root"),
         (write("empty", b""), "lists no file"),
-        (write("binary", &[0, 1, 2, 3, 0xff]), "type"),
+        (write("binary", &[0, 1, 2, 3, 0xff]), "NUL"),
         (write("zstd", &[0x28, 0xb5, 0x2f, 0xfd, 0, 0]), "zstd"),
     ] {
         let config = with_manifest(&path);
