@@ -152,6 +152,17 @@ const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a memfd, by the kernel's flag alone",
+        path: "/x",
+        flags: MEMFD,
+        argv: &["x"],
+        origin: "memfd",
+        sha256: "unknown",
+        layer: None,
+        in_image: Some("false"),
+        ..CASE
+    },
+    Case {
         name: "no flags: a volume, or an old kernel",
         flags: 0,
         origin: "unknown",
