@@ -230,8 +230,8 @@ impl Resolver {
         let Some(known) = state.container.as_ref().filter(|c| c.live.is_none() && !c.from_manifest) else {
             return;
         };
-        let (id, pid) = (known.id.clone(), state.pid);
-        let now = self.container_by_id(&id, pid);
+        let (known, pid) = (Arc::clone(known), state.pid);
+        let now = self.container_by_id(&known.id, pid);
         if let Some(state) = self.threads.peek_mut(&tid) {
             let learned = state.container.as_ref().is_some_and(|c| c.live.is_some() != now.live.is_some());
             state.container = Some(now);

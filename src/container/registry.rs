@@ -10,9 +10,10 @@ use crate::manifest::cache::LayerCache;
 use crate::manifest::image::{Image, ManifestState};
 use lru::LruCache;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::Arc;
 
-/// What is known of one container. Immutable: learning more replaces it.
+/// What is known of one container. Immutable but for a count of tries: learning more replaces it.
 #[derive(Debug)]
 pub struct Container {
     /// Full id.
@@ -23,8 +24,8 @@ pub struct Container {
     pub image: Result<Image, String>,
     /// Whether the image comes from a configured manifest: then no layer is on disk.
     pub from_manifest: bool,
-    /// Tries made to look at it.
-    attempts: u32,
+    /// Times it was asked for while it could not be looked at.
+    attempts: AtomicU32,
 }
 
 impl Container {
@@ -39,8 +40,14 @@ impl Container {
     /// Whether another try could learn more.
     fn wants_retry(&self) -> bool {
         // 0, 1, 2, 4, 8 … 64, then each 64th time.
-        self.live.is_none()
-            && (self.attempts < 2 || self.attempts.is_power_of_two() || self.attempts % 64 == 0)
+        let attempts = self.attempts.load(Relaxed);
+        self.live.is_none() && (attempts < 2 || attempts.is_power_of_two() || attempts % 64 == 0)
+    }
+
+    fn count_attempt(&self) {
+        if self.live.is_none() {
+            self.attempts.store(self.attempts.load(Relaxed).saturating_add(1), Relaxed);
+        }
     }
 }
 
@@ -109,33 +116,15 @@ impl Registry {
     pub fn get(&mut self, id: &str, pid: i64) -> (Arc<Container>, Option<Image>) {
         if let Some(known) = self.containers.get(id) {
             if !known.wants_retry() {
-                return (self.count_attempt(id), None);
+                known.count_attempt();
+                return (Arc::clone(known), None);
             }
         }
-        let attempts = self.containers.peek(id).map_or(0, |c| c.attempts);
+        let attempts = self.containers.peek(id).map_or(0, |c| c.attempts.load(Relaxed));
         let (container, fresh) = self.look(id, pid, attempts.saturating_add(1));
         let container = Arc::new(container);
         self.containers.put(id.into(), Arc::clone(&container));
         (container, fresh)
-    }
-
-    fn count_attempt(&mut self, id: &str) -> Arc<Container> {
-        let Some(known) = self.containers.get_mut(id) else { return Arc::new(unseen(id, "gone")) };
-        if known.live.is_none() {
-            if let Some(unique) = Arc::get_mut(known) {
-                unique.attempts = unique.attempts.saturating_add(1);
-            } else {
-                let copy = Container {
-                    id: known.id.clone(),
-                    live: None,
-                    image: known.image.clone(),
-                    from_manifest: known.from_manifest,
-                    attempts: known.attempts.saturating_add(1),
-                };
-                *known = Arc::new(copy);
-            }
-        }
-        Arc::clone(known)
     }
 
     fn look(&self, id: &str, pid: i64, attempts: u32) -> (Container, Option<Image>) {
@@ -145,6 +134,7 @@ impl Registry {
             .iter()
             .find(|m| m.containers.is_match(id) || reference.is_some_and(|r| m.images.is_match(r)));
         let manifest = manifest.map(|m| m.image.clone());
+        let attempts = AtomicU32::new(attempts);
         match Live::look(&self.host, pid, id) {
             Ok((mut live, root)) => {
                 match live::image_of(&self.host, &root, &self.config.storage_roots, self.cache) {
@@ -177,8 +167,4 @@ impl Registry {
             }
         }
     }
-}
-
-fn unseen(id: &str, why: &str) -> Container {
-    Container { id: id.into(), live: None, image: Err(why.into()), from_manifest: false, attempts: 0 }
 }

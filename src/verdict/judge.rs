@@ -331,6 +331,10 @@ pub fn find_executable(
     inode: &InodeId,
 ) -> Option<FoundFile> {
     let live = container.live.as_ref()?;
-    let running = host.executable(pid).ok().filter(|f| inode.agrees(&f.inode));
-    running.or_else(|| live.root(host, &[pid])?.find(path).ok().filter(|f| inode.agrees(&f.inode)))
+    let is_meant = |found: &FoundFile| {
+        inode.agrees(&found.inode)
+            || (live.is_overlay && found.dev == live.root_dev && inode.times_agree(&found.inode))
+    };
+    let running = host.executable(pid).ok().filter(is_meant);
+    running.or_else(|| live.root(host, &[pid])?.find(path).ok().filter(is_meant))
 }
