@@ -71,10 +71,7 @@ fn fields_table() -> String {
 }
 
 fn origins_table() -> String {
-    table(
-        &["origin", "meaning"],
-        Origin::ALL.iter().map(|o| vec![format!("`{o}`"), o.meaning().to_owned()]),
-    )
+    table(&["origin", "meaning"], Origin::ALL.iter().map(|o| vec![format!("`{o}`"), o.meaning().to_owned()]))
 }
 
 fn configuration_table() -> String {
@@ -88,7 +85,8 @@ fn configuration_table() -> String {
 fn keys(prefix: &str, schema: &Value, rows: &mut Vec<Vec<String>>) {
     for (name, property) in schema["properties"].as_object().unwrap() {
         let key = format!("{prefix}{name}");
-        let described = property["description"].as_str().unwrap_or_else(|| panic!("{key} has no description"));
+        let described =
+            property["description"].as_str().unwrap_or_else(|| panic!("{key} has no description"));
         rows.push(vec![format!("`{key}`"), kind(&key, property), described.to_owned()]);
         if property.get("properties").is_some() {
             keys(&format!("{key}."), property, rows);
@@ -216,7 +214,11 @@ fn every_rule_is_in_the_readme() {
     let rules = testkit::rules::load(&workspace_dir().join("rules/drift_rules.yaml")).unwrap();
     let readme = read(&workspace_dir().join("README.md"));
     for rule in &rules {
-        assert!(readme.contains(&format!("| {} (", rule.name)), "README.md's table lacks rule {:?}", rule.name);
+        assert!(
+            readme.contains(&format!("| {} (", rule.name)),
+            "README.md's table lacks rule {:?}",
+            rule.name
+        );
     }
     let rows = readme.lines().filter(|l| l.starts_with("| Drift ") && l.contains(" ("));
     assert_eq!(rows.count(), rules.len(), "README.md's table has a rule that does not exist");
@@ -235,7 +237,9 @@ fn every_tuning_knob_is_explained() {
     for knob in &knobs {
         assert!(tuning.contains(&format!("## `{knob}`")), "docs/tuning.md has no section on {knob}");
     }
-    for name in tuning.lines().filter_map(|l| l.strip_prefix("- list: ").or_else(|| l.strip_prefix("- macro: "))) {
+    for name in
+        tuning.lines().filter_map(|l| l.strip_prefix("- list: ").or_else(|| l.strip_prefix("- macro: ")))
+    {
         assert!(knobs.contains(name), "docs/tuning.md changes {name}, which is not in the rules");
     }
 }
@@ -259,14 +263,20 @@ fn links_lead_to_files() {
 /// Every word in backquotes that looks like a file of this project.
 #[test]
 fn files_that_are_named_exist() {
-    let tops = ["src/", "tests/", "testkit/", "rules/", "docs/", "scripts/", "demo/", "benches/", "deploy/", ".ci/"];
+    let tops =
+        ["src/", "tests/", "testkit/", "rules/", "docs/", "scripts/", "demo/", "benches/", "deploy/", ".ci/"];
     let mut checked = 0;
     for path in documents() {
         let text = read(&path);
         for word in text.split('`').skip(1).step_by(2) {
-            let is_path = tops.iter().any(|top| word.starts_with(top)) && !word.contains([' ', '*', '<', '{']);
+            let is_path =
+                tops.iter().any(|top| word.starts_with(top)) && !word.contains([' ', '*', '<', '{']);
             if is_path {
-                assert!(workspace_dir().join(word).exists(), "{} names {word}, which is not there", path.display());
+                assert!(
+                    workspace_dir().join(word).exists(),
+                    "{} names {word}, which is not there",
+                    path.display()
+                );
                 checked += 1;
             }
         }
@@ -286,8 +296,12 @@ fn the_architecture_names_every_module() {
                 continue;
             }
             let name = path.strip_prefix(workspace_dir()).unwrap().to_str().unwrap().to_owned();
-            let own_subject = name.ends_with(".rs") && !name.ends_with("mod.rs") && !name.ends_with("_tests.rs");
-            assert!(!own_subject || text.contains(&format!("`{name}`")), "ARCHITECTURE.md does not tell of {name}");
+            let own_subject =
+                name.ends_with(".rs") && !name.ends_with("mod.rs") && !name.ends_with("_tests.rs");
+            assert!(
+                !own_subject || text.contains(&format!("`{name}`")),
+                "ARCHITECTURE.md does not tell of {name}"
+            );
         }
     }
 }
