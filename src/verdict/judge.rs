@@ -122,6 +122,10 @@ impl Judge {
             let path = path_on_root(&mount, path);
             return self.judge_on_root(container, live, subject, found, &path);
         }
+        if mount.mount_point == b"/" {
+            // Another root than the container's as it is known: it was restarted, or the process changed its root.
+            return Judgement::unknown("root file system changed").at(path);
+        }
         let volume = self.volume_kind(live, &mount);
         Judgement { volume, ..Judgement::new(origin_of_mount(&mount, volume)) }.at(path)
     }
