@@ -10,6 +10,8 @@ use drift::verdict::origin::Origin;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use testkit::engine::{Choice, Engine, Replay};
+use testkit::skip::skip_optional;
 use testkit::workspace_dir;
 
 const END: &str = "<!-- end generated -->";
@@ -242,6 +244,37 @@ fn every_tuning_knob_is_explained() {
     {
         assert!(knobs.contains(name), "docs/tuning.md changes {name}, which is not in the rules");
     }
+}
+
+/// Each YAML example, loaded by a real Falco after the shipped rules. Falco is not to be had everywhere.
+#[test]
+fn falco_accepts_every_tuning_example() {
+    let test = "docs: examples of docs/tuning.md in Falco";
+    let falco = match Engine::find(&Choice::Falco) {
+        Ok(falco) => falco,
+        Err(why) => return skip_optional(test, &format!("{why:#}")),
+    };
+    let library = testkit::plugin_library().unwrap();
+    let capture = workspace_dir().join("demo/binary.scap");
+    let nowhere = tempfile::tempdir().unwrap();
+    let config = format!("host_root: {}\n", nowhere.path().display());
+    let replay = Replay { plugin: Some(&library), init_config: &config, capture: &capture };
+    let rules = read(&workspace_dir().join("rules/drift_rules.yaml"));
+    let tuning = read(&workspace_dir().join("docs/tuning.md"));
+    let mut tried = 0;
+    for example in tuning.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+        // Needs the container plugin, as the text says.
+        if example.contains("container.image") {
+            continue;
+        }
+        let file = nowhere.path().join("rules.yaml");
+        std::fs::write(&file, format!("{rules}\n{example}")).unwrap();
+        if let Err(why) = falco.falco_alerts(&replay, &file) {
+            panic!("{example}\n{why:#}");
+        }
+        tried += 1;
+    }
+    assert!(tried > 6, "only {tried} examples found");
 }
 
 #[test]
