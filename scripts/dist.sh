@@ -46,10 +46,7 @@ version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 [ -n "$version" ] || fail "no version in Cargo.toml"
 
 # No path of this machine stays in the library.
-RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=drift --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
-export RUSTFLAGS
-export CARGO_PROFILE_RELEASE_STRIP=symbols
-PATH=$tools/venv/bin:$tools/bin:$PATH
+rustflags="${RUSTFLAGS:-} --remap-path-prefix=$PWD=drift --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 
 rm -rf "$dist"
 mkdir -p "$dist"
@@ -59,7 +56,8 @@ for arch in x86_64 aarch64; do
         echo "dist: no $arch: Rust's standard library for it is not installed (rustup target add $triple)" >&2
         continue
     fi
-    cargo zigbuild --release --locked --package drift --lib --target "$triple.$glibc" --target-dir "$target"
+    PATH=$tools/venv/bin:$tools/bin:$PATH RUSTFLAGS=$rustflags CARGO_PROFILE_RELEASE_STRIP=symbols \
+        cargo zigbuild --release --locked --package drift --lib --target "$triple.$glibc" --target-dir "$target"
 
     stage=$dist/linux-$arch
     mkdir "$stage"
@@ -78,5 +76,11 @@ for arch in x86_64 aarch64; do
     echo "dist: $dist/$name"
 done
 [ -n "$(ls "$dist")" ] || fail "nothing was built: no Rust target for Linux is installed"
+
+# What must hold of a published library is tests/artifact.rs.
+for library in "$dist"/linux-*/libdrift.so; do
+    DRIFT_DIST_SO=$library cargo test --quiet --locked --package drift --test artifact --target-dir "$target" published ||
+        fail "$library must not be published"
+done
 
 (cd "$dist" && sha256sum ./*.tar.gz | sed 's,\./,,' > SHA256SUMS)

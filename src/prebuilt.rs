@@ -24,7 +24,7 @@ pub fn load_all(config: &Config) -> Result<Vec<LoadedManifest>, anyhow::Error> {
         .map(|m| {
             let image = load(&m.path, &limits).map_err(|why| {
                 let expected =
-                    format!("an mtree file, OCI layout or docker-archive that can be read ({why:#})");
+                    format!("an mtree file, OCI layout or docker-archive that can be read ({why})");
                 ConfigError::new(&m.key, &m.path.display().to_string(), &expected)
             })?;
             Ok(LoadedManifest { containers: m.containers.clone(), images: m.images.clone(), image })

@@ -15,12 +15,13 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "container_id",
     "container_age",
     "manifest_state",
     "rootfs_readonly",
     "image_has_file",
+    "file_path",
     "volume_kind",
     "binary_origin",
     "binary_package",
@@ -152,6 +153,17 @@ const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a memfd, by the kernel's flag alone",
+        path: "/x",
+        flags: MEMFD,
+        argv: &["x"],
+        origin: "memfd",
+        sha256: "unknown",
+        layer: None,
+        in_image: Some("false"),
+        ..CASE
+    },
+    Case {
         name: "no flags: a volume, or an old kernel",
         flags: 0,
         origin: "unknown",
@@ -222,7 +234,10 @@ fn an_exec_is_judged_and_the_thread_remembers() {
         let expected: Vec<_> = first
             .iter()
             // Of the event, not of the process.
-            .map(|(field, answer)| (*field, answer.clone().filter(|_| *field != "image_has_file")))
+            .map(|(field, answer)| {
+                let of_the_process = !matches!(*field, "image_has_file" | "file_path");
+                (*field, answer.clone().filter(|_| of_the_process))
+            })
             .collect();
         assert_eq!(answers(&mut host, &later), expected, "{}: later", case.name);
         assert_eq!(answers(&mut host, &later), expected, "{}: later, asked again", case.name);

@@ -7,7 +7,11 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// Where cargo put the library: it builds it with the tests, beside their executables, without a hash in its name.
+/// Or the library that DRIFT_SO names, such as the published one.
 pub fn path() -> PathBuf {
+    if let Some(path) = std::env::var_os("DRIFT_SO") {
+        return path.into();
+    }
     let exe = std::env::current_exe().unwrap();
     let candidates = exe.ancestors().skip(1).take(2).map(|dir| dir.join("libdrift.so"));
     candidates
