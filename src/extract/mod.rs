@@ -5,6 +5,7 @@
 mod binary;
 mod container;
 mod file;
+mod package;
 mod payload;
 mod script;
 pub mod value;
@@ -204,6 +205,37 @@ pub static FIELDS: &[FieldDef] = &[
         FieldType::String,
         "Origin of that script, with the names of drift.binary_origin.",
         script::origin,
+    ),
+    field(
+        "drift.pkg_manager",
+        FieldType::String,
+        "Package manager that the process is, or that its nearest ancestor in the container is: `apt`, `dpkg`, `apk`, \
+         `yum`, `dnf`, `microdnf`, `rpm`, `zypper`, `pacman`, `pip`, `uv`, `poetry`, `conda`, `npm`, `yarn`, `pnpm`, \
+         `gem`, `bundler`, `cargo`, `go`, `composer`, `cpan` or `luarocks`. Known by its program and arguments.",
+        package::manager,
+    ),
+    field(
+        "drift.pkg_action",
+        FieldType::String,
+        "What that package manager was asked to do: `install`, `upgrade`, `remove`, `refresh` (the index), `query` \
+         (nothing changes; simulations too) or `other`.",
+        package::action,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_names",
+            FieldType::String,
+            "Packages that it was asked to act on, without versions and paths; at most 64, none for queries.",
+            package::names,
+        )
+    },
+    field(
+        "drift.pkg_role",
+        FieldType::String,
+        "The process's part in it: `manager` (the package manager itself), `nested` (one that is part of a change that \
+         another one makes, as dpkg under apt-get) or `child` (any other process below it).",
+        package::role,
     ),
 ];
 

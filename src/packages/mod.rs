@@ -1,5 +1,5 @@
 //! Which package owns a file: the databases that package managers leave in an image. Parsers take bytes; `owners`
-//! reads the databases of a layer.
+//! reads the databases of a layer. And what processes do to packages: `manager`.
 //!
 //! Databases are as hostile as the container they come from: a malformed record is passed over with a warning, names
 //! that a file name is made of are checked, and what is kept is bounded.
@@ -9,6 +9,7 @@
 
 pub mod apk;
 pub mod dpkg;
+pub mod manager;
 pub mod owners;
 
 /// The most warnings kept of one database.

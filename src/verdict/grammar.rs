@@ -219,7 +219,7 @@ static KSH: Grammar = Grammar {
 
 // python(1), "Command line and environment" (-Q is Python 2's), pypy(1).
 static PYTHON: Grammar = Grammar {
-    names: &["python", "pypy"],
+    names: &["python", "pypy", "platform-python"],
     shorts: &[(b"cmhV?", NoScript), (b"WXQ", Arg)],
     longs: &[
         ("--check-hash-based-pycs", Arg),
