@@ -13,7 +13,7 @@ use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
 use crate::host::{FoundFile, Host};
 use crate::metrics::Metrics;
-use crate::packages::manager::{self, Invocation};
+use crate::packages::manager::Invocation;
 use crate::verdict::binary::{Binary, BinaryKey};
 use crate::verdict::interpreter;
 use crate::verdict::judge::{find_executable, is_memfd_path, Judge, Judgement, Subject};
@@ -23,6 +23,10 @@ use falco_plugin::tables::LazyTableReader;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+
+mod packages;
+
+pub use packages::{PackageRole, PackageWork};
 
 /// A start before this (the year 2000, nanoseconds since the epoch) is none: the kernel counts from boot, and a capture
 /// without the machine's boot time leaves it so.
@@ -49,43 +53,6 @@ struct ThreadState {
     /// The program that this process was before its last exec was a package manager that changes something.
     was_changing: bool,
 }
-
-/// A package manager at work, as a process takes part in it.
-#[derive(Debug, Clone)]
-pub struct PackageWork {
-    /// The process itself as a package manager, or the nearest ancestor that is one.
-    pub invocation: Arc<Invocation>,
-    /// The process's part.
-    pub role: PackageRole,
-    /// Whether the process or an ancestor changes packages.
-    changing: bool,
-}
-
-/// What a process is to the package manager at work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PackageRole {
-    /// The package manager itself, started by none that changes packages.
-    Manager,
-    /// A package manager as part of a change that another one makes, or it itself before an exec: dpkg under
-    /// apt-get, the cargo that rustup's proxy becomes.
-    Nested,
-    /// Any other process below a package manager: a maintainer script, a compiler.
-    Child,
-}
-
-impl PackageRole {
-    /// The name in `drift.pkg_role`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Manager => "manager",
-            Self::Nested => "nested",
-            Self::Child => "child",
-        }
-    }
-}
-
-/// Most ancestors that are looked at for a package manager.
-const MAX_ANCESTORS: usize = 16;
 
 /// Access to the engine's table of threads during one call.
 #[derive(Debug, Clone, Copy)]
@@ -538,113 +505,6 @@ impl Resolver {
         let script = script.map(Arc::new);
         self.thread(event, reader)?.script = Some(script.clone());
         script
-    }
-
-    /// The package manager that the event's process is, or that the nearest ancestor in its container is; `None` where
-    /// there is none, and on the host.
-    pub fn package_work(
-        &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
-    ) -> Option<PackageWork> {
-        let state = self.thread(event, reader)?;
-        if let Some(known) = &state.package {
-            return known.clone();
-        }
-        let container = state.container.clone()?;
-        let was_changing = state.was_changing;
-        let (mut own, mut parent) = self.own_package(event.tid, Some(event), &container, reader)?;
-        if own.as_ref().is_some_and(|i| manager::has_impostors(i.manager)) && self.is_impostor(event, reader)
-        {
-            own = None;
-            if let Some(state) = self.threads.peek_mut(&event.tid) {
-                state.own_package = Some(None);
-            }
-        }
-        // The nearest manager above, and whether any above changes packages.
-        let mut nearest = None;
-        let mut changing = false;
-        for _ in 0..MAX_ANCESTORS {
-            if let Some(Some(known)) = self.threads.peek(&parent).map(|s| s.package.as_ref()) {
-                let same = self.threads.peek(&parent).and_then(|s| s.container.as_ref());
-                if same.is_some_and(|c| c.id == container.id) {
-                    changing |= known.as_ref().is_some_and(|k| k.changing);
-                    nearest = nearest.or_else(|| known.as_ref().map(|k| Arc::clone(&k.invocation)));
-                }
-                break;
-            }
-            let Some((above, next)) = self.own_package(parent, None, &container, reader) else { break };
-            changing |= above.as_ref().is_some_and(|i| i.action.changes());
-            nearest = nearest.or(above);
-            parent = next;
-        }
-        let part_of_change = changing || was_changing;
-        let work = match (own, nearest) {
-            (Some(invocation), _) => {
-                let role = if part_of_change { PackageRole::Nested } else { PackageRole::Manager };
-                let changing = changing || invocation.action.changes();
-                Some(PackageWork { invocation, role, changing })
-            }
-            (None, Some(invocation)) => Some(PackageWork { invocation, role: PackageRole::Child, changing }),
-            (None, None) => None,
-        };
-        self.thread(event, reader)?.package = Some(work.clone());
-        work
-    }
-
-    /// The package manager that a thread's process is by itself, and its parent's thread id; `None` where the thread is
-    /// not known or not in this container.
-    fn own_package(
-        &mut self,
-        tid: i64,
-        event: Option<&SyscallEvent<'_>>,
-        container: &Container,
-        reader: ThreadReader<'_>,
-    ) -> Option<(Option<Arc<Invocation>>, i64)> {
-        if tid <= 0 {
-            return None;
-        }
-        if !self.threads.contains(&tid) {
-            let state = self.load_thread(tid, reader)?;
-            self.threads.put(tid, state);
-        }
-        let state = self.threads.get_mut(&tid)?;
-        if state.container.as_ref().is_none_or(|c| c.id != container.id) {
-            return None;
-        }
-        if let Some(own) = &state.own_package {
-            return Some((own.clone(), state.ptid));
-        }
-        let (own, ptid) = match event.and_then(ExecFacts::from_event) {
-            Some(exec) => {
-                let argv: Vec<&[u8]> = exec.argv().collect();
-                let script = interpreter::script_argument(exec.exe_path, &argv);
-                (manager::identify(exec.exe_path, &argv, script, None), exec.ptid)
-            }
-            None => {
-                let thread = reader.get(tid)?;
-                let args = reader.threads.and_then(|t| t.args(reader.reader, tid)).unwrap_or_default();
-                let argv: Vec<&[u8]> =
-                    std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
-                let script = interpreter::script_argument(&thread.exe_path, &argv);
-                (manager::identify(&thread.exe_path, &argv, script, None), thread.ptid)
-            }
-        };
-        let own = own.map(Arc::new);
-        state.ptid = ptid;
-        state.own_package = Some(own.clone());
-        Some((own, ptid))
-    }
-
-    /// Whether the event's program only shares a package manager's name: the image's package that owns it tells.
-    fn is_impostor(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
-        let path = match self.script(event, reader) {
-            Some(script) => script.judgement.path.clone(),
-            None => self.binary(event, reader).and_then(|b| b.judgement.path.clone()),
-        };
-        let (Some(path), Some(container)) = (path, self.container(event, reader)) else { return false };
-        let Ok(image) = &container.image else { return false };
-        matches!(image.owner(&path), Ok(Some(owner)) if manager::is_impostor(&owner))
     }
 
     /// The counters.

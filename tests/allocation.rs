@@ -120,8 +120,18 @@ fn api() -> &'static plugin_api {
 }
 
 /// Fields whose answer is only handed on.
-const FREE: &[&str] =
-    &["container_id", "binary_origin", "script_path", "script_origin", "rootfs_readonly", "volume_kind"];
+const FREE: &[&str] = &[
+    "container_id",
+    "binary_origin",
+    "script_path",
+    "script_origin",
+    "rootfs_readonly",
+    "volume_kind",
+    "pkg_manager",
+    "pkg_action",
+    "pkg_names",
+    "pkg_role",
+];
 /// Fields whose text is put together for each answer.
 const ONE: &[&str] = &["binary_sha256", "binary_layer", "manifest_state"];
 
@@ -144,10 +154,15 @@ fn an_answer_given_before_allocates_nothing() {
     for (tid, (name, cgroup, path, flags)) in (5_000_000i64..).zip([
         ("image", known, "/usr/bin/python3", LOWER),
         ("added", known, "/tmp/evil", UPPER),
+        ("package manager", known, "/usr/bin/python3", LOWER),
         ("host", "/system.slice/x.service", "/usr/bin/python3", 0),
         ("container without an image", unknown, "/usr/bin/python3", LOWER),
     ]) {
-        let exec = host.feed(Exec::new(tid, cgroup, path, flags, &["python3", "/tmp/x.py"]).bytes());
+        let argv = match name {
+            "package manager" => &["python3", "/usr/bin/pip", "install", "six", "requests"][..],
+            _ => &["python3", "/tmp/x.py"],
+        };
+        let exec = host.feed(Exec::new(tid, cgroup, path, flags, argv).bytes());
         first_answers += FREE.iter().chain(ONE).map(|f| cost(&mut host, &exec, f)).sum::<u64>();
         if cgroup == unknown {
             // A container that cannot be looked at is tried again at the 1st, 2nd, 4th, 8th … 64th question, and then

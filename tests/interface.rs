@@ -15,7 +15,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 18] = [
     "container_id",
     "container_age",
     "manifest_state",
@@ -30,6 +30,10 @@ const FIELDS: [&str; 14] = [
     "binary_traits",
     "script_path",
     "script_origin",
+    "pkg_manager",
+    "pkg_action",
+    "pkg_names",
+    "pkg_role",
 ];
 
 fn group(id: &str) -> String {

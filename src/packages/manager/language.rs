@@ -194,7 +194,7 @@ pub(super) static UV: Table = Table::new(Command {
 
 // uvx is `uv tool run`: it runs a package's program, fetched if need be.
 pub(super) static UVX: Table =
-    Table::new(Command { kind: Kind::Verbs(&[]), options: UV_OPTIONS, form: Form::Pip, ..COMMAND });
+    Table::new(Command { kind: Kind::Package, options: UV_OPTIONS, form: Form::Pip, ..COMMAND });
 
 // Poetry's documentation, "Commands".
 pub(super) static POETRY: Table = Table::new(Command {

@@ -188,4 +188,5 @@ pub fn has_impostors(manager: Manager) -> bool {
 }
 
 #[cfg(test)]
+#[path = "manager_tests.rs"]
 mod tests;

@@ -151,7 +151,7 @@ pub(super) struct Lookups {
 #[derive(Debug)]
 pub(super) struct Lookup {
     shorts: [Option<Effect>; 128],
-    /// Sorted by spelling.
+    /// Sorted by length and spelling: most comparisons end at the length.
     longs: Vec<(&'static [u8], Effect)>,
 }
 
@@ -186,7 +186,7 @@ impl Lookup {
                 }
             }
         }
-        made.longs.sort_by_key(|(word, _)| *word);
+        made.longs.sort_by_key(|(word, _)| (word.len(), *word));
         made
     }
 
@@ -195,7 +195,7 @@ impl Lookup {
     }
 
     pub(super) fn long(&self, word: &[u8]) -> Option<Effect> {
-        let at = self.longs.binary_search_by_key(&word, |(w, _)| w).ok()?;
+        let at = self.longs.binary_search_by_key(&(word.len(), word), |(w, _)| (w.len(), w)).ok()?;
         self.longs.get(at).map(|(_, effect)| *effect)
     }
 
