@@ -29,13 +29,22 @@ pub struct RawConfig {
 /// What the engine hands over: [`RawConfig`], or null.
 ///
 /// Falco turns `init_config: {}` into JSON `null` (nlohmann's decoding of an empty YAML map), and so every empty map
-/// or list below it; all of them mean "nothing said".
+/// or list below it; all of them mean "nothing said". An error names the key it is about: what serde says alone is a
+/// line and a column.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InitConfig(pub RawConfig);
 
 impl<'de> Deserialize<'de> for InitConfig {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Option::<RawConfig>::deserialize(deserializer)?.unwrap_or_default()))
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let read: Result<Option<RawConfig>, _> = serde_path_to_error::deserialize(input);
+        read.map(|config| Self(config.unwrap_or_default())).map_err(|e| {
+            let key = e.path().to_string();
+            D::Error::custom(match key.as_str() {
+                "." | "?" => format!("init_config: {}", e.inner()),
+                _ => format!("init_config.{}: {}", key.trim_start_matches("?."), e.inner()),
+            })
+        })
     }
 }
 
@@ -107,7 +116,7 @@ pub struct RawIndexer {
 
 /// A size in bytes: a number, or text such as `512KiB`, `256MiB`, `1GiB`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number of bytes, or text such as 256MiB")]
 #[schemars(inline)]
 pub enum Size {
     /// Bytes.

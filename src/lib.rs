@@ -11,6 +11,7 @@ mod ffi;
 pub mod host;
 pub mod manifest;
 pub mod metrics;
+pub mod packages;
 pub mod plugin;
 pub mod prebuilt;
 pub mod resolver;

@@ -5,7 +5,7 @@ use crate::background::Background;
 use crate::config::{Config, InitConfig};
 use crate::event::raw::{StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
-use crate::extract;
+use crate::extract::{self, BINARY_EVENT};
 use crate::metrics::{Kind, Metrics};
 use crate::prebuilt;
 use crate::resolver::Resolver;
@@ -18,9 +18,6 @@ use falco_plugin::parse::{ParseInput, ParsePlugin};
 use falco_plugin::tables::{LazyTableReader, TablesInput};
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
-
-/// Name of the event that tells the final verdict on an executable.
-pub const BINARY_EVENT: &str = "drift_binary";
 
 /// One instance of the plugin.
 #[derive(Debug)]
@@ -142,7 +139,7 @@ fn send(handler: &AsyncHandler, finding: &Finding) -> Result<(), anyhow::Error> 
         "container_id": finding.container,
         "binary_origin": finding.origin.map(|o| o.as_str()),
         "binary_sha256": finding.sha256.as_ref().map(|d| hex(d)),
-        "binary_path": finding.path.as_ref().map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned()),
+        "file_path": finding.path.as_ref().map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned()),
     });
     let name = CString::new(BINARY_EVENT)?;
     // The container plugin ends its JSON with a NUL, and consumers expect one.

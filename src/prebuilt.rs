@@ -7,6 +7,8 @@ use crate::manifest::index::IndexBuilder;
 use crate::manifest::layer::Layer;
 use crate::manifest::limits::Limits;
 use crate::manifest::mtree;
+use crate::manifest::oci;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ pub fn load_all(config: &Config) -> Result<Vec<LoadedManifest>, anyhow::Error> {
         .map(|m| {
             let image = load(&m.path, &limits).map_err(|why| {
                 let expected =
-                    format!("an mtree file, OCI layout or docker-archive that can be read ({why:#})");
+                    format!("an mtree file, OCI layout or docker-archive that can be read ({why})");
                 ConfigError::new(&m.key, &m.path.display().to_string(), &expected)
             })?;
             Ok(LoadedManifest { containers: m.containers.clone(), images: m.images.clone(), image })
@@ -31,7 +33,35 @@ pub fn load_all(config: &Config) -> Result<Vec<LoadedManifest>, anyhow::Error> {
 }
 
 fn load(path: &Path, limits: &Limits) -> Result<Image, anyhow::Error> {
+    if path.is_dir() || is_tar(path)? {
+        return load_image(path, limits);
+    }
     let mut builder = IndexBuilder::new(limits.max_files);
     mtree::open(path, limits, &mut builder)?;
     Ok(Image::new(vec![Arc::new(Layer::indexed(None, builder.build()))]))
+}
+
+fn load_image(path: &Path, limits: &Limits) -> Result<Image, anyhow::Error> {
+    let image = oci::open(path, limits)?;
+    let mut layers = Vec::with_capacity(image.layers.len());
+    for (i, layer) in image.layers.iter().enumerate() {
+        let mut builder = IndexBuilder::new(limits.max_files);
+        image.read_layer(i, limits, &mut builder)?;
+        let name = layer.digest.as_ref().unwrap_or(&layer.diff_id).to_string();
+        layers.push(Arc::new(Layer::indexed(Some(&name), builder.build())));
+    }
+    // An image's manifest lists its layers from the base up.
+    layers.reverse();
+    Ok(Image::new(layers))
+}
+
+/// Whether a file is a tar archive: POSIX and GNU tar have `ustar` at byte 257 (tar(5)).
+fn is_tar(path: &Path) -> std::io::Result<bool> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Ok(false);
+    }
+    let mut head = Vec::new();
+    std::fs::File::open(path)?.take(512).read_to_end(&mut head)?;
+    Ok(head.get(257..262) == Some(b"ustar"))
 }

@@ -129,6 +129,7 @@ impl Resolver {
             }
             code::PROCEXIT => {
                 self.threads.pop(&event.tid);
+                self.registry.note_exit(event.tid);
             }
             code::CLONE_X | code::FORK_X | code::VFORK_X | code::CLONE3_X => {
                 // In the parent the result is the child's id; in the child it is 0. Either way the child is new.
@@ -160,7 +161,7 @@ impl Resolver {
     }
 
     fn container_by_id(&mut self, id: &str, pid: i64) -> Arc<Container> {
-        let (container, fresh) = self.registry.get(id, pid);
+        let (container, fresh) = self.registry.look_at(id, pid);
         if let (Some(background), Some(image)) = (&self.background, fresh) {
             background.index(image);
         }
@@ -207,7 +208,7 @@ impl Resolver {
             let state = self.load_thread(tid, reader)?;
             self.threads.put(tid, state);
         }
-        self.retry_container(tid);
+        self.refresh_container(tid);
         self.threads.get_mut(&tid)
     }
 
@@ -224,21 +225,15 @@ impl Resolver {
         Some(ThreadState { pid: thread.pid, container, ..ThreadState::default() })
     }
 
-    /// A container that could not be looked at may have become visible since.
-    fn retry_container(&mut self, tid: i64) {
-        let Some(state) = self.threads.peek(&tid) else { return };
-        let Some(known) = state.container.as_ref().filter(|c| c.live.is_none() && !c.from_manifest) else {
-            return;
-        };
-        let (id, pid) = (known.id.clone(), state.pid);
-        let now = self.container_by_id(&id, pid);
-        if let Some(state) = self.threads.peek_mut(&tid) {
-            let learned = state.container.as_ref().is_some_and(|c| c.live.is_some() != now.live.is_some());
-            state.container = Some(now);
-            if learned {
-                state.binary = None;
-                state.script = None;
-            }
+    /// A container that could not be looked at, or was restarted, may have been looked at since through another of its
+    /// processes.
+    fn refresh_container(&mut self, tid: i64) {
+        let Some(state) = self.threads.peek_mut(&tid) else { return };
+        let Some(old) = state.container.as_ref().filter(|c| !c.is_current()) else { return };
+        if let Some(now) = self.registry.known(&old.id).filter(|now| !Arc::ptr_eq(now, old)) {
+            state.container = Some(Arc::clone(now));
+            state.binary = None;
+            state.script = None;
         }
     }
 

@@ -1,6 +1,9 @@
 //! Tier 3: the scenarios in real podman and containerd containers on overlayfs, judged by the shipped plugin and rules
 //! inside real libsinsp while each process stands at its exec.
 
+// Helpers of tests: a failure there is a failure of the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod common;
 
 use common::{binary_rows, captures, engine_config, marker, the_exec, Row};

@@ -1,5 +1,8 @@
 //! Tier 2: the shipped plugin and rules in real libsinsp, over real captures, against the expected answers.
 
+// Helpers of tests: a failure there is a failure of the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod common;
 
 use common::{binary_rows, captures, marker, the_exec};

@@ -45,7 +45,7 @@ impl Indexer {
             if !pace.step() {
                 return;
             }
-            layer.build_packages(|| pace.step());
+            layer.build_owners(|| pace.step());
         }
         LayerCache::shared().enforce(self.config.cache.max_bytes, self.config.cache.max_layers);
         self.metrics.note_cache(LayerCache::shared().totals());

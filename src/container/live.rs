@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 /// Why a container's image cannot be read from its mounts.
@@ -47,7 +47,9 @@ pub enum NotLive {
 /// A live container.
 #[derive(Debug)]
 pub struct Live {
-    pid: AtomicI64,
+    pid: i64,
+    /// Set when that process ended: a container that is restarted keeps its id, but not its mounts.
+    ended: AtomicBool,
     mounts: ArcSwap<MountTable>,
     /// Device of the root file system: tells files of the root from those of any other mount.
     pub root_dev: (u32, u32),
@@ -77,7 +79,8 @@ impl Live {
             return Err(NotLive::BeingSetUp);
         }
         let live = Self {
-            pid: AtomicI64::new(pid),
+            pid,
+            ended: AtomicBool::new(false),
             root_dev: root.dev,
             upper: None,
             is_overlay: root.fstype == b"overlay",
@@ -103,17 +106,22 @@ impl Live {
 
     /// The process through which the container is looked at.
     pub fn pid(&self) -> i64 {
-        self.pid.load(Ordering::Relaxed)
+        self.pid
     }
 
-    /// Names another process, after the last one ended.
-    pub fn set_pid(&self, pid: i64) {
-        self.pid.store(pid, Ordering::Relaxed);
+    /// Notes that the process ended.
+    pub fn set_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the container wants to be looked at anew, through another process.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     /// The container's root directory, through the first of these processes that is still there and has it.
     pub fn root(&self, host: &Host, pids: &[i64]) -> Option<RootDir> {
-        let candidates = pids.iter().copied().chain(std::iter::once(self.pid()));
+        let candidates = pids.iter().copied().chain(std::iter::once(self.pid));
         candidates.filter_map(|pid| host.root_of(pid).ok()).find(|root| root.dev == self.root_dev)
     }
 }

@@ -1,7 +1,7 @@
 //! The containers seen so far, and how each is told from a thread's control groups.
 //!
-//! Invariant: bounded, least recently used out first. A container that could not be looked at is tried again with
-//! the next of its processes, ever less often; a replay's containers cost one failed `open` a try.
+//! Invariant: bounded, least recently used out first. A container that could not be looked at is tried again with each
+//! new process of it (a runtime starts several before the container's own); in a replay that is one failed `open` each.
 
 use super::live::{self, Live, NotLive};
 use crate::config::Config;
@@ -23,8 +23,6 @@ pub struct Container {
     pub image: Result<Image, String>,
     /// Whether the image comes from a configured manifest: then no layer is on disk.
     pub from_manifest: bool,
-    /// Tries made to look at it.
-    attempts: u32,
 }
 
 impl Container {
@@ -36,11 +34,15 @@ impl Container {
         }
     }
 
-    /// Whether another try could learn more.
-    fn wants_retry(&self) -> bool {
-        // 0, 1, 2, 4, 8 … 64, then each 64th time.
-        self.live.is_none()
-            && (self.attempts < 2 || self.attempts.is_power_of_two() || self.attempts % 64 == 0)
+    /// Whether it was looked at through a process that still runs.
+    pub fn is_current(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| !live.has_ended())
+    }
+
+    /// Whether this, found just now, is to replace what was known.
+    fn says_more_than(&self, known: &Self) -> bool {
+        self.live.is_some()
+            || (known.live.is_none() && self.image.as_ref().err() != known.image.as_ref().err())
     }
 }
 
@@ -64,6 +66,8 @@ pub struct Registry {
     manifests: Vec<LoadedManifest>,
     containers: LruCache<Box<str>, Arc<Container>>,
     references: LruCache<Box<str>, Box<str>>,
+    /// Containers by the process that each was looked at through.
+    by_pid: LruCache<i64, Box<str>>,
 }
 
 fn bound(n: usize) -> NonZeroUsize {
@@ -81,6 +85,7 @@ impl Registry {
             manifests,
             containers: LruCache::new(capacity),
             references: LruCache::new(capacity),
+            by_pid: LruCache::new(capacity),
         }
     }
 
@@ -103,42 +108,41 @@ impl Registry {
         }
     }
 
-    /// The container with this id, looked at through `pid` if that was not possible before.
+    /// The container with this id, as known; nothing is looked at.
+    pub fn known(&mut self, id: &str) -> Option<&Arc<Container>> {
+        self.containers.get(id)
+    }
+
+    /// The container with this id, looked at through `pid` unless that was done before.
     ///
     /// The second value is the image when it was just found on disk: its layers want indexing.
-    pub fn get(&mut self, id: &str, pid: i64) -> (Arc<Container>, Option<Image>) {
-        if let Some(known) = self.containers.get(id) {
-            if !known.wants_retry() {
-                return (self.count_attempt(id), None);
-            }
+    pub fn look_at(&mut self, id: &str, pid: i64) -> (Arc<Container>, Option<Image>) {
+        let known = self.containers.get(id).cloned();
+        if let Some(known) = known.as_ref().filter(|c| c.is_current()) {
+            return (Arc::clone(known), None);
         }
-        let attempts = self.containers.peek(id).map_or(0, |c| c.attempts);
-        let (container, fresh) = self.look(id, pid, attempts.saturating_add(1));
+        let (container, fresh) = self.look(id, pid);
+        if let Some(known) = known.filter(|k| !container.says_more_than(k)) {
+            return (known, None);
+        }
         let container = Arc::new(container);
+        if let Some(live) = &container.live {
+            self.by_pid.put(live.pid(), id.into());
+        }
         self.containers.put(id.into(), Arc::clone(&container));
         (container, fresh)
     }
 
-    fn count_attempt(&mut self, id: &str) -> Arc<Container> {
-        let Some(known) = self.containers.get_mut(id) else { return Arc::new(unseen(id, "gone")) };
-        if known.live.is_none() {
-            if let Some(unique) = Arc::get_mut(known) {
-                unique.attempts = unique.attempts.saturating_add(1);
-            } else {
-                let copy = Container {
-                    id: known.id.clone(),
-                    live: None,
-                    image: known.image.clone(),
-                    from_manifest: known.from_manifest,
-                    attempts: known.attempts.saturating_add(1),
-                };
-                *known = Arc::new(copy);
-            }
+    /// Notes that a thread ended: the container that was looked at through it is looked at anew.
+    pub fn note_exit(&mut self, tid: i64) {
+        let Some(id) = self.by_pid.pop(&tid) else { return };
+        if let Some(live) = self.containers.peek(&id).and_then(|c| c.live.as_ref()).filter(|l| l.pid() == tid)
+        {
+            live.set_ended();
         }
-        Arc::clone(known)
     }
 
-    fn look(&self, id: &str, pid: i64, attempts: u32) -> (Container, Option<Image>) {
+    fn look(&self, id: &str, pid: i64) -> (Container, Option<Image>) {
         let reference = self.references.peek(id).map(AsRef::as_ref);
         let manifest = self
             .manifests
@@ -156,14 +160,13 @@ impl Registry {
                             live: Some(live),
                             image: Ok(image),
                             from_manifest: false,
-                            attempts,
                         };
                         (c, fresh)
                     }
                     Err(why) => {
                         let from_manifest = manifest.is_some();
                         let image = manifest.ok_or_else(|| why.to_string());
-                        (Container { id: id.into(), live: Some(live), image, from_manifest, attempts }, None)
+                        (Container { id: id.into(), live: Some(live), image, from_manifest }, None)
                     }
                 }
             }
@@ -173,12 +176,8 @@ impl Registry {
                     NotLive::Gone => "container not found on this host".to_owned(),
                     NotLive::BeingSetUp => "container is being set up".to_owned(),
                 });
-                (Container { id: id.into(), live: None, image, from_manifest, attempts }, None)
+                (Container { id: id.into(), live: None, image, from_manifest }, None)
             }
         }
     }
-}
-
-fn unseen(id: &str, why: &str) -> Container {
-    Container { id: id.into(), live: None, image: Err(why.into()), from_manifest: false, attempts: 0 }
 }

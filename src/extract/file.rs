@@ -23,6 +23,14 @@ pub(super) fn image_has_file<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     }
 }
 
+pub(super) fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    if ExecFacts::from_event(q.event).is_none() {
+        return Value::Absent;
+    }
+    let binary = q.resolver.binary(q.event, q.reader);
+    Value::or_absent(binary.map(|b| Value::bytes(q.arena, &b.path)))
+}
+
 pub(super) fn volume_kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let script = q.resolver.script(q.event, q.reader).and_then(|s| s.judgement.volume);
     let kind = script.or_else(|| q.resolver.binary(q.event, q.reader)?.judgement.volume);

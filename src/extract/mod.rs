@@ -9,6 +9,8 @@ mod payload;
 mod script;
 pub mod value;
 
+pub(crate) use payload::BINARY_EVENT;
+
 use crate::event::raw::SyscallEvent;
 use crate::resolver::{Resolver, ThreadReader};
 use bumpalo::Bump;
@@ -140,6 +142,13 @@ pub static FIELDS: &[FieldDef] = &[
             file::image_has_file,
         )
     },
+    field(
+        "drift.file_path",
+        FieldType::String,
+        "Path that the event is about, absolute inside the container: the executable, on execve, execveat and \
+         drift_binary.",
+        file::path,
+    ),
     field(
         "drift.volume_kind",
         FieldType::String,

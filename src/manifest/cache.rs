@@ -71,7 +71,7 @@ impl LayerCache {
     pub fn enforce(&self, max_bytes: u64, max_layers: usize) {
         let mut layers = self.lock();
         let over = |layers: &LruCache<LayerId, Arc<Layer>>| {
-            let bytes: u64 = layers.iter().filter_map(|(_, l)| l.index()).map(|i| i.bytes() as u64).sum();
+            let bytes: u64 = layers.iter().map(|(_, l)| l.bytes() as u64).sum();
             bytes > max_bytes || layers.len() > max_layers
         };
         while over(&layers) {
@@ -94,8 +94,8 @@ impl LayerCache {
         for (_, layer) in layers.iter() {
             if let Some(index) = layer.index() {
                 totals.files += index.len() as u64;
-                totals.bytes += index.bytes() as u64;
             }
+            totals.bytes += layer.bytes() as u64;
         }
         totals
     }

@@ -141,6 +141,16 @@ impl LayerDir {
         }
     }
 
+    /// Names in a directory of the layer, no more than `max`, in no order.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    pub fn names(&self, dir: &ImagePath, max: usize) -> Result<Vec<Vec<u8>>, Errno> {
+        let fd = self.open_path(relative(dir), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+        let entries = Dir::new(fd)?.filter_map(Result::ok).map(|e| e.file_name().to_bytes().to_vec());
+        Ok(entries.filter(|name| name != b"." && name != b"..").take(max).collect())
+    }
+
     /// The target of a symbolic link of the layer.
     pub fn read_link(&self, path: &ImagePath) -> Option<Vec<u8>> {
         let fd = self.open_path(relative(path), OFlags::PATH | OFlags::NOFOLLOW).ok()?;

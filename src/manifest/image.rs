@@ -182,12 +182,18 @@ impl Image {
         }
     }
 
-    /// The package that owns a path.
+    /// The package that owns a path, as the top-most layer says whose databases know it.
     ///
     /// # Errors
-    /// Not known, and why.
-    pub fn owner(&self, _path: &ImagePath) -> Result<Option<String>, &'static str> {
-        Err("package databases not read")
+    /// A layer's databases were not read (yet), and no layer above it knows the path.
+    pub fn owner(&self, path: &ImagePath) -> Result<Option<String>, &'static str> {
+        for layer in &self.layers {
+            let owners = layer.owners().ok_or("package databases not read")?;
+            if let Some(owner) = owners.owner(path) {
+                return Ok(Some(owner.to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     fn link_target(&self, path: &ImagePath, layer: usize, entry: &IndexedEntry) -> Option<Vec<u8>> {

@@ -4,6 +4,7 @@ use super::disk::{self, DiskAnswer, LayerDir, WalkLimits, XattrSpace};
 use super::entry::ImagePath;
 use super::index::{IndexedEntry, LayerAnswer, LayerIndex};
 use super::key::PathKeys;
+use crate::packages::owners::Owners;
 use arc_swap::ArcSwapOption;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -19,6 +20,8 @@ pub struct Layer {
     name: Option<Box<str>>,
     /// Swapped out again when the cache is over its bound: look-ups then go to the disk.
     index: ArcSwapOption<LayerIndex>,
+    /// Package owners; read after the index, dropped with it.
+    owners: ArcSwapOption<Owners>,
 }
 
 /// What is known of a path in one layer.
@@ -37,12 +40,22 @@ pub enum Answer {
 impl Layer {
     /// A layer that lies in a directory of the host.
     pub fn on_disk(dir: PathBuf, xattrs: XattrSpace) -> Self {
-        Self { dir: Some((dir, xattrs)), name: None, index: ArcSwapOption::empty() }
+        Self {
+            dir: Some((dir, xattrs)),
+            name: None,
+            index: ArcSwapOption::empty(),
+            owners: ArcSwapOption::empty(),
+        }
     }
 
     /// A layer known by its index alone (a manifest, an archive).
     pub fn indexed(name: Option<&str>, index: LayerIndex) -> Self {
-        Self { dir: None, name: name.map(Into::into), index: ArcSwapOption::from_pointee(index) }
+        Self {
+            dir: None,
+            name: name.map(Into::into),
+            index: ArcSwapOption::from_pointee(index),
+            owners: ArcSwapOption::empty(),
+        }
     }
 
     /// The layer's directory on the host, if it has one.
@@ -63,7 +76,10 @@ impl Layer {
     /// Drops the index of a layer that can be looked at on disk instead; gives the bytes it freed.
     pub fn evict(&self) -> usize {
         match self.dir {
-            Some(_) => self.index.swap(None).map_or(0, |index| index.bytes()),
+            Some(_) => {
+                self.owners.store(None);
+                self.index.swap(None).map_or(0, |index| index.bytes())
+            }
             None => 0,
         }
     }
@@ -93,8 +109,28 @@ impl Layer {
         Some(built)
     }
 
-    /// Reads the package databases of the layer. Called by the indexer's thread.
-    pub fn build_packages(&self, _keep_going: impl FnMut() -> bool) {}
+    /// Reads the package databases of a layer on disk, once. Called by the indexer's thread.
+    pub fn build_owners(&self, keep_going: impl FnMut() -> bool) {
+        if self.owners.load().is_some() {
+            return;
+        }
+        // A layer that cannot be opened owns nothing; that it is unreadable shows in its index.
+        let read =
+            self.open_dir().map(|dir| Owners::read(&dir, keep_going)).unwrap_or(Some(Owners::default()));
+        if let Some(owners) = read {
+            self.owners.store(Some(Arc::new(owners)));
+        }
+    }
+
+    /// Package owners of the layer's paths, once read.
+    pub fn owners(&self) -> Option<Arc<Owners>> {
+        self.owners.load_full()
+    }
+
+    /// Heap bytes of what is kept of the layer.
+    pub fn bytes(&self) -> usize {
+        self.index().map_or(0, |i| i.bytes()) + self.owners().map_or(0, |o| o.bytes())
+    }
 
     /// What the layer says of `path`: from the index, else by looking on disk.
     pub fn lookup(&self, path: &ImagePath, keys: &PathKeys) -> Answer {

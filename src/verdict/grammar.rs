@@ -109,8 +109,19 @@ pub(super) fn applet(name: &[u8]) -> Option<&'static Grammar> {
 
 /// The grammar for an executable's base name, version and build suffixes ignored; `None` for no interpreter.
 pub(super) fn by_name(name: &[u8]) -> Option<&'static Grammar> {
+    if is_elf_interpreter(name) {
+        return Some(&LD_SO);
+    }
     let stem = stem(name);
     ALL.iter().find(|g| g.names.iter().any(|n| n.as_bytes() == stem)).copied()
+}
+
+/// glibc's and musl's dynamic loaders, under their names on every architecture (`ld-linux-x86-64.so.2`, `ld64.so.1`,
+/// `ld-2.31.so`, `ld-musl-aarch64.so.1`).
+fn is_elf_interpreter(name: &[u8]) -> bool {
+    let loader = [&b"ld-linux"[..], b"ld-musl-", b"ld64.so.", b"ld.so."].iter().any(|p| name.starts_with(p));
+    let versioned = name.strip_prefix(b"ld-").and_then(|n| n.strip_suffix(b".so"));
+    loader || versioned.is_some_and(|v| v.first().is_some_and(u8::is_ascii_digit))
 }
 
 /// `python3.11` → `python`, `perl5.36-x86_64-linux-gnu` → `perl`, `luajit-2.1.0-beta3` → `luajit`, `bash-static` →
@@ -154,7 +165,7 @@ const LANGUAGE: Grammar = Grammar { plus: false, dash: Dash::Stdin, ..SHELL };
 use Effect::{AnyFile, Arg, ArgAnyFile, End, Flag, Next, NoScript, Rest, Script};
 
 static ALL: &[&Grammar] =
-    &[&SH, &BASH, &ZSH, &KSH, &PYTHON, &PERL, &RUBY, &NODE, &PHP, &LUA, &LUAJIT, &RSCRIPT, &R, &JAVA];
+    &[&SH, &BASH, &ZSH, &KSH, &PYTHON, &PERL, &RUBY, &NODE, &PHP, &LUA, &LUAJIT, &RSCRIPT, &R, &JAVA, &LD_SO];
 
 // dash(1), busybox ash.
 static SH: Grammar =
@@ -447,5 +458,28 @@ static JAVA: Grammar = Grammar {
     ],
     clusters: false,
     positional: Positional::JavaSource,
+    ..LANGUAGE
+};
+
+// ld.so(8), and musl's ldso/dynlink.c, whose options are among glibc's. Started by hand, the loader runs any program,
+// also one without execute permission or on a noexec mount: what it was given is what runs.
+static LD_SO: Grammar = Grammar {
+    names: &["ld.so"],
+    longs: &[
+        ("--library-path", Next),
+        ("--inhibit-rpath", Next),
+        ("--audit", Next),
+        ("--preload", Next),
+        ("--argv0", Next),
+        ("--glibc-hwcaps-prepend", Next),
+        ("--glibc-hwcaps-mask", Next),
+        ("--list", NoScript),
+        ("--verify", NoScript),
+        ("--list-tunables", NoScript),
+        ("--list-diagnostics", NoScript),
+        ("--help", NoScript),
+        ("--version", NoScript),
+    ],
+    clusters: false,
     ..LANGUAGE
 };

@@ -18,6 +18,26 @@ fn check(rows: &[Row]) {
 }
 
 #[test]
+fn the_dynamic_loader_runs_what_it_is_given() {
+    let glibc = "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
+    check(&[
+        (glibc, "/lib64/ld-linux-x86-64.so.2|/tmp/evil|-x", "/tmp/evil"),
+        (glibc, "ld|--library-path|/l|./evil", "./evil"),
+        (glibc, "ld|--library-path=/l|./evil", "./evil"),
+        (glibc, "ld|--preload|/a.so|--argv0|sh|--inhibit-cache|/tmp/evil", "/tmp/evil"),
+        (glibc, "ld|--list|/bin/ls", ""),
+        (glibc, "ld|--verify|/bin/ls", ""),
+        (glibc, "ld", ""),
+        ("/lib/ld-musl-x86_64.so.1", "/lib/ld-musl-x86_64.so.1|--|/tmp/evil", "/tmp/evil"),
+        ("/lib/ld-musl-aarch64.so.1", "ldd|/tmp/evil", "/tmp/evil"),
+        ("/lib/x86_64-linux-gnu/ld-2.31.so", "ld|/tmp/evil", "/tmp/evil"),
+        ("/lib64/ld64.so.2", "ld|/tmp/evil", "/tmp/evil"),
+        ("/usr/bin/ld", "ld|/tmp/x.o", ""),
+        ("/usr/bin/x86_64-linux-gnu-ld.bfd", "ld|/tmp/x.o", ""),
+    ]);
+}
+
+#[test]
 fn dash_and_sh() {
     check(&[
         ("/usr/bin/dash", "sh|/x.sh", "/x.sh"),

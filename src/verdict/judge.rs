@@ -122,6 +122,10 @@ impl Judge {
             let path = path_on_root(&mount, path);
             return self.judge_on_root(container, live, subject, found, &path);
         }
+        if mount.mount_point == b"/" {
+            // Another root than the container's as it is known: it was restarted, or the process changed its root.
+            return Judgement::unknown("root file system changed").at(path);
+        }
         let volume = self.volume_kind(live, &mount);
         Judgement { volume, ..Judgement::new(origin_of_mount(&mount, volume)) }.at(path)
     }
@@ -331,6 +335,10 @@ pub fn find_executable(
     inode: &InodeId,
 ) -> Option<FoundFile> {
     let live = container.live.as_ref()?;
-    let running = host.executable(pid).ok().filter(|f| inode.agrees(&f.inode));
-    running.or_else(|| live.root(host, &[pid])?.find(path).ok().filter(|f| inode.agrees(&f.inode)))
+    let is_meant = |found: &FoundFile| {
+        inode.agrees(&found.inode)
+            || (live.is_overlay && found.dev == live.root_dev && inode.times_agree(&found.inode))
+    };
+    let running = host.executable(pid).ok().filter(is_meant);
+    running.or_else(|| live.root(host, &[pid])?.find(path).ok().filter(is_meant))
 }

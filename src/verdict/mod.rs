@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod compare;
+pub mod elf;
 mod grammar;
 pub mod interpreter;
 pub mod judge;

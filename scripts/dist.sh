@@ -1,0 +1,86 @@
+#!/bin/sh
+# Builds the library as it is published: for glibc 2.17, which Falco itself is built for, stripped, linked with nothing
+# but glibc. Packs it with what belongs to it into <target>/dist/drift-<version>-linux-<arch>.tar.gz, and SHA256SUMS.
+# The same sources, toolchain and SOURCE_DATE_EPOCH give the same bytes.
+#
+# The tools, cargo-zigbuild and zig (a C compiler and linker that knows every glibc), go to <target>/dist-tools, in the
+# versions named here, and are installed once.
+set -eu
+
+zigbuild_version=0.24.1
+zig_version=0.15.2
+glibc=2.17
+
+fail() {
+    echo "dist: $*" >&2
+    exit 1
+}
+
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target"
+target=$(cd "$target" && pwd)
+tools=$target/dist-tools
+dist=$target/dist
+
+command -v cargo > /dev/null 2>&1 || fail "cargo is not installed; see rustup"
+command -v python3 > /dev/null 2>&1 || fail "python3 is not installed (Debian: apt-get install python3 python3-venv)"
+tar --version 2> /dev/null | grep -q GNU || fail "GNU tar is needed for archives that can be reproduced"
+
+if [ "$("$tools/venv/bin/python" -m ziglang version 2> /dev/null)" != "$zig_version" ]; then
+    rm -rf "$tools/venv"
+    python3 -m venv "$tools/venv" || fail "python3 cannot make a venv (Debian: apt-get install python3-venv)"
+    "$tools/venv/bin/pip" install --disable-pip-version-check --quiet "ziglang==$zig_version" ||
+        fail "pip could not install ziglang $zig_version"
+fi
+
+if [ "$("$tools/bin/cargo-zigbuild" --version 2> /dev/null)" != "cargo-zigbuild $zigbuild_version" ]; then
+    CARGO_TARGET_DIR=$tools/build cargo install --locked --quiet --root "$tools" --version "$zigbuild_version" \
+        cargo-zigbuild || fail "cargo could not install cargo-zigbuild $zigbuild_version"
+    rm -rf "$tools/build"
+fi
+
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || echo 0)}
+export SOURCE_DATE_EPOCH
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+[ -n "$version" ] || fail "no version in Cargo.toml"
+
+# No path of this machine stays in the library.
+rustflags="${RUSTFLAGS:-} --remap-path-prefix=$PWD=drift --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
+
+rm -rf "$dist"
+mkdir -p "$dist"
+for arch in x86_64 aarch64; do
+    triple=$arch-unknown-linux-gnu
+    if [ ! -d "$(rustc --print target-libdir --target "$triple")" ]; then
+        echo "dist: no $arch: Rust's standard library for it is not installed (rustup target add $triple)" >&2
+        continue
+    fi
+    PATH=$tools/venv/bin:$tools/bin:$PATH RUSTFLAGS=$rustflags CARGO_PROFILE_RELEASE_STRIP=symbols \
+        cargo zigbuild --release --locked --package drift --lib --target "$triple.$glibc" --target-dir "$target"
+
+    stage=$dist/linux-$arch
+    mkdir "$stage"
+    cp "$target/$triple/release/libdrift.so" "$stage/"
+    for file in falco.drift_plugin.yaml rules/drift_rules.yaml LICENSE README.md; do
+        if [ -f "$file" ]; then
+            cp "$file" "$stage/"
+        fi
+    done
+    chmod 644 "$stage"/*
+    name=drift-$version-linux-$arch.tar.gz
+    (cd "$stage" && LC_ALL=C tar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=ustar \
+        --sort=name -cf "$dist/$name.tmp" -- *)
+    gzip -n -9 < "$dist/$name.tmp" > "$dist/$name"
+    rm "$dist/$name.tmp"
+    echo "dist: $dist/$name"
+done
+[ -n "$(ls "$dist")" ] || fail "nothing was built: no Rust target for Linux is installed"
+
+# What must hold of a published library is tests/artifact.rs.
+for library in "$dist"/linux-*/libdrift.so; do
+    DRIFT_DIST_SO=$library cargo test --quiet --locked --package drift --test artifact --target-dir "$target" published ||
+        fail "$library must not be published"
+done
+
+(cd "$dist" && sha256sum ./*.tar.gz | sed 's,\./,,' > SHA256SUMS)

@@ -1,0 +1,181 @@
+//! Which package owns a path, for one layer of an image.
+//!
+//! Twelve bytes a path: a keyed hash and a package number. A layer's own databases are enough: dpkg's lists and the
+//! files they name are in the layer that installed the package, and apk's database is whole in every layer that
+//! changes it, so the top-most layer that knows a path decides.
+
+use super::{apk, dpkg};
+use crate::manifest::disk::LayerDir;
+use crate::manifest::entry::ImagePath;
+use crate::manifest::key::{path_key, PathKey};
+use std::collections::HashMap;
+use std::io::Read;
+
+/// Largest list or database read, bytes.
+const MAX_DATABASE: u64 = 64 << 20;
+/// Most files looked at in one database directory.
+const MAX_LISTS: usize = 100_000;
+/// Most paths kept.
+const MAX_PATHS: usize = 10_000_000;
+
+const DPKG_INFO: &[u8] = b"/var/lib/dpkg/info";
+/// Distroless images keep one file for each package here (bazel rules of GoogleContainerTools/distroless).
+const DPKG_STATUS_D: &[u8] = b"/var/lib/dpkg/status.d";
+/// Alpine's database; `/usr/lib` since apk-tools 3.
+const APK_INSTALLED: [&[u8]; 2] = [b"/lib/apk/db/installed", b"/usr/lib/apk/db/installed"];
+
+/// Owners of paths.
+#[derive(Debug, Default)]
+pub struct Owners {
+    paths: Box<[(PathKey, u32)]>,
+    packages: Box<[Box<str>]>,
+}
+
+/// Collects owners.
+#[derive(Debug, Default)]
+struct Builder {
+    paths: Vec<(PathKey, u32)>,
+    packages: Vec<Box<str>>,
+    numbers: HashMap<Box<str>, u32>,
+}
+
+impl Builder {
+    fn add(&mut self, package: &str, path: &[u8]) {
+        let Ok(path) = ImagePath::from_archive(path) else { return };
+        if self.paths.len() >= MAX_PATHS || path.as_bytes() == b"/" {
+            return;
+        }
+        let number = match self.numbers.get(package) {
+            Some(number) => *number,
+            None => {
+                let Ok(number) = u32::try_from(self.packages.len()) else { return };
+                self.packages.push(package.into());
+                self.numbers.insert(package.into(), number);
+                number
+            }
+        };
+        self.paths.push((path_key(&path), number));
+    }
+
+    fn build(mut self) -> Owners {
+        // Directories are in many packages' lists; whichever stays, only files are asked for.
+        self.paths.sort_unstable();
+        self.paths.dedup_by_key(|(key, _)| *key);
+        Owners { paths: self.paths.into_boxed_slice(), packages: self.packages.into_boxed_slice() }
+    }
+}
+
+impl Owners {
+    /// Reads the package databases of a layer. What cannot be read is passed over: a path then has no owner.
+    ///
+    /// `None` when `keep_going` said stop.
+    pub fn read(layer: &LayerDir, mut keep_going: impl FnMut() -> bool) -> Option<Self> {
+        let mut builder = Builder::default();
+        for name in names(layer, DPKG_INFO) {
+            let Some(package) = name.strip_suffix(b".list").and_then(dpkg_name) else { continue };
+            if !keep_going() {
+                return None;
+            }
+            let Some(list) = read(layer, DPKG_INFO, &name) else { continue };
+            dpkg::parse_list(&list).for_each(|path| builder.add(&package, path));
+        }
+        for name in names(layer, DPKG_STATUS_D) {
+            let Some(package) = name.strip_suffix(b".md5sums").and_then(dpkg_name) else { continue };
+            let Some(sums) = read(layer, DPKG_STATUS_D, &name) else { continue };
+            dpkg::parse_md5sums(&sums).for_each(|(_, path)| builder.add(&package, path));
+        }
+        for database in APK_INSTALLED {
+            if !keep_going() {
+                return None;
+            }
+            let Some(bytes) = read(layer, database, b"") else { continue };
+            for package in apk::parse_installed(&bytes).value {
+                let name = format!("apk:{}", package.name);
+                package.files.iter().for_each(|path| builder.add(&name, path));
+            }
+        }
+        Some(builder.build())
+    }
+
+    /// The owner of a path, as `dpkg:coreutils`.
+    pub fn owner(&self, path: &ImagePath) -> Option<&str> {
+        // Lists of a merged-/usr image may still say `/bin/x` for `/usr/bin/x`.
+        let unmerged = path.as_bytes().strip_prefix(b"/usr").filter(|rest| rest.first() == Some(&b'/'));
+        self.by_key(path_key(path))
+            .or_else(|| self.by_key(path_key(&ImagePath::from_archive(unmerged?).ok()?)))
+    }
+
+    fn by_key(&self, key: PathKey) -> Option<&str> {
+        let at = self.paths.binary_search_by_key(&key, |(k, _)| *k).ok()?;
+        let (_, number) = self.paths.get(at)?;
+        self.packages.get(*number as usize).map(AsRef::as_ref)
+    }
+
+    /// Heap bytes held.
+    pub fn bytes(&self) -> usize {
+        self.paths.len() * std::mem::size_of::<(PathKey, u32)>()
+            + self.packages.iter().map(|p| p.len() + std::mem::size_of::<Box<str>>()).sum::<usize>()
+    }
+}
+
+/// `libc6:amd64` and `libc6` are the package `dpkg:libc6`; other names are none.
+fn dpkg_name(stem: &[u8]) -> Option<String> {
+    let name = stem.split(|b| *b == b':').next()?;
+    super::word(name).map(|name| format!("dpkg:{name}"))
+}
+
+fn names(layer: &LayerDir, dir: &[u8]) -> Vec<Vec<u8>> {
+    match ImagePath::from_archive(dir) {
+        Ok(dir) => layer.names(&dir, MAX_LISTS).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
+}
+
+fn read(layer: &LayerDir, dir: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let path = ImagePath::from_archive(&[dir, b"/", name].concat()).ok()?;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::from(layer.open_file(&path).ok()?);
+    file.take(MAX_DATABASE).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::disk::XattrSpace;
+    use std::fs;
+
+    #[test]
+    fn owners_come_from_dpkg_distroless_and_apk() {
+        let tmp = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = tmp.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        put("var/lib/dpkg/info/coreutils.list", "/.\n/bin\n/bin/ls\n/usr/bin/basename\n");
+        put("var/lib/dpkg/info/libc6:amd64.list", "/.\n/lib/x86_64-linux-gnu/libc.so.6\n");
+        put("var/lib/dpkg/info/coreutils.md5sums", "not a list\n");
+        put("var/lib/dpkg/info/..evil.list", "/usr/bin/evil\n");
+        put(
+            "var/lib/dpkg/status.d/tzdata.md5sums",
+            "d41d8cd98f00b204e9800998ecf8427e  usr/share/zoneinfo/UTC\n",
+        );
+        put("lib/apk/db/installed", "P:busybox\nV:1.36.1-r0\nF:bin\nR:busybox\nF:sbin\n\n");
+        let layer = LayerDir::open(tmp.path(), XattrSpace::User).unwrap();
+        let owners = Owners::read(&layer, || true).unwrap();
+        for (path, want) in [
+            ("/usr/bin/basename", Some("dpkg:coreutils")),
+            ("/usr/bin/ls", Some("dpkg:coreutils")),
+            ("/bin/ls", Some("dpkg:coreutils")),
+            ("/usr/lib/x86_64-linux-gnu/libc.so.6", Some("dpkg:libc6")),
+            ("/usr/share/zoneinfo/UTC", Some("dpkg:tzdata")),
+            ("/bin/busybox", Some("apk:busybox")),
+            ("/usr/bin/evil", None),
+            ("/usr/bin/none", None),
+        ] {
+            assert_eq!(owners.owner(&ImagePath::from_archive(path.as_bytes()).unwrap()), want, "{path}");
+        }
+        assert!(Owners::read(&layer, || false).is_none());
+    }
+}

@@ -1,0 +1,171 @@
+//! An answer given before costs no allocation.
+//!
+//! The library's own allocator cannot be watched from outside, so here drift is linked in, and its C functions are
+//! called under an allocator that counts. Only what happens inside `plugin_extract_fields` counts.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod host;
+
+// For its C functions.
+use drift as _;
+use falco_plugin::api::{
+    plugin_api, ss_plugin_async_event_handler_t, ss_plugin_event_input, ss_plugin_event_parse_input,
+    ss_plugin_field_extract_input, ss_plugin_init_input, ss_plugin_owner_t, ss_plugin_rc, ss_plugin_t,
+};
+use host::event::{event, Exec, LOWER, OPENAT_2_X, UPPER};
+use host::Host;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ffi::c_char;
+use std::sync::OnceLock;
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    if WATCHED.get() {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+    }
+}
+
+// SAFETY: everything is the system's allocator's doing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+extern "C-unwind" {
+    fn plugin_get_name() -> *const c_char;
+    fn plugin_init(input: *const ss_plugin_init_input, rc: *mut ss_plugin_rc) -> *mut ss_plugin_t;
+    fn plugin_destroy(plugin: *mut ss_plugin_t);
+    fn plugin_get_last_error(plugin: *mut ss_plugin_t) -> *const c_char;
+    fn plugin_get_fields() -> *const c_char;
+    fn plugin_get_extract_event_sources() -> *const c_char;
+    fn plugin_extract_fields(
+        plugin: *mut ss_plugin_t,
+        event: *const ss_plugin_event_input,
+        input: *const ss_plugin_field_extract_input,
+    ) -> ss_plugin_rc;
+    fn plugin_get_parse_event_sources() -> *const c_char;
+    fn plugin_get_parse_event_types(count: *mut u32, plugin: *mut ss_plugin_t) -> *mut u16;
+    fn plugin_parse_event(
+        plugin: *mut ss_plugin_t,
+        event: *const ss_plugin_event_input,
+        input: *const ss_plugin_event_parse_input,
+    ) -> ss_plugin_rc;
+    fn plugin_get_async_events() -> *const c_char;
+    fn plugin_get_async_event_sources() -> *const c_char;
+    fn plugin_set_async_event_handler(
+        plugin: *mut ss_plugin_t,
+        owner: *mut ss_plugin_owner_t,
+        handler: ss_plugin_async_event_handler_t,
+    ) -> ss_plugin_rc;
+}
+
+unsafe extern "C-unwind" fn watched_extract(
+    plugin: *mut ss_plugin_t,
+    event: *const ss_plugin_event_input,
+    input: *const ss_plugin_field_extract_input,
+) -> ss_plugin_rc {
+    WATCHED.set(true);
+    // SAFETY: the engine's arguments, passed on.
+    let rc = unsafe { plugin_extract_fields(plugin, event, input) };
+    WATCHED.set(false);
+    rc
+}
+
+/// The linked plugin's functions.
+fn api() -> &'static plugin_api {
+    static API: OnceLock<plugin_api> = OnceLock::new();
+    API.get_or_init(|| {
+        // SAFETY: all fields are optional functions, absent as zero.
+        let mut api: plugin_api = unsafe { std::mem::zeroed() };
+        api.get_name = Some(plugin_get_name);
+        api.init = Some(plugin_init);
+        api.destroy = Some(plugin_destroy);
+        api.get_last_error = Some(plugin_get_last_error);
+        api.__bindgen_anon_2.get_fields = Some(plugin_get_fields);
+        api.__bindgen_anon_2.get_extract_event_sources = Some(plugin_get_extract_event_sources);
+        api.__bindgen_anon_2.extract_fields = Some(watched_extract);
+        api.__bindgen_anon_3.get_parse_event_sources = Some(plugin_get_parse_event_sources);
+        api.__bindgen_anon_3.get_parse_event_types = Some(plugin_get_parse_event_types);
+        api.__bindgen_anon_3.parse_event = Some(plugin_parse_event);
+        api.__bindgen_anon_4.get_async_events = Some(plugin_get_async_events);
+        api.__bindgen_anon_4.get_async_event_sources = Some(plugin_get_async_event_sources);
+        api.__bindgen_anon_4.set_async_event_handler = Some(plugin_set_async_event_handler);
+        api
+    })
+}
+
+/// Fields whose answer is only handed on.
+const FREE: &[&str] =
+    &["container_id", "binary_origin", "script_path", "script_origin", "rootfs_readonly", "volume_kind"];
+/// Fields whose text is put together for each answer.
+const ONE: &[&str] = &["binary_sha256", "binary_layer", "manifest_state"];
+
+/// Asks a field and counts the allocations made for the answer.
+fn cost(host: &mut Host, event: &falco_plugin_runner::Event, field: &str) -> u64 {
+    ALLOCATIONS.set(0);
+    host.ask(event, field);
+    ALLOCATIONS.get()
+}
+
+#[test]
+fn an_answer_given_before_allocates_nothing() {
+    let dir = host::no_host();
+    let manifest = host::manifest(dir.path());
+    let mut host = Host::with(api(), &host::config(dir.path(), &manifest, "0123*"));
+
+    let known = "/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let unknown = "/docker/fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+    let mut first_answers = 0;
+    for (tid, (name, cgroup, path, flags)) in (5_000_000i64..).zip([
+        ("image", known, "/usr/bin/python3", LOWER),
+        ("added", known, "/tmp/evil", UPPER),
+        ("host", "/system.slice/x.service", "/usr/bin/python3", 0),
+        ("container without an image", unknown, "/usr/bin/python3", LOWER),
+    ]) {
+        let exec = host.feed(Exec::new(tid, cgroup, path, flags, &["python3", "/tmp/x.py"]).bytes());
+        first_answers += FREE.iter().chain(ONE).map(|f| cost(&mut host, &exec, f)).sum::<u64>();
+        if cgroup == unknown {
+            // A container that cannot be looked at is tried again at the 1st, 2nd, 4th, 8th … 64th question, and then
+            // at each 64th. Between those an answer is an answer given before.
+            (0..60).for_each(|_| drop(host.ask(&exec, "container_id")));
+        }
+        let later = host.feed(event(OPENAT_2_X, tid, &[&3i64.to_ne_bytes()]));
+        for event in [&exec, &later] {
+            for field in FREE {
+                assert_eq!(cost(&mut host, event, field), 0, "{name}: {field}");
+            }
+            for field in ONE {
+                let cost = cost(&mut host, event, field);
+                // The reason that an image is not known is copied, and copied into the text.
+                let most = if cgroup == unknown { 3 } else { 1 };
+                assert!(cost <= most, "{name}: {field} costs {cost} allocations");
+            }
+        }
+    }
+    assert!(first_answers > 0, "nothing is counted");
+}
