@@ -335,7 +335,7 @@ mod exported {
 /// Drift's own exports, linked into this program so that its allocations can be counted.
 pub fn drift() -> Functions {
     // Makes the linker take the library that exports them.
-    let _ = drift::plugin::BINARY_EVENT;
+    let _ = drift::extract::FIELDS;
     Functions {
         init: exported::plugin_init,
         destroy: exported::plugin_destroy,

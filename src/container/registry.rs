@@ -27,11 +27,8 @@ pub struct Container {
 
 impl Container {
     /// How much of the image is known.
-    pub fn manifest_state(&self) -> ManifestState {
-        match &self.image {
-            Ok(image) => image.state(),
-            Err(why) => ManifestState::Unavailable(why.clone()),
-        }
+    pub fn manifest_state(&self) -> ManifestState<'_> {
+        ManifestState(self.image.as_ref().map_err(String::as_str))
     }
 
     /// Whether it was looked at through a process that still runs.

@@ -34,5 +34,5 @@ pub(super) fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 pub(super) fn volume_kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let script = q.resolver.script(q.event, q.reader).and_then(|s| s.judgement.volume);
     let kind = script.or_else(|| q.resolver.binary(q.event, q.reader)?.judgement.volume);
-    Value::or_absent(kind.map(|k| Value::text(q.arena, k.as_str())))
+    Value::or_absent(kind.map(|k| Value::Text(k.as_str().as_bytes())))
 }

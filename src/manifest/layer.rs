@@ -73,6 +73,16 @@ impl Layer {
         self.index.load_full()
     }
 
+    /// Whether the index is built.
+    pub fn is_indexed(&self) -> bool {
+        self.index.load().is_some()
+    }
+
+    /// Whether the index has holes.
+    pub fn is_partial(&self) -> bool {
+        self.index.load().as_ref().is_some_and(|index| index.partial().is_some())
+    }
+
     /// Drops the index of a layer that can be looked at on disk instead; gives the bytes it freed.
     pub fn evict(&self) -> usize {
         match self.dir {
