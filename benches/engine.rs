@@ -106,8 +106,11 @@ fn main() {
     );
     std::fs::write(&config, text).unwrap();
     let rules = testkit::rules::load(&testkit::workspace_dir().join("rules/drift_rules.yaml")).unwrap();
-    let pack: Vec<String> =
-        rules.iter().filter(|r| r.enabled && r.source == "syscall").map(|r| format!("({})", r.filter)).collect();
+    let pack: Vec<String> = rules
+        .iter()
+        .filter(|r| r.enabled && r.source == "syscall")
+        .map(|r| format!("({})", r.filter))
+        .collect();
     let spawned = "evt.type in (execve, execveat) and evt.rawres = 0";
     let case = |name, plugin, filter: &str| Case {
         name,

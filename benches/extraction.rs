@@ -93,8 +93,9 @@ fn config(host: &Hosts) -> String {
 /// The fields, and the argument that each is asked with.
 fn questions() -> Vec<(String, &'static str, u32, Option<&'static str>)> {
     let defs = drift::extract::FIELDS.iter().zip(0u32..);
-    let mut all: Vec<_> =
-        defs.map(|(def, id)| (def.name.trim_start_matches("drift.").into(), def.field_type.as_str(), id, None)).collect();
+    let mut all: Vec<_> = defs
+        .map(|(def, id)| (def.name.trim_start_matches("drift.").into(), def.field_type.as_str(), id, None))
+        .collect();
     if let Some((_, kind, id, _)) = all.iter().find(|(name, ..)| name == "image_has_file").cloned() {
         all.push(("image_has_file[/usr/bin/x0]".into(), kind, id, Some("/usr/bin/x0")));
     }
@@ -126,7 +127,8 @@ impl Bench {
         let events: Vec<_> = (100..100 + many).map(openat).collect();
         let mut ask = |n: usize| time(|| engine.ask(&mut question, &events[n % many as usize], n as u64));
         let mut times: Vec<u64> = (0..self.rounds).map(&mut ask).collect();
-        let turn = self.report.times("extraction/rival: bare SDK field, 4096 threads in turn", &mut times, None);
+        let turn =
+            self.report.times("extraction/rival: bare SDK field, 4096 threads in turn", &mut times, None);
         (one, turn)
     }
 
@@ -176,7 +178,11 @@ impl Bench {
                 let event = openat(tid);
                 times.push(time(|| engine.ask(&mut question, &event, tid as u64)));
             }
-            self.report.times(&format!("extraction/first, thread from the table, {how}/{field}"), &mut times, Some(rival));
+            self.report.times(
+                &format!("extraction/first, thread from the table, {how}/{field}"),
+                &mut times,
+                Some(rival),
+            );
         }
         engine.background(false);
     }
@@ -235,7 +241,11 @@ impl Bench {
             let mut ask = |n: usize| time(|| engine.ask(&mut question, &events[n % many as usize], n as u64));
             (0..many as usize).for_each(|n| _ = ask(n));
             let mut times: Vec<u64> = (0..self.rounds).map(&mut ask).collect();
-            self.report.times(&format!("extraction/cached, 4096 threads in turn/{name}"), &mut times, Some(rival.1));
+            self.report.times(
+                &format!("extraction/cached, 4096 threads in turn/{name}"),
+                &mut times,
+                Some(rival.1),
+            );
             println!("# {name} = {}", answer.as_deref().unwrap_or("<NA>"));
         }
         engine.background(false);

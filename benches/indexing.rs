@@ -104,10 +104,20 @@ fn main() {
             let cpus: Vec<f64> = ours.iter().zip(&theirs).map(|(o, t)| o.1 / t.1).collect();
             let ms = |values: Vec<f64>| median(&values) * 1000.0;
             report.add(&format!("{name}/find, wall"), ms(theirs.iter().map(|t| t.0).collect()), "ms", None);
-            report.add(&format!("{name}/wall"), ms(ours.iter().map(|o| o.0).collect()), "ms", Some(median(&walls)));
+            report.add(
+                &format!("{name}/wall"),
+                ms(ours.iter().map(|o| o.0).collect()),
+                "ms",
+                Some(median(&walls)),
+            );
             report.add(&format!("{name}/wall, highest ratio"), spread(&walls).1, "x", None);
             report.add(&format!("{name}/find, CPU"), ms(theirs.iter().map(|t| t.1).collect()), "ms", None);
-            report.add(&format!("{name}/CPU"), ms(ours.iter().map(|o| o.1).collect()), "ms", Some(median(&cpus)));
+            report.add(
+                &format!("{name}/CPU"),
+                ms(ours.iter().map(|o| o.1).collect()),
+                "ms",
+                Some(median(&cpus)),
+            );
             report.add(&format!("{name}/CPU, highest ratio"), spread(&cpus).1, "x", None);
             report.add(&format!("{name}/memory a file"), bytes as f64 / found as f64, "bytes", None);
         }

@@ -34,7 +34,11 @@ pub struct Table {
 }
 
 impl Table {
-    fn new(key: ss_plugin_state_type, fields: &[(&'static CStr, u32)], new_entry: fn() -> Entry) -> Box<Self> {
+    fn new(
+        key: ss_plugin_state_type,
+        fields: &[(&'static CStr, u32)],
+        new_entry: fn() -> Entry,
+    ) -> Box<Self> {
         // SAFETY: a C struct of pointers and numbers; nobody calls its functions but through the ones below.
         let mut input: ss_plugin_table_input = unsafe { std::mem::zeroed() };
         input.key_type = key;

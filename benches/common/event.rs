@@ -41,37 +41,37 @@ pub fn exec(tid: i64, cgroup: &str, path: &str, args: &[&str], inode: Inode) -> 
     let (four, eight, id) = (vec![0u8; 4], vec![0u8; 8], tid.to_ne_bytes().to_vec());
     let cgroups = ["cpuset", "cpu", "io", "memory", "pids"].map(|c| text(&format!("{c}={cgroup}"))).concat();
     let params = [
-        eight.clone(),                                          // 0 res
-        text(path),                                             // 1 exe
-        args.iter().flat_map(|a| text(a)).collect(),            // 2 args
-        id.clone(),                                             // 3 tid
-        id,                                                     // 4 pid
-        1i64.to_ne_bytes().to_vec(),                            // 5 ptid
-        text("/"),                                              // 6 cwd
-        eight.clone(),                                          // 7 fdlimit
-        eight.clone(),                                          // 8 pgft_maj
-        eight.clone(),                                          // 9 pgft_min
-        four.clone(),                                           // 10 vm_size
-        four.clone(),                                           // 11 vm_rss
-        four.clone(),                                           // 12 vm_swap
-        text("comm"),                                           // 13 comm
-        cgroups,                                                // 14 cgroups
-        text("PATH=/usr/local/sbin:/usr/local/bin:/usr/bin"),   // 15 env
-        four.clone(),                                           // 16 tty
-        eight.clone(),                                          // 17 vpgid
-        four.clone(),                                           // 18 loginuid
-        LOWER.to_ne_bytes().to_vec(),                           // 19 flags
-        eight.clone(),                                          // 20 cap_inheritable
-        eight.clone(),                                          // 21 cap_permitted
-        eight.clone(),                                          // 22 cap_effective
-        inode.0.to_ne_bytes().to_vec(),                         // 23 exe_ino
-        inode.1.to_ne_bytes().to_vec(),                         // 24 exe_ino_ctime
-        inode.2.to_ne_bytes().to_vec(),                         // 25 exe_ino_mtime
-        four.clone(),                                           // 26 uid
-        text(path),                                             // 27 trusted_exepath
-        eight,                                                  // 28 pgid
-        four,                                                   // 29 gid
-        text(path),                                             // 30 filename
+        eight.clone(),                                        // 0 res
+        text(path),                                           // 1 exe
+        args.iter().flat_map(|a| text(a)).collect(),          // 2 args
+        id.clone(),                                           // 3 tid
+        id,                                                   // 4 pid
+        1i64.to_ne_bytes().to_vec(),                          // 5 ptid
+        text("/"),                                            // 6 cwd
+        eight.clone(),                                        // 7 fdlimit
+        eight.clone(),                                        // 8 pgft_maj
+        eight.clone(),                                        // 9 pgft_min
+        four.clone(),                                         // 10 vm_size
+        four.clone(),                                         // 11 vm_rss
+        four.clone(),                                         // 12 vm_swap
+        text("comm"),                                         // 13 comm
+        cgroups,                                              // 14 cgroups
+        text("PATH=/usr/local/sbin:/usr/local/bin:/usr/bin"), // 15 env
+        four.clone(),                                         // 16 tty
+        eight.clone(),                                        // 17 vpgid
+        four.clone(),                                         // 18 loginuid
+        LOWER.to_ne_bytes().to_vec(),                         // 19 flags
+        eight.clone(),                                        // 20 cap_inheritable
+        eight.clone(),                                        // 21 cap_permitted
+        eight.clone(),                                        // 22 cap_effective
+        inode.0.to_ne_bytes().to_vec(),                       // 23 exe_ino
+        inode.1.to_ne_bytes().to_vec(),                       // 24 exe_ino_ctime
+        inode.2.to_ne_bytes().to_vec(),                       // 25 exe_ino_mtime
+        four.clone(),                                         // 26 uid
+        text(path),                                           // 27 trusted_exepath
+        eight,                                                // 28 pgid
+        four,                                                 // 29 gid
+        text(path),                                           // 30 filename
     ];
     event(EXECVE_X, tid, &params.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }

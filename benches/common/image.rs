@@ -24,7 +24,8 @@ pub struct Hosts {
 impl Hosts {
     /// A host whose containers have `layers` layers. Executables are in the lowest.
     pub fn new(layers: usize) -> Self {
-        let dir = tempfile::Builder::new().prefix("drift-bench-").tempdir_in(super::report::target()).unwrap();
+        let dir =
+            tempfile::Builder::new().prefix("drift-bench-").tempdir_in(super::report::target()).unwrap();
         let host = Self { dir, layers };
         for i in 0..layers {
             fs::create_dir_all(host.layer(i).join("usr/bin")).unwrap();

@@ -7,11 +7,11 @@ use crate::verdict::origin::Origin;
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
 pub(super) fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    if q.resolver.is_host(q.event, q.reader) {
-        return Value::Text(Origin::Host.as_str().as_bytes());
-    }
-    let binary = q.resolver.binary(q.event, q.reader);
-    Value::or_absent(binary.map(|b| Value::Text(b.judgement.origin.as_str().as_bytes())))
+    let origin = match q.resolver.binary(q.event, q.reader) {
+        Some(binary) => Some(binary.judgement.origin),
+        None => q.resolver.is_host(q.event, q.reader).then_some(Origin::Host),
+    };
+    Value::or_absent(origin.map(|o| Value::Text(o.as_str().as_bytes())))
 }
 
 pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
@@ -25,11 +25,11 @@ pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let (Ok(image), Some(path)) = (&container.image, &binary.judgement.path) else {
         return UNKNOWN;
     };
-    match image.owner(path) {
-        Ok(Some(owner)) => Value::text(q.arena, &owner),
-        Ok(None) => Value::Absent,
-        Err(_) => UNKNOWN,
+    if binary.package.get().is_none() {
+        let Ok(owner) = image.owner(path) else { return UNKNOWN };
+        let _ = binary.package.set(owner.map(Into::into));
     }
+    Value::or_absent(binary.package.get().and_then(Option::as_ref).map(|owner| Value::text(q.arena, owner)))
 }
 
 pub(super) fn layer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

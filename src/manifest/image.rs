@@ -46,15 +46,17 @@ impl std::fmt::Display for ManifestState<'_> {
             Ok(image) => image,
             Err(why) => return write!(f, "unavailable:{why}"),
         };
-        if image.layers.iter().any(|layer| !layer.is_indexed()) {
-            return f.write_str("building");
+        let mut partial = None;
+        for layer in &image.layers {
+            match layer.is_partial() {
+                None => return f.write_str("building"),
+                Some(holes) => partial = partial.or(holes.then_some(layer)),
+            }
         }
-        if let Some(why) = &image.caveat {
-            return write!(f, "partial:{why}");
-        }
-        match image.layers.iter().find(|layer| layer.is_partial()).and_then(|layer| layer.index()) {
-            Some(index) => write!(f, "partial:{}", index.partial().unwrap_or_default()),
-            None => f.write_str("ready"),
+        match (&image.caveat, partial.and_then(|layer| layer.index())) {
+            (Some(why), _) => write!(f, "partial:{why}"),
+            (None, Some(index)) => write!(f, "partial:{}", index.partial().unwrap_or_default()),
+            (None, None) => f.write_str("ready"),
         }
     }
 }

@@ -73,14 +73,9 @@ impl Layer {
         self.index.load_full()
     }
 
-    /// Whether the index is built.
-    pub fn is_indexed(&self) -> bool {
-        self.index.load().is_some()
-    }
-
-    /// Whether the index has holes.
-    pub fn is_partial(&self) -> bool {
-        self.index.load().as_ref().is_some_and(|index| index.partial().is_some())
+    /// Whether the index has holes; `None` while there is no index.
+    pub fn is_partial(&self) -> Option<bool> {
+        self.index.load().as_ref().map(|index| index.partial().is_some())
     }
 
     /// Drops the index of a layer that can be looked at on disk instead; gives the bytes it freed.
