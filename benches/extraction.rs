@@ -193,7 +193,7 @@ impl Bench {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let state = engine.text(&mut question, kind, event, 2);
-            if !state.as_deref().is_some_and(|s| s == "building") {
+            if state.as_deref() != Some("building") {
                 println!("# image: {}", state.unwrap_or_default());
                 return;
             }
@@ -252,12 +252,87 @@ impl Bench {
     }
 }
 
+/// Asks for `answers` first answers and ends: what strace counts.
+fn answer_only(answers: usize, indexed: bool) {
+    const PREPARED: usize = 100;
+    let host = Hosts::new(LAYERS);
+    let inode = host.executables(PREPARED + 1);
+    let engine = Engine::new(drift(), &config(&host));
+    host.process(10, CONTAINER, 0);
+    let warm = exec(10, &cgroup(CONTAINER), "/usr/bin/x0", &[], inode);
+    let bench = Bench { report: Report::default(), rounds: 0, firsts: 0 };
+    if indexed {
+        engine.background(true);
+    }
+    engine.parse(&warm, 1);
+    if indexed {
+        bench.wait_until_ready(&engine, &warm);
+        engine.background(false);
+    }
+    let (_, _, id, _) = questions().into_iter().find(|(name, ..)| name == "binary_origin").unwrap();
+    let mut question = Question::new(id, None);
+    (1..=PREPARED).for_each(|n| host.process(1000 + n as i64, CONTAINER, n));
+    for n in 1..=answers {
+        let pid = 1000 + n as i64;
+        let event = exec(pid, &cgroup(CONTAINER), &format!("/usr/bin/x{n}"), &[], inode);
+        engine.parse(&event, pid as u64);
+        engine.ask(&mut question, &event, pid as u64);
+    }
+}
+
+/// System calls of a first answer: strace's count of a run with answers, less that of a run without.
+fn syscalls(report: &mut Report) {
+    let count = |answers: usize, how: &str| -> Option<f64> {
+        let out = tempfile::NamedTempFile::new().ok()?;
+        let mut command = std::process::Command::new("strace");
+        // Only the event thread: the indexer's walk is not part of an answer.
+        command.args(["-c", "-o"]).arg(out.path()).arg(std::env::current_exe().ok()?);
+        command.args(["--answers", &answers.to_string(), how]).stdout(std::process::Stdio::null());
+        command.status().ok().filter(|s| s.success())?;
+        let text = std::fs::read_to_string(out.path()).ok()?;
+        let calls = |name: &str| -> f64 {
+            let line = text.lines().find(|l| l.split_whitespace().last() == Some(name));
+            line.and_then(|l| l.split_whitespace().nth(3)?.parse().ok()).unwrap_or(0.0)
+        };
+        // The wait for the index sleeps and asks as often as it takes: only what looks at files counts.
+        let names = [
+            "openat2",
+            "openat",
+            "open",
+            "statx",
+            "close",
+            "fgetxattr",
+            "getxattr",
+            "readlink",
+            "read",
+            "pread64",
+            "fstat",
+        ];
+        Some(names.iter().map(|n| calls(n)).sum())
+    };
+    for how in ["layers", "indexed"] {
+        match (count(0, how), count(100, how)) {
+            (Some(without), Some(with)) => {
+                let name = format!("extraction/first, {how}/binary_origin, system calls");
+                report.add(&name, (with - without) / 100.0, "calls", None);
+            }
+            _ => println!("# no strace here: system calls are not counted"),
+        }
+    }
+}
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|a| a == "--answers") {
+        answer_only(arguments[at + 1].parse().unwrap(), arguments[at + 2] == "indexed");
+        return;
+    }
     let (rounds, firsts) = if quick() { (1_000, 5) } else { (100_000, 300) };
     let mut bench = Bench { report: Report::default(), rounds, firsts };
     let rival = bench.rivals();
     bench.cached(rival);
     bench.first(false, rival.0);
     bench.first(true, rival.0);
+    syscalls(&mut bench.report);
     bench.report.write();
 }

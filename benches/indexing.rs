@@ -3,6 +3,8 @@
 //! which is part of its numbers (about a millisecond each).
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
+// wait4 waits for the children.
+#![allow(clippy::zombie_processes)]
 
 mod common;
 

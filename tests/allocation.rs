@@ -133,6 +133,7 @@ const FREE: &[&str] = &[
     "script_path",
     "script_origin",
     "volume_kind",
+    "file_path",
     "image_has_file",
     "image_has_file[/usr/bin/python3]",
     "image_has_file[/nosuch]",
