@@ -6,7 +6,7 @@
 
 use super::compare::{same_content, Comparison};
 use super::origin::Origin;
-use crate::container::live::Live;
+use crate::container::live::{is_member, Live};
 use crate::container::mountinfo::Mount;
 use crate::container::registry::Container;
 use crate::container::volume::{VolumeKind, Volumes};
@@ -62,6 +62,8 @@ pub struct Subject<'a> {
     pub path: &'a [u8],
     /// Kernel's flags; all false where it gave none.
     pub flags: ExeFlags,
+    /// Whether the kernel is known to give flags: then none means that the file is on no overlay.
+    pub flags_given: bool,
     /// The file itself, when it was found on the live system and is the one meant.
     pub found: Option<&'a FoundFile>,
     /// A process that sees the file's mounts, for files on mounts that the container's table does not have.
@@ -91,7 +93,13 @@ impl Judge {
         if subject.flags.memfd || is_memfd_path(subject.path) {
             return Judgement::new(Origin::Memfd);
         }
-        let Ok(path) = ImagePath::lexical(b"/", subject.path) else {
+        // Probes leave the path empty where they could not read it; the file itself knows it.
+        let own_path = subject.found.filter(|_| subject.path.is_empty()).and_then(FoundFile::path);
+        let given = own_path.as_deref().unwrap_or(subject.path);
+        if given.is_empty() {
+            return Judgement::unknown("path not known");
+        }
+        let Ok(path) = ImagePath::lexical(b"/", given) else {
             return Judgement::unknown("path too long");
         };
         match (&container.live, subject.found) {
@@ -122,8 +130,9 @@ impl Judge {
             let path = path_on_root(&mount, path);
             return self.judge_on_root(container, live, subject, found, &path);
         }
-        if mount.mount_point == b"/" {
-            // Another root than the container's as it is known: it was restarted, or the process changed its root.
+        // Another root than the container's as it is known: the process made itself one (then it is a mount like any
+        // other), unless nothing is left of the container as it was known, which was restarted.
+        if mount.mount_point == b"/" && !is_member(&self.host, live.pid(), &container.id) {
             return Judgement::unknown("root file system changed").at(path);
         }
         let volume = self.volume_kind(live, &mount);
@@ -282,8 +291,10 @@ fn judge_unseen(
         },
         (Presence::Absent, ExeFlags { upper: true, .. }) => Judgement::new(Origin::Added).at(path),
         (Presence::Absent, ExeFlags { lower: true, .. }) => Judgement::unknown("in no layer").at(path),
-        // No flags: an old kernel, or a mount. Where the mounts are known the path is on the root.
-        (Presence::Absent, _) if mounts_known => Judgement::new(Origin::Added).at(path),
+        // No flags from a kernel that gives none. Where the mounts are known the path is on the root.
+        (Presence::Absent, _) if mounts_known && !subject.flags_given => {
+            Judgement::new(Origin::Added).at(path)
+        }
         (_, _) => Judgement::unknown("layer not known").at(path),
     }
 }
