@@ -73,6 +73,11 @@ impl Layer {
         self.index.load_full()
     }
 
+    /// Whether the index has holes; `None` while there is no index.
+    pub fn is_partial(&self) -> Option<bool> {
+        self.index.load().as_ref().map(|index| index.partial().is_some())
+    }
+
     /// Drops the index of a layer that can be looked at on disk instead; gives the bytes it freed.
     pub fn evict(&self) -> usize {
         match self.dir {
