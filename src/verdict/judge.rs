@@ -116,7 +116,7 @@ impl Judge {
         found: &FoundFile,
         path: &ImagePath,
     ) -> Judgement {
-        let Some(mount) = self.mount_of(live, subject.pid, found, path) else {
+        let Some(mount) = self.mount_of(container, live, subject.pid, found, path) else {
             // Not on any mount the container or the process sees: a detached mount, an unlinked memfd.
             return match found.dev == live.root_dev {
                 true => self.judge_on_root(container, live, subject, found, path),
@@ -140,16 +140,27 @@ impl Judge {
     }
 
     /// The mount a file was reached through: by the kernel's mount id, else by path where the device agrees.
-    fn mount_of(&self, live: &Live, pid: i64, found: &FoundFile, path: &ImagePath) -> Option<Mount> {
+    fn mount_of(
+        &self,
+        container: &Container,
+        live: &Live,
+        pid: i64,
+        found: &FoundFile,
+        path: &ImagePath,
+    ) -> Option<Mount> {
         let pick = |table: &crate::container::mountinfo::MountTable| {
             let by_id = table.by_id(found.mount_id).filter(|m| found.mount_id != 0 && m.dev == found.dev);
             let by_path = || table.covering(path.as_bytes()).filter(|m| m.dev == found.dev);
             by_id.or_else(by_path).cloned()
         };
         // A mount made since, or one in a namespace that the process made for itself.
-        pick(&live.mounts())
-            .or_else(|| pick(&live.refresh_mounts(&self.host, live.pid())))
-            .or_else(|| self.host.mounts(pid).as_ref().and_then(pick))
+        pick(&live.mounts()).or_else(|| pick(&live.refresh_mounts(&self.host, &container.id))).or_else(|| {
+            self.host
+                .mounts(pid)
+                .filter(|_| is_member(&self.host, pid, &container.id))
+                .as_ref()
+                .and_then(pick)
+        })
     }
 
     /// Kind of volume a mount is.
