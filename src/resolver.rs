@@ -11,7 +11,7 @@ use crate::container::registry::{Container, LoadedManifest, Registry};
 use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
-use crate::host::{FoundFile, Host};
+use crate::host::{strip_deleted, FoundFile, Host};
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::{Image, Presence};
 use crate::metrics::Metrics;
@@ -80,6 +80,8 @@ pub struct Resolver {
     findings: u64,
     metrics: Arc<Metrics>,
     background: Option<Background>,
+    /// Whether the kernel's probe was seen to tell layers.
+    flags_given: bool,
 }
 
 /// What an executable is judged by: from an exec event, or from the table of threads.
@@ -111,6 +113,7 @@ impl Resolver {
             findings: 0,
             metrics,
             background: None,
+            flags_given: false,
             config,
         }
     }
@@ -185,6 +188,7 @@ impl Resolver {
     }
 
     fn state_of_exec(&mut self, exec: &ExecFacts<'_>) -> ThreadState {
+        self.flags_given |= exec.flags.lower;
         let id = self.container_id(exec.cgroups(), exec.pid);
         let container = id.map(|id| self.container_by_id(&id, exec.pid));
         ThreadState { pid: exec.pid, container, ..ThreadState::default() }
@@ -319,7 +323,7 @@ impl Resolver {
                 let facts = Facts {
                     pid: thread.pid,
                     ptid: thread.ptid,
-                    path: &thread.exe_path,
+                    path: path_from_proc(&thread.exe_path),
                     inode: thread.inode,
                     flags: thread.flags,
                     argv: vec![&thread.argv0],
@@ -366,7 +370,13 @@ impl Resolver {
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
         }
         let found = find_executable(self.judge.host(), container, facts.pid, facts.path, &facts.inode);
-        let subject = Subject { path: facts.path, flags: facts.flags, found: found.as_ref(), pid: facts.pid };
+        let subject = Subject {
+            path: facts.path,
+            flags: facts.flags,
+            flags_given: self.flags_given,
+            found: found.as_ref(),
+            pid: facts.pid,
+        };
         let judgement = self.judge.judge(container, &subject);
         if judgement.origin == Origin::Unknown {
             self.metrics.count_unknown(judgement.why);
@@ -547,6 +557,15 @@ impl Resolver {
     /// The counters.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+}
+
+/// The path of an executable as the engine read it from `/proc`, where an unlinked file's carries a mark.
+fn path_from_proc(path: &[u8]) -> &[u8] {
+    if is_memfd_path(path) {
+        path
+    } else {
+        strip_deleted(path)
     }
 }
 

@@ -104,15 +104,18 @@ impl Verifier {
         against: &Against,
         digest: Option<[u8; 32]>,
     ) -> Option<Origin> {
+        // Without an overlay there is no copying up: the same content is simply the image's.
+        let overlay = container.live.as_ref().is_none_or(|live| live.is_overlay);
+        let same = if overlay { Origin::ImageTouched } else { Origin::Image };
         if let (Some(want), Some(got)) = (against.sha256, digest) {
-            return Some(if want == got { Origin::ImageTouched } else { Origin::ImageModified });
+            return Some(if want == got { same } else { Origin::ImageModified });
         }
         digest?;
         let layer = container.image.as_ref().ok()?.layers().get(against.layer)?;
         let mut original = File::from(layer.open_file(&against.path).ok()?);
         file.rewind().ok()?;
         match same_content(file, &mut original).ok()? {
-            Comparison::Same => Some(Origin::ImageTouched),
+            Comparison::Same => Some(same),
             Comparison::Different if layer.is_metacopy(&against.path) => None,
             Comparison::Different => Some(Origin::ImageModified),
         }

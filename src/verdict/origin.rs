@@ -64,6 +64,29 @@ impl Origin {
         }
     }
 
+    /// What the origin means, for the documentation.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Image => "In a layer of the image, or where there are no layers to see, content as in the image.",
+            Self::ImageTouched => {
+                "Copied to the writable layer (by chmod, chown, touch, or rewritten), content as in the image."
+            }
+            Self::ImageModified => "The image has this path, with other content.",
+            Self::ImageUnverified => {
+                "The image has this path; the file is in the writable layer and its content is not compared, or \
+                 cannot be."
+            }
+            Self::Added => "The image has no file at this path.",
+            Self::Volume => "On a volume: the image says nothing of its content.",
+            Self::ImageVolume => "On a volume made from an image.",
+            Self::Tmpfs => "On a tmpfs.",
+            Self::Memfd => "In memory only (memfd_create(2)).",
+            Self::Runtime => "The container runtime's own process on its way into the container, such as runc's init.",
+            Self::Host => "The process is the host's, in no container.",
+            Self::Unknown => "Could not be found out. Never a silent `image`.",
+        }
+    }
+
     /// The origin with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|o| o.as_str() == name)
