@@ -363,8 +363,8 @@ impl Resolver {
         let path = facts.path.into();
         let make = |judgement: Judgement| {
             let sha256 = judgement.sha256;
-            let (traits, package) = Default::default();
-            Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, traits, package })
+            let (hashing, traits, package) = Default::default();
+            Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
         };
         if self.is_runtime(container, facts, reader) {
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
@@ -455,7 +455,7 @@ impl Resolver {
     /// SHA-256 of the executable; asks the background for it where it is not known, and says `None` meanwhile.
     pub fn binary_sha256(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<[u8; 32]> {
         let binary = self.binary(event, reader)?;
-        if binary.sha256.is_some() {
+        if binary.sha256.is_some() || binary.hashing.get().is_some() {
             return binary.sha256;
         }
         let state = self.thread(event, reader)?;
@@ -465,7 +465,9 @@ impl Resolver {
         if found.size <= self.config.background_max {
             let file = found.open().ok()?;
             let job = Job { key: binary.key, container, file, against: None, tid: event.tid };
-            background.verify(job);
+            if background.verify(job) {
+                let _ = binary.hashing.set(());
+            }
         }
         None
     }

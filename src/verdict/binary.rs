@@ -39,6 +39,8 @@ pub struct Binary {
     pub judgement: Judgement,
     /// SHA-256 of the content, once known.
     pub sha256: Option<[u8; 32]>,
+    /// Set once the background was asked for the digest.
+    pub hashing: OnceLock<()>,
     /// Traits, once asked for and found.
     pub traits: OnceLock<Arc<[&'static str]>>,
     /// Package that owns it, once asked for and found out; `None` where no package does.
