@@ -22,6 +22,8 @@ test:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) doc --workspace --no-deps --locked
 	$(CARGO) build --release --locked --workspace
+	@scripts/dist.sh || { [ "$$CI" != true ] || exit 1; \
+		echo "SKIP: the published library: make dist failed, see above" | tee -a $(TARGET)/skips.txt; }
 	@status=0; $(CARGO) test --workspace --locked || status=$$?; \
 	if [ -s $(TARGET)/skips.txt ]; then \
 		echo "$$(wc -l < $(TARGET)/skips.txt) tests could not run here:"; cat $(TARGET)/skips.txt; \
@@ -29,8 +31,9 @@ test:
 		echo "no test was skipped"; \
 	fi; exit $$status
 
-bench:
-	$(CARGO) bench --locked --package drift
+# The engine loads the release build. BENCH_FLAGS=--quick shows that the benchmarks work and measures nothing.
+bench: build
+	$(CARGO) bench --locked --package drift --benches -- $(BENCH_FLAGS)
 
 # The library as it is published: built for glibc 2.17, stripped.
 dist:

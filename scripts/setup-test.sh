@@ -5,12 +5,14 @@ set -eu
 
 # command:package
 wanted='podman:podman containerd:containerd ctr:containerd runc:runc umoci:umoci buildah:buildah
-bsdtar:libarchive-tools debootstrap:debootstrap'
+bsdtar:libarchive-tools debootstrap:debootstrap setpriv:util-linux python3:python3'
 
 missing=
 for pair in $wanted; do
     command -v "${pair%%:*}" > /dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
+# `make dist` makes a virtual environment; Debian has that apart.
+python3 -c 'import ensurepip' 2> /dev/null || missing="$missing python3-venv"
 missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
 [ -n "${missing% }" ] || exit 0
 

@@ -138,6 +138,8 @@ fn send(handler: &AsyncHandler, finding: &Finding) -> Result<(), anyhow::Error> 
     let payload = serde_json::json!({
         "container_id": finding.container,
         "binary_origin": finding.origin.map(|o| o.as_str()),
+        "binary_layer": finding.layer,
+        "binary_package": finding.package,
         "binary_sha256": finding.sha256.as_ref().map(|d| hex(d)),
         "file_path": finding.path.as_ref().map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned()),
     });

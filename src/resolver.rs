@@ -11,7 +11,9 @@ use crate::container::registry::{Container, LoadedManifest, Registry};
 use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
-use crate::host::{FoundFile, Host};
+use crate::host::{strip_deleted, FoundFile, Host};
+use crate::manifest::entry::ImagePath;
+use crate::manifest::image::{Image, Presence};
 use crate::metrics::Metrics;
 use crate::packages::manager::Invocation;
 use crate::verdict::binary::{Binary, BinaryKey};
@@ -32,6 +34,9 @@ pub use packages::{PackageRole, PackageWork};
 /// without the machine's boot time leaves it so.
 const EPOCH_FLOOR: u64 = 946_684_800_000_000_000;
 
+/// Most answers remembered of which paths images have.
+const IMAGE_FILES: usize = 8192;
+
 /// What is remembered of a thread.
 #[derive(Debug, Clone, Default)]
 struct ThreadState {
@@ -42,8 +47,12 @@ struct ThreadState {
     binary: Option<Arc<Binary>>,
     /// Outer `None`: not asked yet; inner: the process runs no script.
     script: Option<Option<Arc<Script>>>,
-    /// When the container's first process started, nanoseconds since the epoch; 0 where not known.
-    started: u64,
+    /// When the container's first process started, nanoseconds since the epoch; `None`: not asked yet, 0: not known.
+    started: Option<u64>,
+    /// State of the registry when the container was last compared with it.
+    registry: u64,
+    /// Number of background findings when the verdict was last compared with them.
+    findings: u64,
     /// Parent's thread id; 0 where not looked at.
     ptid: i64,
     /// The package manager that the process is; outer `None`: not looked at yet.
@@ -78,8 +87,14 @@ pub struct Resolver {
     judge: Judge,
     threads: LruCache<i64, ThreadState>,
     verdicts: LruCache<BinaryKey, Arc<Binary>>,
+    /// Paths that images were asked for.
+    image_files: LruCache<BinaryKey, bool>,
+    /// Background findings taken in so far.
+    findings: u64,
     metrics: Arc<Metrics>,
     background: Option<Background>,
+    /// Whether the kernel's probe was seen to tell layers.
+    flags_given: bool,
 }
 
 /// What an executable is judged by: from an exec event, or from the table of threads.
@@ -107,8 +122,11 @@ impl Resolver {
             // Grown as needed, up to the bound.
             threads: LruCache::new(bound(config.cache.max_threads)),
             verdicts: LruCache::new(bound(config.cache.max_verdicts)),
+            image_files: LruCache::new(bound(IMAGE_FILES)),
+            findings: 0,
             metrics,
             background: None,
+            flags_given: false,
             config,
         }
     }
@@ -183,6 +201,7 @@ impl Resolver {
     }
 
     fn state_of_exec(&mut self, exec: &ExecFacts<'_>) -> ThreadState {
+        self.flags_given |= exec.flags.lower;
         let id = self.container_id(exec.cgroups(), exec.pid);
         let container = id.map(|id| self.container_by_id(&id, exec.pid));
         let before = self.threads.peek(&exec.pid).filter(|s| s.package.is_some());
@@ -223,8 +242,21 @@ impl Resolver {
             let state = self.load_thread(tid, reader)?;
             self.threads.put(tid, state);
         }
-        self.refresh_container(tid);
-        self.threads.get_mut(&tid)
+        let state = self.threads.get_mut(&tid)?;
+        // A container that could not be looked at, or was restarted, may have been looked at since through another
+        // of its processes.
+        if state.registry != self.registry.changes() {
+            if let Some(old) = state.container.as_ref().filter(|c| !c.is_current()) {
+                if let Some(now) = self.registry.known(&old.id).filter(|now| !Arc::ptr_eq(now, old)) {
+                    state.container = Some(Arc::clone(now));
+                    state.binary = None;
+                    state.script = None;
+                    state.started = None;
+                }
+            }
+            state.registry = self.registry.changes();
+        }
+        Some(state)
     }
 
     fn load_thread(&mut self, tid: i64, reader: ThreadReader<'_>) -> Option<ThreadState> {
@@ -238,18 +270,6 @@ impl Resolver {
         let id = self.container_id(cgroups.iter().map(Vec::as_slice), thread.pid);
         let container = id.map(|id| self.container_by_id(&id, thread.pid));
         Some(ThreadState { pid: thread.pid, container, ..ThreadState::default() })
-    }
-
-    /// A container that could not be looked at, or was restarted, may have been looked at since through another of its
-    /// processes.
-    fn refresh_container(&mut self, tid: i64) {
-        let Some(state) = self.threads.peek_mut(&tid) else { return };
-        let Some(old) = state.container.as_ref().filter(|c| !c.is_current()) else { return };
-        if let Some(now) = self.registry.known(&old.id).filter(|now| !Arc::ptr_eq(now, old)) {
-            state.container = Some(Arc::clone(now));
-            state.binary = None;
-            state.script = None;
-        }
     }
 
     /// The container of the event's thread; `None` on the host.
@@ -270,24 +290,37 @@ impl Resolver {
     pub fn container_started(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<u64> {
         let state = self.thread(event, reader)?;
         let live = state.container.as_ref()?.live.as_ref().and_then(|l| l.started);
-        if state.started == 0 {
-            // The start of the PID namespace's init process; a container in the host's namespace has none of its own.
-            let known =
-                reader.get(event.tid).filter(|t| t.vtid != event.tid).map_or(0, |t| t.pidns_init_start);
-            let started = if known > EPOCH_FLOOR { known } else { live.unwrap_or(0) };
-            self.thread(event, reader)?.started = started;
-        }
-        let started = self.thread(event, reader)?.started;
+        let started = match state.started {
+            Some(known) => known,
+            None => {
+                // The start of the PID namespace's init process; a container in the host's namespace has none of its
+                // own.
+                let thread = reader.get(event.tid).filter(|t| t.vtid != event.tid);
+                let known = thread.map_or(0, |t| t.pidns_init_start);
+                if known > EPOCH_FLOOR {
+                    known
+                } else {
+                    live.unwrap_or(0)
+                }
+            }
+        };
+        self.thread(event, reader)?.started = Some(started);
         (started != 0).then_some(started)
     }
 
     /// The verdict on the executable of the event's process; `None` on the host.
     pub fn binary(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<Binary>> {
         self.take_findings();
-        if let Some(binary) = self.thread(event, reader)?.binary.clone() {
+        let findings = self.findings;
+        let state = self.thread(event, reader)?;
+        if let Some(binary) = state.binary.clone() {
+            if state.findings == findings {
+                return Some(binary);
+            }
+            state.findings = findings;
             return Some(self.latest(binary, event.tid));
         }
-        let container = self.thread(event, reader)?.container.clone()?;
+        let container = state.container.clone()?;
         let binary = match ExecFacts::from_event(event) {
             Some(exec) => {
                 let facts = Facts {
@@ -305,7 +338,7 @@ impl Resolver {
                 let facts = Facts {
                     pid: thread.pid,
                     ptid: thread.ptid,
-                    path: &thread.exe_path,
+                    path: path_from_proc(&thread.exe_path),
                     inode: thread.inode,
                     flags: thread.flags,
                     argv: vec![&thread.argv0],
@@ -345,13 +378,20 @@ impl Resolver {
         let path = facts.path.into();
         let make = |judgement: Judgement| {
             let sha256 = judgement.sha256;
-            Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256 })
+            let (hashing, traits, package) = Default::default();
+            Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
         };
         if self.is_runtime(container, facts, reader) {
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
         }
         let found = find_executable(self.judge.host(), container, facts.pid, facts.path, &facts.inode);
-        let subject = Subject { path: facts.path, flags: facts.flags, found: found.as_ref(), pid: facts.pid };
+        let subject = Subject {
+            path: facts.path,
+            flags: facts.flags,
+            flags_given: self.flags_given,
+            found: found.as_ref(),
+            pid: facts.pid,
+        };
         let judgement = self.judge.judge(container, &subject);
         if judgement.origin == Origin::Unknown {
             self.metrics.count_unknown(judgement.why);
@@ -403,7 +443,7 @@ impl Resolver {
         }
         let Ok(file) = found.open() else { return };
         let sha256 = container.image.as_ref().ok().and_then(|image| match image.lookup(&path) {
-            crate::manifest::image::Presence::Present { entry, .. } => entry.sha256,
+            Presence::Present { entry, .. } => entry.sha256,
             _ => None,
         });
         let against = Some(Against { layer, path, sha256 });
@@ -415,6 +455,7 @@ impl Resolver {
     fn take_findings(&mut self) {
         let Some(background) = &self.background else { return };
         for Finding { key, origin, sha256, .. } in background.findings() {
+            self.findings += 1;
             let Some(binary) = self.verdicts.get_mut(&key) else { continue };
             let mut known = Binary::clone(binary);
             known.sha256 = sha256.or(known.sha256);
@@ -429,7 +470,7 @@ impl Resolver {
     /// SHA-256 of the executable; asks the background for it where it is not known, and says `None` meanwhile.
     pub fn binary_sha256(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<[u8; 32]> {
         let binary = self.binary(event, reader)?;
-        if binary.sha256.is_some() {
+        if binary.sha256.is_some() || binary.hashing.get().is_some() {
             return binary.sha256;
         }
         let state = self.thread(event, reader)?;
@@ -439,7 +480,9 @@ impl Resolver {
         if found.size <= self.config.background_max {
             let file = found.open().ok()?;
             let job = Job { key: binary.key, container, file, against: None, tid: event.tid };
-            background.verify(job);
+            if background.verify(job) {
+                let _ = binary.hashing.set(());
+            }
         }
         None
     }
@@ -458,9 +501,30 @@ impl Resolver {
         &mut self,
         event: &SyscallEvent<'_>,
         reader: ThreadReader<'_>,
-    ) -> Option<Vec<&'static str>> {
-        let file = self.executable(event, reader)?;
-        Some(crate::verdict::traits::of(&file))
+    ) -> Option<Arc<[&'static str]>> {
+        let binary = self.binary(event, reader)?;
+        if let Some(known) = binary.traits.get() {
+            return Some(Arc::clone(known));
+        }
+        let traits = Arc::from(crate::verdict::traits::of(&self.executable(event, reader)?));
+        Some(Arc::clone(binary.traits.get_or_init(|| traits)))
+    }
+
+    /// Whether a container's image has a path, links followed; `None` where that cannot be found out.
+    pub fn image_has_file(&mut self, container: &str, image: &Image, path: &[u8]) -> Option<bool> {
+        // Forgotten whenever a container is looked at anew: its image may come from elsewhere then.
+        let asked_at = InodeId { ino: self.registry.changes(), ..InodeId::default() };
+        let key = BinaryKey::new(container, path, asked_at, ExeFlags::default());
+        if let Some(known) = self.image_files.get(&key) {
+            return Some(*known);
+        }
+        let has = match image.resolve(&ImagePath::lexical(b"/", path).ok()?).1 {
+            Presence::Present { .. } => true,
+            Presence::Absent => false,
+            Presence::Unknown(_) => return None,
+        };
+        self.image_files.put(key, has);
+        Some(has)
     }
 
     /// The script that the event's process was started on; `None` when it runs none, or on the host.
@@ -510,6 +574,15 @@ impl Resolver {
     /// The counters.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+}
+
+/// The path of an executable as the engine read it from `/proc`, where an unlinked file's carries a mark.
+fn path_from_proc(path: &[u8]) -> &[u8] {
+    if is_memfd_path(path) {
+        path
+    } else {
+        strip_deleted(path)
     }
 }
 

@@ -97,8 +97,17 @@ fn setting(test: &str, runtime: Runtime) -> Option<Setting> {
 
 impl Setting {
     fn run(&self, runtime: Runtime, mode: &Mode) -> Outcome {
-        let container = runtime.start();
-        let outcome = self.run_in(&container, mode);
+        let mut container = runtime.start();
+        let mut outcome = self.run_in(&container, mode);
+        // scn-22 removes a file while another process starts it; when the removal comes first there is no exec to
+        // judge, and the scenario is played again.
+        for _ in 0..10 {
+            if outcome.answers.contains_key("scn-22") {
+                break;
+            }
+            container = runtime.start();
+            outcome = self.run_in(&container, mode);
+        }
         for answer in outcome.answers.values().flatten() {
             assert_eq!(answer["drift.container_id"], Value::from(container.id()), "{answer}");
         }

@@ -51,6 +51,10 @@ pub struct Finding {
     pub path: Option<ImagePath>,
     /// The final origin; `None` where the file was hashed only.
     pub origin: Option<Origin>,
+    /// Image layer that has the path, as users see it.
+    pub layer: Option<String>,
+    /// Package that owns the path in the image, where known.
+    pub package: Option<String>,
     /// SHA-256 of the content.
     pub sha256: Option<[u8; 32]>,
     /// Thread whose event asked.
@@ -92,9 +96,14 @@ impl Verifier {
             .against
             .as_ref()
             .and_then(|against| self.compare(&mut job.file, &job.container, against, digest));
+        let (mut layer, mut package) = (None, None);
+        if let (Some(against), Ok(image)) = (&job.against, &job.container.image) {
+            layer = Some(image.layer_name(against.layer).to_string());
+            package = image.owner(&against.path).ok().flatten();
+        }
         let path = job.against.map(|a| a.path);
         let container = job.container.id.clone();
-        Some(Finding { key: job.key, container, path, origin, sha256: digest, tid: job.tid })
+        Some(Finding { key: job.key, container, path, origin, layer, package, sha256: digest, tid: job.tid })
     }
 
     fn compare(

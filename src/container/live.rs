@@ -96,9 +96,10 @@ impl Live {
         self.mounts.load_full()
     }
 
-    /// Reads the mounts anew through a process of the container.
-    pub fn refresh_mounts(&self, host: &Host, pid: i64) -> Arc<MountTable> {
-        if let Some(table) = host.mounts(pid) {
+    /// Reads the mounts anew, if the process that the container was looked at through is still there.
+    pub fn refresh_mounts(&self, host: &Host, container: &str) -> Arc<MountTable> {
+        // After the read: a table read from a process that took the id over meanwhile is another container's.
+        if let Some(table) = host.mounts(self.pid).filter(|_| is_member(host, self.pid, container)) {
             self.mounts.store(Arc::new(table));
         }
         self.mounts()

@@ -27,11 +27,8 @@ pub struct Container {
 
 impl Container {
     /// How much of the image is known.
-    pub fn manifest_state(&self) -> ManifestState {
-        match &self.image {
-            Ok(image) => image.state(),
-            Err(why) => ManifestState::Unavailable(why.clone()),
-        }
+    pub fn manifest_state(&self) -> ManifestState<'_> {
+        ManifestState(self.image.as_ref().map_err(String::as_str))
     }
 
     /// Whether it was looked at through a process that still runs.
@@ -68,6 +65,7 @@ pub struct Registry {
     references: LruCache<Box<str>, Box<str>>,
     /// Containers by the process that each was looked at through.
     by_pid: LruCache<i64, Box<str>>,
+    changes: u64,
 }
 
 fn bound(n: usize) -> NonZeroUsize {
@@ -86,6 +84,7 @@ impl Registry {
             containers: LruCache::new(capacity),
             references: LruCache::new(capacity),
             by_pid: LruCache::new(capacity),
+            changes: 1,
         }
     }
 
@@ -106,6 +105,11 @@ impl Registry {
         if !self.manifests.is_empty() {
             self.containers.pop(id);
         }
+    }
+
+    /// How often what is known of a container changed; the same number means that nothing did.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The container with this id, as known; nothing is looked at.
@@ -129,6 +133,7 @@ impl Registry {
         if let Some(live) = &container.live {
             self.by_pid.put(live.pid(), id.into());
         }
+        self.changes += 1;
         self.containers.put(id.into(), Arc::clone(&container));
         (container, fresh)
     }

@@ -2,17 +2,16 @@
 
 use super::value::Value;
 use super::Question;
-use crate::verdict::compare::hex;
 use crate::verdict::origin::Origin;
 
-const UNKNOWN: &str = "unknown";
+const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
 pub(super) fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    if q.resolver.is_host(q.event, q.reader) {
-        return Value::text(q.arena, Origin::Host.as_str());
-    }
-    let binary = q.resolver.binary(q.event, q.reader);
-    Value::or_absent(binary.map(|b| Value::text(q.arena, b.judgement.origin.as_str())))
+    let origin = match q.resolver.binary(q.event, q.reader) {
+        Some(binary) => Some(binary.judgement.origin),
+        None => q.resolver.is_host(q.event, q.reader).then_some(Origin::Host),
+    };
+    Value::or_absent(origin.map(|o| Value::Text(o.as_str().as_bytes())))
 }
 
 pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
@@ -20,24 +19,24 @@ pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(binary) = q.resolver.binary(q.event, q.reader) else { return Value::Absent };
     match binary.judgement.origin {
         Origin::Image | Origin::ImageTouched | Origin::ImageModified | Origin::ImageUnverified => {}
-        Origin::Unknown => return Value::text(q.arena, UNKNOWN),
+        Origin::Unknown => return UNKNOWN,
         _ => return Value::Absent,
     }
     let (Ok(image), Some(path)) = (&container.image, &binary.judgement.path) else {
-        return Value::text(q.arena, UNKNOWN);
+        return UNKNOWN;
     };
-    match image.owner(path) {
-        Ok(Some(owner)) => Value::text(q.arena, &owner),
-        Ok(None) => Value::Absent,
-        Err(_) => Value::text(q.arena, UNKNOWN),
+    if binary.package.get().is_none() {
+        let Ok(owner) = image.owner(path) else { return UNKNOWN };
+        let _ = binary.package.set(owner.map(Into::into));
     }
+    Value::or_absent(binary.package.get().and_then(Option::as_ref).map(|owner| Value::text(q.arena, owner)))
 }
 
 pub(super) fn layer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
     let layer = q.resolver.binary(q.event, q.reader).and_then(|b| b.judgement.layer);
     match (&container.image, layer) {
-        (Ok(image), Some(layer)) => Value::text(q.arena, &image.layer_name(layer)),
+        (Ok(image), Some(layer)) => Value::shown(q.arena, image.layer_name(layer)),
         _ => Value::Absent,
     }
 }
@@ -47,8 +46,8 @@ pub(super) fn sha256<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
         return Value::Absent;
     }
     match q.resolver.binary_sha256(q.event, q.reader) {
-        Some(digest) => Value::text(q.arena, &hex(&digest)),
-        None => Value::text(q.arena, UNKNOWN),
+        Some(digest) => Value::hex(q.arena, &digest),
+        None => UNKNOWN,
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn age<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 pub(super) fn manifest_state<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let container = q.resolver.container(q.event, q.reader);
-    Value::or_absent(container.map(|c| Value::text(q.arena, &c.manifest_state().to_string())))
+    Value::or_absent(container.map(|c| Value::shown(q.arena, c.manifest_state())))
 }
 
 pub(super) fn rootfs_readonly<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

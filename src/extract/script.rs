@@ -10,5 +10,5 @@ pub(super) fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 pub(super) fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let script = q.resolver.script(q.event, q.reader);
-    Value::or_absent(script.map(|s| Value::text(q.arena, s.judgement.origin.as_str())))
+    Value::or_absent(script.map(|s| Value::Text(s.judgement.origin.as_str().as_bytes())))
 }

@@ -5,7 +5,7 @@
 
 use bumpalo::Bump;
 use falco_plugin::api::{ss_plugin_bool, ss_plugin_extract_field};
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_void, CStr};
 
 /// The value of a field on one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,22 @@ impl<'a> Value<'a> {
     /// Text that is made for the occasion.
     pub fn text(arena: &'a Bump, text: &str) -> Self {
         Self::Text(arena.alloc_slice_copy(text.as_bytes()))
+    }
+
+    /// What prints itself, printed into the arena.
+    pub fn shown(arena: &'a Bump, what: impl std::fmt::Display) -> Self {
+        use std::fmt::Write;
+        let mut text = bumpalo::collections::String::new_in(arena);
+        // What is printed is at most cut.
+        let _ = write!(text, "{what}");
+        Self::Text(text.into_bump_str().as_bytes())
+    }
+
+    /// Lower-case hex.
+    pub fn hex(arena: &'a Bump, bytes: &[u8]) -> Self {
+        let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
+        let digits = arena.alloc_slice_fill_iter(bytes.iter().map(|b| [digit(b >> 4), digit(b & 15)]));
+        Self::Text(digits.as_flattened())
     }
 
     /// Bytes that may not outlive the call.
@@ -56,7 +72,7 @@ impl<'a> Value<'a> {
 }
 
 fn c_string(text: &[u8], arena: &Bump) -> *const c_char {
-    let text = text.split(|b| *b == 0).next().unwrap_or_default();
+    let text = CStr::from_bytes_until_nul(text).map_or(text, CStr::to_bytes);
     let copy = arena.alloc_slice_fill_copy(text.len() + 1, 0u8);
     if let Some(head) = copy.get_mut(..text.len()) {
         head.copy_from_slice(text);

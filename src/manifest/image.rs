@@ -33,26 +33,48 @@ pub enum Presence {
     Unknown(String),
 }
 
-/// How much of an image is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ManifestState {
-    /// Every layer is indexed whole.
-    Ready,
-    /// At least one layer's index is not built yet; look-ups go to the disk.
-    Building,
-    /// An index has holes, and why.
-    Partial(String),
-    /// Nothing is known of the image, and why.
-    Unavailable(String),
+/// How much of an image is known, shown as users see it: the image, or why there is none.
+///
+/// `ready`: every layer is indexed whole. `building`: at least one layer's index is not built yet, and look-ups go to
+/// the disk. `partial:<why>`: an index has holes. `unavailable:<why>`: nothing is known.
+#[derive(Debug, Clone, Copy)]
+pub struct ManifestState<'a>(pub Result<&'a Image, &'a str>);
+
+impl std::fmt::Display for ManifestState<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let image = match self.0 {
+            Ok(image) => image,
+            Err(why) => return write!(f, "unavailable:{why}"),
+        };
+        let mut partial = None;
+        for layer in &image.layers {
+            match layer.is_partial() {
+                None => return f.write_str("building"),
+                Some(holes) => partial = partial.or(holes.then_some(layer)),
+            }
+        }
+        match (&image.caveat, partial.and_then(|layer| layer.index())) {
+            (Some(why), _) => write!(f, "partial:{why}"),
+            (None, Some(index)) => write!(f, "partial:{}", index.partial().unwrap_or_default()),
+            (None, None) => f.write_str("ready"),
+        }
+    }
 }
 
-impl std::fmt::Display for ManifestState {
+/// How a layer is named to users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerName<'a> {
+    /// By its digest.
+    Digest(&'a str),
+    /// By its number, counted from the base layer, 0.
+    Number(usize),
+}
+
+impl std::fmt::Display for LayerName<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Ready => f.write_str("ready"),
-            Self::Building => f.write_str("building"),
-            Self::Partial(why) => write!(f, "partial:{why}"),
-            Self::Unavailable(why) => write!(f, "unavailable:{why}"),
+            Self::Digest(digest) => f.write_str(digest),
+            Self::Number(number) => number.fmt(f),
         }
     }
 }
@@ -75,23 +97,11 @@ impl Image {
     }
 
     /// How a layer is named to users: its digest, or its number counted from the base layer, 0.
-    pub fn layer_name(&self, layer: usize) -> String {
+    pub fn layer_name(&self, layer: usize) -> LayerName<'_> {
         match self.layers.get(layer).and_then(|l| l.name()) {
-            Some(name) => name.to_owned(),
-            None => self.layers.len().saturating_sub(layer + 1).to_string(),
+            Some(name) => LayerName::Digest(name),
+            None => LayerName::Number(self.layers.len().saturating_sub(layer + 1)),
         }
-    }
-
-    /// How much is known.
-    pub fn state(&self) -> ManifestState {
-        let mut partial = self.caveat.as_deref().map(str::to_owned);
-        for layer in &self.layers {
-            match layer.index() {
-                None => return ManifestState::Building,
-                Some(index) => partial = partial.or_else(|| index.partial().map(str::to_owned)),
-            }
-        }
-        partial.map_or(ManifestState::Ready, ManifestState::Partial)
     }
 
     /// Looks a path up without following a link in its last component or any other.
@@ -302,7 +312,7 @@ mod tests {
         assert_eq!(at("/opt/app/new"), Some(0));
         assert_eq!(at("/opt/app/old"), None, "opaque directory above");
         assert_eq!(at("/nowhere"), None);
-        assert_eq!(i.layer_name(2), "0", "the base layer is number 0");
+        assert_eq!(i.layer_name(2).to_string(), "0", "the base layer is number 0");
     }
 
     #[test]

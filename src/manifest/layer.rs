@@ -3,13 +3,14 @@
 use super::disk::{self, DiskAnswer, LayerDir, WalkLimits, XattrSpace};
 use super::entry::ImagePath;
 use super::index::{IndexedEntry, LayerAnswer, LayerIndex};
-use super::key::PathKeys;
+use super::key::{path_key, root_key, PathKey, PathKeys};
 use crate::packages::owners::Owners;
 use arc_swap::ArcSwapOption;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One image layer, shared by every container whose image has it.
 #[derive(Debug)]
@@ -22,7 +23,13 @@ pub struct Layer {
     index: ArcSwapOption<LayerIndex>,
     /// Package owners; read after the index, dropped with it.
     owners: ArcSwapOption<Owners>,
+    /// Directories asked about while there is no index, and whether this layer hides what is below them. Layers of
+    /// an image never change.
+    hiding: Mutex<HashMap<PathKey, bool>>,
 }
+
+/// Most directories remembered of one layer.
+const MAX_HIDING: usize = 1024;
 
 /// What is known of a path in one layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +52,7 @@ impl Layer {
             name: None,
             index: ArcSwapOption::empty(),
             owners: ArcSwapOption::empty(),
+            hiding: Mutex::default(),
         }
     }
 
@@ -55,6 +63,7 @@ impl Layer {
             name: name.map(Into::into),
             index: ArcSwapOption::from_pointee(index),
             owners: ArcSwapOption::empty(),
+            hiding: Mutex::default(),
         }
     }
 
@@ -71,6 +80,11 @@ impl Layer {
     /// The index, once built.
     pub fn index(&self) -> Option<Arc<LayerIndex>> {
         self.index.load_full()
+    }
+
+    /// Whether the index has holes; `None` while there is no index.
+    pub fn is_partial(&self) -> Option<bool> {
+        self.index.load().as_ref().map(|index| index.partial().is_some())
     }
 
     /// Drops the index of a layer that can be looked at on disk instead; gives the bytes it freed.
@@ -106,6 +120,8 @@ impl Layer {
         };
         let built = Arc::new(built);
         self.index.store(Some(Arc::clone(&built)));
+        // The index says it from now on.
+        *self.hiding.lock().unwrap_or_else(PoisonError::into_inner) = HashMap::new();
         Some(built)
     }
 
@@ -165,8 +181,23 @@ impl Layer {
     pub fn hides_below(&self, path: &ImagePath) -> Result<bool, Errno> {
         match self.index.load().as_deref() {
             Some(index) if index.partial().is_none() => Ok(false),
-            _ => self.open_dir()?.hides_below(path),
+            _ => self.hides_below_on_disk(path),
         }
+    }
+
+    fn hides_below_on_disk(&self, path: &ImagePath) -> Result<bool, Errno> {
+        // A panic while the lock was held leaves the map usable: every change is one insertion.
+        let hiding = || self.hiding.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = path.parent().as_ref().map_or_else(root_key, path_key);
+        if let Some(known) = hiding().get(&key) {
+            return Ok(*known);
+        }
+        let hides = self.open_dir()?.hides_below(path)?;
+        let mut hiding = hiding();
+        if hiding.len() < MAX_HIDING {
+            hiding.insert(key, hides);
+        }
+        Ok(hides)
     }
 
     /// Opens the layer's copy of a regular file.

@@ -4,7 +4,7 @@ use super::judge::Judgement;
 use crate::event::exec::{ExeFlags, InodeId};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// What a verdict is remembered by: the container, the path and the very inode in its state then.
 ///
@@ -39,4 +39,10 @@ pub struct Binary {
     pub judgement: Judgement,
     /// SHA-256 of the content, once known.
     pub sha256: Option<[u8; 32]>,
+    /// Set once the background was asked for the digest.
+    pub hashing: OnceLock<()>,
+    /// Traits, once asked for and found.
+    pub traits: OnceLock<Arc<[&'static str]>>,
+    /// Package that owns it, once asked for and found out; `None` where no package does.
+    pub package: OnceLock<Option<Box<str>>>,
 }

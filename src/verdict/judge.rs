@@ -6,7 +6,7 @@
 
 use super::compare::{same_content, Comparison};
 use super::origin::Origin;
-use crate::container::live::Live;
+use crate::container::live::{is_member, Live};
 use crate::container::mountinfo::Mount;
 use crate::container::registry::Container;
 use crate::container::volume::{VolumeKind, Volumes};
@@ -62,6 +62,8 @@ pub struct Subject<'a> {
     pub path: &'a [u8],
     /// Kernel's flags; all false where it gave none.
     pub flags: ExeFlags,
+    /// Whether the kernel is known to give flags: then none means that the file is on no overlay.
+    pub flags_given: bool,
     /// The file itself, when it was found on the live system and is the one meant.
     pub found: Option<&'a FoundFile>,
     /// A process that sees the file's mounts, for files on mounts that the container's table does not have.
@@ -91,7 +93,13 @@ impl Judge {
         if subject.flags.memfd || is_memfd_path(subject.path) {
             return Judgement::new(Origin::Memfd);
         }
-        let Ok(path) = ImagePath::lexical(b"/", subject.path) else {
+        // Probes leave the path empty where they could not read it; the file itself knows it.
+        let own_path = subject.found.filter(|_| subject.path.is_empty()).and_then(FoundFile::path);
+        let given = own_path.as_deref().unwrap_or(subject.path);
+        if given.is_empty() {
+            return Judgement::unknown("path not known");
+        }
+        let Ok(path) = ImagePath::lexical(b"/", given) else {
             return Judgement::unknown("path too long");
         };
         match (&container.live, subject.found) {
@@ -108,7 +116,7 @@ impl Judge {
         found: &FoundFile,
         path: &ImagePath,
     ) -> Judgement {
-        let Some(mount) = self.mount_of(live, subject.pid, found, path) else {
+        let Some(mount) = self.mount_of(container, live, subject.pid, found, path) else {
             // Not on any mount the container or the process sees: a detached mount, an unlinked memfd.
             return match found.dev == live.root_dev {
                 true => self.judge_on_root(container, live, subject, found, path),
@@ -122,8 +130,9 @@ impl Judge {
             let path = path_on_root(&mount, path);
             return self.judge_on_root(container, live, subject, found, &path);
         }
-        if mount.mount_point == b"/" {
-            // Another root than the container's as it is known: it was restarted, or the process changed its root.
+        // Another root than the container's as it is known: the process made itself one (then it is a mount like any
+        // other), unless nothing is left of the container as it was known, which was restarted.
+        if mount.mount_point == b"/" && !is_member(&self.host, live.pid(), &container.id) {
             return Judgement::unknown("root file system changed").at(path);
         }
         let volume = self.volume_kind(live, &mount);
@@ -131,16 +140,27 @@ impl Judge {
     }
 
     /// The mount a file was reached through: by the kernel's mount id, else by path where the device agrees.
-    fn mount_of(&self, live: &Live, pid: i64, found: &FoundFile, path: &ImagePath) -> Option<Mount> {
+    fn mount_of(
+        &self,
+        container: &Container,
+        live: &Live,
+        pid: i64,
+        found: &FoundFile,
+        path: &ImagePath,
+    ) -> Option<Mount> {
         let pick = |table: &crate::container::mountinfo::MountTable| {
             let by_id = table.by_id(found.mount_id).filter(|m| found.mount_id != 0 && m.dev == found.dev);
             let by_path = || table.covering(path.as_bytes()).filter(|m| m.dev == found.dev);
             by_id.or_else(by_path).cloned()
         };
         // A mount made since, or one in a namespace that the process made for itself.
-        pick(&live.mounts())
-            .or_else(|| pick(&live.refresh_mounts(&self.host, live.pid())))
-            .or_else(|| self.host.mounts(pid).as_ref().and_then(pick))
+        pick(&live.mounts()).or_else(|| pick(&live.refresh_mounts(&self.host, &container.id))).or_else(|| {
+            self.host
+                .mounts(pid)
+                .filter(|_| is_member(&self.host, pid, &container.id))
+                .as_ref()
+                .and_then(pick)
+        })
     }
 
     /// Kind of volume a mount is.
@@ -282,8 +302,10 @@ fn judge_unseen(
         },
         (Presence::Absent, ExeFlags { upper: true, .. }) => Judgement::new(Origin::Added).at(path),
         (Presence::Absent, ExeFlags { lower: true, .. }) => Judgement::unknown("in no layer").at(path),
-        // No flags: an old kernel, or a mount. Where the mounts are known the path is on the root.
-        (Presence::Absent, _) if mounts_known => Judgement::new(Origin::Added).at(path),
+        // No flags from a kernel that gives none. Where the mounts are known the path is on the root.
+        (Presence::Absent, _) if mounts_known && !subject.flags_given => {
+            Judgement::new(Origin::Added).at(path)
+        }
         (_, _) => Judgement::unknown("layer not known").at(path),
     }
 }

@@ -83,7 +83,13 @@ impl Judge {
         let Some(found) = found else {
             // Gone since. A path that the image never had is drift whatever was there.
             let absent = matches!(container.image.as_ref().map(|i| i.resolve(path).1), Ok(Presence::Absent));
-            let subject = Subject { path: path.as_bytes(), flags: ExeFlags::default(), found: None, pid };
+            let subject = Subject {
+                path: path.as_bytes(),
+                flags: ExeFlags::default(),
+                flags_given: false,
+                found: None,
+                pid,
+            };
             let judgement = match absent {
                 true => self.judge(container, &subject),
                 false => unknown("script is gone"),
@@ -95,7 +101,8 @@ impl Judge {
             // A pipe or socket: input, not a file that could be the image's.
             return Script { path: path.as_bytes().to_vec(), judgement: unknown("script is no file") };
         }
-        let subject = Subject { path: &real, flags: ExeFlags::default(), found: Some(&found), pid };
+        let subject =
+            Subject { path: &real, flags: ExeFlags::default(), flags_given: false, found: Some(&found), pid };
         let mut judgement = self.judge(container, &subject);
         if found.kind != rustix::fs::FileType::RegularFile && judgement.origin != Origin::Memfd {
             judgement = unknown("script is no regular file");
