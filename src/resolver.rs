@@ -19,9 +19,12 @@ use crate::verdict::judge::{find_executable, is_memfd_path, Judge, Judgement, Su
 use crate::verdict::origin::Origin;
 use crate::verdict::script::{Runner, Script};
 use falco_plugin::tables::LazyTableReader;
+use files::EventFile;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+
+mod files;
 
 /// A start before this (the year 2000, nanoseconds since the epoch) is none: the kernel counts from boot, and a capture
 /// without the machine's boot time leaves it so.
@@ -37,6 +40,8 @@ struct ThreadState {
     binary: Option<Arc<Binary>>,
     /// Outer `None`: not asked yet; inner: the process runs no script.
     script: Option<Option<Arc<Script>>>,
+    /// Command line of the thread; `None`: not asked yet.
+    command: Option<Arc<str>>,
     /// When the container's first process started, nanoseconds since the epoch; 0 where not known.
     started: u64,
 }
@@ -65,11 +70,16 @@ pub struct Resolver {
     judge: Judge,
     threads: LruCache<i64, ThreadState>,
     verdicts: LruCache<BinaryKey, Arc<Binary>>,
+    /// The file of the event that was asked about last.
+    last_file: Option<(EventKey, Option<Arc<EventFile>>)>,
     metrics: Arc<Metrics>,
     background: Option<Background>,
     /// Whether the kernel's probe was seen to tell layers.
     flags_given: bool,
 }
+
+/// What tells one event from the next: time, thread, code.
+type EventKey = (u64, i64, u16);
 
 /// What an executable is judged by: from an exec event, or from the table of threads.
 struct Facts<'a> {
@@ -96,6 +106,7 @@ impl Resolver {
             // Grown as needed, up to the bound.
             threads: LruCache::new(bound(config.cache.max_threads)),
             verdicts: LruCache::new(bound(config.cache.max_verdicts)),
+            last_file: None,
             metrics,
             background: None,
             flags_given: false,
