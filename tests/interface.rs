@@ -15,19 +15,25 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 20] = [
     "container_id",
     "container_age",
     "manifest_state",
     "rootfs_readonly",
     "image_has_file",
     "file_path",
+    "file_new_path",
+    "file_change",
+    "file_origin",
+    "file_kind",
+    "file_package",
     "volume_kind",
     "binary_origin",
     "binary_package",
     "binary_layer",
     "binary_sha256",
     "binary_traits",
+    "binary_writer",
     "script_path",
     "script_origin",
 ];
@@ -62,7 +68,7 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_2.get_extract_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_3.get_parse_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
-    assert_eq!(library::text(api.__bindgen_anon_4.get_async_events), r#"["drift_binary"]"#);
+    assert_eq!(library::text(api.__bindgen_anon_4.get_async_events), r#"["drift_binary","drift_file"]"#);
 
     let every: Vec<u16> = vec![];
     assert_eq!(library::codes(api.__bindgen_anon_2.get_extract_event_types), every, "fields on any event");

@@ -205,6 +205,7 @@ mod tests {
         let (creat, wr, rd, made) = (u(0b110), u(0b10), u(1), u(0b110 | 1 << 14));
         let (rdwr, tmp, trunc) = (u(3), u(0b10 | 1 << 13), u(1 | 1 << 8));
         let (a, b, m) = (s("/a"), s("b"), u(0o644));
+        let (zero, exchange, nofollow, empty_path, empty) = (u(0), u(2), u(0x100), u(0x1000), s(""));
         #[rustfmt::skip]
         let rows: Vec<(u16, Vec<&Vec<u8>>, Option<&str>)> = vec![
             (3, vec![&fd, &a, &wr, &m], Some("Opened /a follows")),
@@ -227,10 +228,10 @@ mod tests {
             (305, vec![&ok, &cwd, &b, &m], Some("Created b dir")),
             (175, vec![&ok, &a, &b], Some("Renamed /a to b")),
             (177, vec![&ok, &fd, &b, &cwd, &a], Some("Renamed 3:b to /a")),
-            (319, vec![&ok, &cwd, &a, &fd, &b, &u(0)], Some("Renamed /a to 3:b")),
-            (319, vec![&ok, &cwd, &a, &cwd, &b, &u(2)], Some("Exchanged /a to b")),
+            (319, vec![&ok, &cwd, &a, &fd, &b, &zero], Some("Renamed /a to 3:b")),
+            (319, vec![&ok, &cwd, &a, &cwd, &b, &exchange], Some("Exchanged /a to b")),
             (309, vec![&ok, &a, &b], Some("Created b")),
-            (311, vec![&ok, &cwd, &a, &fd, &b, &u(0)], Some("Created 3:b")),
+            (311, vec![&ok, &cwd, &a, &fd, &b, &zero], Some("Created 3:b")),
             (179, vec![&ok, &b, &a], Some("Created /a")),
             (181, vec![&ok, &a, &fd, &b], Some("Created 3:b")),
             (315, vec![&ok, &a, &m], Some("Metadata /a follows")),
@@ -239,9 +240,9 @@ mod tests {
             (379, vec![&ok, &a, &m, &m], Some("Metadata /a follows")),
             (381, vec![&ok, &a, &m, &m], Some("Metadata /a")),
             (383, vec![&ok, &fd, &m, &m], Some("Metadata fd 3 follows")),
-            (385, vec![&ok, &fd, &b, &m, &m, &u(0)], Some("Metadata 3:b follows")),
-            (385, vec![&ok, &fd, &b, &m, &m, &u(0x100)], Some("Metadata 3:b")),
-            (385, vec![&ok, &fd, &s(""), &m, &m, &u(0x1000)], Some("Metadata fd 3 follows")),
+            (385, vec![&ok, &fd, &b, &m, &m, &zero], Some("Metadata 3:b follows")),
+            (385, vec![&ok, &fd, &b, &m, &m, &nofollow], Some("Metadata 3:b")),
+            (385, vec![&ok, &fd, &empty, &m, &m, &empty_path], Some("Metadata fd 3 follows")),
             (415, vec![&ok, &a, &m, &m], Some("Created /a")),
             (417, vec![&ok, &cwd, &b, &m, &m], Some("Created b")),
             (293, vec![&ok, &a], None),

@@ -17,6 +17,7 @@ use crate::manifest::entry::ImagePath;
 use crate::manifest::image::Presence;
 use crate::verdict::change::file_kind;
 use crate::verdict::judge::{Judgement, Subject};
+use crate::verdict::origin::Origin;
 use std::sync::{Arc, OnceLock};
 
 /// The file of an event.
@@ -80,6 +81,10 @@ impl Resolver {
         call: &FileCall<'_>,
     ) -> Option<EventFile> {
         let container = self.container(event, reader)?;
+        // What a runtime does while it sets a container up is not done inside it: its paths are the host's.
+        if self.binary(event, reader).is_some_and(|b| b.judgement.origin == Origin::Runtime) {
+            return None;
+        }
         let place = reader.threads?.place(reader.reader, event.tid)?;
         let path = self.path_of(reader, &place, call.file)?;
         let new_path = match call.to {
