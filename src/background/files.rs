@@ -308,7 +308,9 @@ impl Files {
         let gained = compared.gained.len();
         if let Some(told) = self.told.get(&key) {
             let same = told.change == compared.change && told.gained >= gained;
-            if same && told.mark == mark && mark.is_some() {
+            // A file that was added stays so, whatever is written to it next.
+            let known = told.mark == mark || compared.change == Change::Created;
+            if same && known && told.mark.is_some() {
                 return Outcome::Done;
             }
             let again = told.at + self.config.file_interval;

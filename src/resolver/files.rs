@@ -18,6 +18,7 @@ use crate::manifest::image::Presence;
 use crate::verdict::change::file_kind;
 use crate::verdict::judge::{Judgement, Subject};
 use crate::verdict::origin::Origin;
+use rustix::fs::FileType;
 use std::sync::{Arc, OnceLock};
 
 /// The file of an event.
@@ -86,9 +87,9 @@ impl Resolver {
             return None;
         }
         let place = reader.threads?.place(reader.reader, event.tid)?;
-        let path = self.path_of(reader, &place, call.file)?;
+        let path = self.path_of(reader, &container, &place, call.file)?;
         let new_path = match call.to {
-            Some(to) => Some(self.path_of(reader, &place, to)?),
+            Some(to) => Some(self.path_of(reader, &container, &place, to)?),
             None => None,
         };
         let mount = container.live.as_ref().and_then(|live| {
@@ -133,7 +134,13 @@ impl Resolver {
     }
 
     /// The absolute path of what a call named, in the mount namespace of the process.
-    fn path_of(&self, reader: ThreadReader<'_>, place: &Place, named: Named<'_>) -> Option<ImagePath> {
+    fn path_of(
+        &self,
+        reader: ThreadReader<'_>,
+        container: &Container,
+        place: &Place,
+        named: Named<'_>,
+    ) -> Option<ImagePath> {
         let host = self.judge.host();
         let of_fd = |fd: i64| {
             let known = reader.threads.and_then(|t| t.fd_name(reader.reader, place.pid, fd));
@@ -144,7 +151,9 @@ impl Resolver {
             })
         };
         let (base, path) = match named {
-            Named::Path(path) | Named::At(_, path) if path.starts_with(b"/") => (self.root_of(place), path),
+            Named::Path(path) | Named::At(_, path) if path.starts_with(b"/") => {
+                (self.root_of(container, place), path)
+            }
             Named::Path(path) => {
                 let cwd = Some(place.cwd.clone()).filter(|c| c.starts_with(b"/"));
                 (cwd.or_else(|| host.cwd_of(place.pid))?, path)
@@ -157,12 +166,22 @@ impl Resolver {
     }
 
     /// The root directory that absolute paths of a process begin at.
-    fn root_of(&self, place: &Place) -> Vec<u8> {
-        // The engine follows chroot, but not what a runtime does to a root: the process itself knows.
-        match place.root.as_slice() {
-            b"" | b"/" => b"/".to_vec(),
-            _ => self.judge.host().root_path_of(place.pid).unwrap_or_else(|| b"/".to_vec()),
+    ///
+    /// The engine follows chroot, but not what a runtime does to a root. The process itself knows while it lives; after
+    /// that the engine is believed if the container has such a directory.
+    fn root_of(&self, container: &Container, place: &Place) -> Vec<u8> {
+        let host = self.judge.host();
+        let known = place.root.as_slice();
+        if matches!(known, b"" | b"/") {
+            return b"/".to_vec();
         }
+        let is_inside = || {
+            let root = container.live.as_ref()?.root(host, &[])?;
+            root.find(known).ok().filter(|dir| dir.kind == FileType::Directory)
+        };
+        host.root_path_of(place.pid)
+            .or_else(|| is_inside().map(|_| known.to_vec()))
+            .unwrap_or_else(|| b"/".to_vec())
     }
 
     /// Hands the paths of a file on the container's root to the background.
