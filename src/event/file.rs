@@ -206,8 +206,9 @@ mod tests {
         let (rdwr, tmp, trunc) = (u(3), u(0b10 | 1 << 13), u(1 | 1 << 8));
         let (a, b, m) = (s("/a"), s("b"), u(0o644));
         let (zero, exchange, nofollow, empty_path, empty) = (u(0), u(2), u(0x100), u(0x1000), s(""));
+        type Row<'a> = (u16, Vec<&'a Vec<u8>>, Option<&'a str>);
         #[rustfmt::skip]
-        let rows: Vec<(u16, Vec<&Vec<u8>>, Option<&str>)> = vec![
+        let rows: Vec<Row<'_>> = vec![
             (3, vec![&fd, &a, &wr, &m], Some("Opened /a follows")),
             (3, vec![&fd, &a, &rd, &m], None),
             (3, vec![&no, &a, &wr, &m], None),
