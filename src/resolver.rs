@@ -78,8 +78,8 @@ pub struct Resolver {
     flags_given: bool,
 }
 
-/// What tells one event from the next: time, thread, code.
-type EventKey = (u64, i64, u16);
+/// [`SyscallEvent::identity`].
+type EventKey = (u64, i64, u16, u64);
 
 /// What an executable is judged by: from an exec event, or from the table of threads.
 struct Facts<'a> {

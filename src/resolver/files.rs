@@ -61,7 +61,7 @@ impl Resolver {
     /// own file systems. The first question starts the comparison with the image.
     pub fn file(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<EventFile>> {
         let call = FileCall::from_event(event)?;
-        let key = (event.ts, event.tid, event.code);
+        let key = event.identity();
         if let Some((known, file)) = &self.last_file {
             if *known == key {
                 return file.clone();
