@@ -21,6 +21,8 @@ pub struct RawConfig {
     pub cache: Option<RawCache>,
     /// The background indexer of image layers.
     pub indexer: Option<RawIndexer>,
+    /// Changes of files.
+    pub files: Option<RawFiles>,
     /// Directories that relative layer names are looked up in, where the mount itself gives no absolute one.
     /// Default: those of Docker and podman.
     pub storage_roots: Option<Vec<String>>,
@@ -114,6 +116,16 @@ pub struct RawIndexer {
     pub max_files: Option<u64>,
 }
 
+/// Changes of files.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct RawFiles {
+    /// Seconds between two events `drift_file` that tell the same change of the same path, and the longest wait for
+    /// the last writer to close the file, 1 to 3600. Default: 30.
+    pub interval_seconds: Option<u64>,
+}
+
 /// A size in bytes: a number, or text such as `512KiB`, `256MiB`, `1GiB`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a number of bytes, or text such as 256MiB")]
@@ -181,6 +193,8 @@ pub struct Config {
     pub cpu_percent: u8,
     /// Most files in one layer.
     pub max_files: u64,
+    /// Least time between two reports of the same change, and longest wait for a file's last writer.
+    pub file_interval: std::time::Duration,
     /// Where relative layer names are looked up.
     pub storage_roots: Vec<PathBuf>,
 }
@@ -251,6 +265,13 @@ impl TryFrom<RawConfig> for Config {
             },
             cpu_percent: u8::try_from(cpu_percent).unwrap_or(100),
             max_files: number("indexer.max_files", indexer.max_files, 5_000_000, 1, 100_000_000)?,
+            file_interval: std::time::Duration::from_secs(number(
+                "files.interval_seconds",
+                raw.files.unwrap_or_default().interval_seconds,
+                30,
+                1,
+                3600,
+            )?),
             storage_roots: match &raw.storage_roots {
                 Some(roots) => absolute("storage_roots", roots)?,
                 None => STORAGE_ROOTS.iter().map(PathBuf::from).collect(),
@@ -349,6 +370,7 @@ mod tests {
             (r#"{"cache":{"max_layers":0}}"#, vec!["cache.max_layers", "\"0\"", "from 1"]),
             (r#"{"compare":{"inline_max":"1GiB"}}"#, vec!["compare.inline_max", "16MiB"]),
             (r#"{"indexer":{"cpu_percent":101}}"#, vec!["indexer.cpu_percent", "101", "1 to 100"]),
+            (r#"{"files":{"interval_seconds":0}}"#, vec!["files.interval_seconds", "\"0\"", "1 to 3600"]),
             (r#"{"manifests":[{"path":"/x"}]}"#, vec!["manifests[0]", "containers"]),
             (r#"{"manifests":[{"containers":["*"]}]}"#, vec!["manifests[0].path", "file or directory"]),
             (

@@ -55,6 +55,14 @@ impl FoundFile {
         })
     }
 
+    /// An open file, looked at.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn of(file: std::fs::File) -> Result<Self, Errno> {
+        Self::from_fd(file.into())
+    }
+
     /// Where the file is in its mount namespace, as the kernel names it; ` (deleted)` taken off an unlinked file's.
     pub fn path(&self) -> Option<Vec<u8>> {
         let path = rustix::fs::readlink(self_fd(&self.fd), Vec::new()).ok()?.into_bytes();
@@ -71,6 +79,11 @@ impl FoundFile {
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(rustix::fs::open(self_fd(&self.fd), flags, Mode::empty())?.into())
+    }
+
+    /// Target of a symbolic link, as stored.
+    pub fn link_target(&self) -> Option<Vec<u8>> {
+        Some(rustix::fs::readlinkat(&self.fd, "", Vec::new()).ok()?.into_bytes())
     }
 
     /// Whether the file has file capabilities (the xattr `security.capability`).
@@ -112,6 +125,11 @@ pub struct RootDir {
 }
 
 impl RootDir {
+    /// Where the directory is in its mount namespace, as the kernel names it.
+    pub fn path(&self) -> Option<Vec<u8>> {
+        Some(rustix::fs::readlink(self_fd(&self.fd), Vec::new()).ok()?.into_bytes())
+    }
+
     /// Finds a path inside the root as a process there would: links are followed, and stay inside.
     ///
     /// Magic links (`/proc/self/fd/3`) are refused with ELOOP: in our hands they would mean something else.
@@ -119,8 +137,31 @@ impl RootDir {
     /// # Errors
     /// The kernel's.
     pub fn find(&self, path: &[u8]) -> Result<FoundFile, Errno> {
+        self.find_with(path, OFlags::empty())
+    }
+
+    /// As [`RootDir::find`], but a symbolic link as the last component is what is found.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn find_itself(&self, path: &[u8]) -> Result<FoundFile, Errno> {
+        self.find_with(path, OFlags::NOFOLLOW)
+    }
+
+    /// The directory itself, as a root to look below.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open(dir: &Path) -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(dir, flags, Mode::empty())?;
+        let stat = stat_fd(&fd)?;
+        Ok(Self { fd, dev: (stat.stx_dev_major, stat.stx_dev_minor) })
+    }
+
+    fn find_with(&self, path: &[u8], more: OFlags) -> Result<FoundFile, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let flags = OFlags::PATH | OFlags::CLOEXEC | more;
         let fd = rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve)?;
         FoundFile::from_fd(fd)
     }
@@ -183,10 +224,13 @@ impl Host {
     /// # Errors
     /// The kernel's.
     pub fn root_of(&self, pid: i64) -> Result<RootDir, Errno> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(self.proc(pid, "root"), flags, Mode::empty())?;
-        let stat = stat_fd(&fd)?;
-        Ok(RootDir { fd, dev: (stat.stx_dev_major, stat.stx_dev_minor) })
+        RootDir::open(&self.proc(pid, "root"))
+    }
+
+    /// Path of a file that a process has open, in its mount namespace.
+    pub fn fd_path_of(&self, pid: i64, fd: i64) -> Option<Vec<u8>> {
+        let link = rustix::fs::readlink(self.proc(pid, &format!("fd/{fd}")), Vec::new()).ok()?;
+        Some(strip_deleted(link.as_bytes()).to_vec())
     }
 
     /// Working directory of a process, as a path in its mount namespace.

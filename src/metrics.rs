@@ -92,6 +92,14 @@ metrics! {
     queue_full: Counter,
     /// Files compared or hashed in the background.
     verified: Counter,
+    /// Changed paths waiting to be compared with the image.
+    files_waiting: Gauge,
+    /// Changes of files that were not compared, because too many were waiting.
+    files_dropped: Counter,
+    /// Changes of files that could not be told: the container was gone, or its image could not be read.
+    files_unknown: Counter,
+    /// Changes of files reported by the event `drift_file`.
+    files_changed: Counter,
     /// Panics caught at the C interface; any is a bug.
     panics_caught: Gauge,
 }

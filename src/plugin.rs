@@ -1,11 +1,13 @@
 //! The plugin as the SDK sees it: capabilities wired to the parts that do the work.
 
+use crate::background::files::FileReport;
 use crate::background::verifier::Finding;
 use crate::background::Background;
 use crate::config::{Config, InitConfig};
 use crate::event::raw::{StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
-use crate::extract::{self, BINARY_EVENT};
+use crate::extract::{self, BINARY_EVENT, FILE_EVENT};
+use crate::manifest::entry::ImagePath;
 use crate::metrics::{Kind, Metrics};
 use crate::prebuilt;
 use crate::resolver::Resolver;
@@ -114,15 +116,20 @@ impl ExtractPlugin for Drift {
 }
 
 impl AsyncEventPlugin for Drift {
-    const ASYNC_EVENTS: &'static [&'static str] = &[BINARY_EVENT];
+    const ASYNC_EVENTS: &'static [&'static str] = &[BINARY_EVENT, FILE_EVENT];
     const EVENT_SOURCES: &'static [&'static str] = &["syscall"];
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
+        let handler = Arc::new(handler);
+        let for_files = Arc::clone(&handler);
+        // The engine refuses events while it shuts down; there is nobody to tell then.
         let report = move |finding: &Finding| {
-            // The engine refuses events while it shuts down; there is nobody to tell then.
-            let _ = send(&handler, finding);
+            let _ = send(&handler, BINARY_EVENT, finding.tid, &binary_payload(finding));
         };
-        let background = Background::start(&self.config, &self.metrics, report)?;
+        let report_file = move |change: &FileReport| {
+            let _ = send(&for_files, FILE_EVENT, change.writer.tid, &file_payload(change));
+        };
+        let background = Background::start(&self.config, &self.metrics, report, report_file)?;
         self.resolver.start(background);
         Ok(())
     }
@@ -133,20 +140,49 @@ impl AsyncEventPlugin for Drift {
     }
 }
 
-/// Sends the event `drift_binary`. The thread id is set, so that `proc.*` fields resolve.
-fn send(handler: &AsyncHandler, finding: &Finding) -> Result<(), anyhow::Error> {
-    let payload = serde_json::json!({
+/// Payload of the event `drift_binary`.
+fn binary_payload(finding: &Finding) -> serde_json::Value {
+    serde_json::json!({
         "container_id": finding.container,
         "binary_origin": finding.origin.map(|o| o.as_str()),
         "binary_layer": finding.layer,
         "binary_package": finding.package,
         "binary_sha256": finding.sha256.as_ref().map(|d| hex(d)),
-        "file_path": finding.path.as_ref().map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned()),
-    });
-    let name = CString::new(BINARY_EVENT)?;
+        "file_path": finding.path.as_ref().map(text),
+    })
+}
+
+/// Payload of the event `drift_file`.
+fn file_payload(change: &FileReport) -> serde_json::Value {
+    serde_json::json!({
+        "container_id": change.container,
+        "file_path": text(&change.path),
+        "file_new_path": change.new_path.as_ref().map(text),
+        "file_origin": change.origin.as_str(),
+        "file_change": change.change.as_str(),
+        "file_kind": change.kind,
+        "file_package": change.package,
+        "binary_traits": change.gained,
+        "binary_origin": change.writer.origin.map(|o| o.as_str()),
+        "binary_writer": &*change.writer.command,
+    })
+}
+
+fn text(path: &ImagePath) -> String {
+    String::from_utf8_lossy(path.as_bytes()).into_owned()
+}
+
+/// Sends an event. The thread id is set, so that `proc.*` fields resolve.
+fn send(
+    handler: &AsyncHandler,
+    name: &str,
+    tid: i64,
+    payload: &serde_json::Value,
+) -> Result<(), anyhow::Error> {
+    let name = CString::new(name)?;
     // The container plugin ends its JSON with a NUL, and consumers expect one.
     let data = CString::new(payload.to_string())?;
     let mut event = <Drift as AsyncEventPlugin>::async_event(&name, data.as_bytes_with_nul());
-    event.metadata.tid = finding.tid;
+    event.metadata.tid = tid;
     handler.emit(event)
 }

@@ -22,10 +22,12 @@ use crate::verdict::judge::{find_executable, is_memfd_path, Judge, Judgement, Su
 use crate::verdict::origin::Origin;
 use crate::verdict::script::{Runner, Script};
 use falco_plugin::tables::LazyTableReader;
+use files::EventFile;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+mod files;
 mod packages;
 
 pub use packages::{PackageRole, PackageWork};
@@ -47,6 +49,8 @@ struct ThreadState {
     binary: Option<Arc<Binary>>,
     /// Outer `None`: not asked yet; inner: the process runs no script.
     script: Option<Option<Arc<Script>>>,
+    /// Command line of the thread; `None`: not asked yet.
+    command: Option<Arc<str>>,
     /// When the container's first process started, nanoseconds since the epoch; `None`: not asked yet, 0: not known.
     started: Option<u64>,
     /// State of the registry when the container was last compared with it.
@@ -91,11 +95,16 @@ pub struct Resolver {
     image_files: LruCache<BinaryKey, bool>,
     /// Background findings taken in so far.
     findings: u64,
+    /// The file of the event that was asked about last.
+    last_file: Option<(EventKey, Option<Arc<EventFile>>)>,
     metrics: Arc<Metrics>,
     background: Option<Background>,
     /// Whether the kernel's probe was seen to tell layers.
     flags_given: bool,
 }
+
+/// [`SyscallEvent::identity`].
+type EventKey = (u64, i64, u16, u64);
 
 /// What an executable is judged by: from an exec event, or from the table of threads.
 struct Facts<'a> {
@@ -124,6 +133,7 @@ impl Resolver {
             verdicts: LruCache::new(bound(config.cache.max_verdicts)),
             image_files: LruCache::new(bound(IMAGE_FILES)),
             findings: 0,
+            last_file: None,
             metrics,
             background: None,
             flags_given: false,

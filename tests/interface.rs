@@ -15,19 +15,25 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 24] = [
     "container_id",
     "container_age",
     "manifest_state",
     "rootfs_readonly",
     "image_has_file",
     "file_path",
+    "file_new_path",
+    "file_change",
+    "file_origin",
+    "file_kind",
+    "file_package",
     "volume_kind",
     "binary_origin",
     "binary_package",
     "binary_layer",
     "binary_sha256",
     "binary_traits",
+    "binary_writer",
     "script_path",
     "script_origin",
     "pkg_manager",
@@ -66,7 +72,7 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_2.get_extract_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_3.get_parse_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
-    assert_eq!(library::text(api.__bindgen_anon_4.get_async_events), r#"["drift_binary"]"#);
+    assert_eq!(library::text(api.__bindgen_anon_4.get_async_events), r#"["drift_binary","drift_file"]"#);
 
     let every: Vec<u16> = vec![];
     assert_eq!(library::codes(api.__bindgen_anon_2.get_extract_event_types), every, "fields on any event");
@@ -373,6 +379,45 @@ fn unknown_threads_have_no_answers() {
             assert_eq!(answer, None, "{field} of thread {tid}");
         }
     }
+}
+
+#[test]
+fn a_call_that_changes_a_file_names_it() {
+    let (mut host, _dir) = start("0123*");
+    let mut thread = Thread::new(TID, &group(ID), "/usr/bin/python3", &["python3"]);
+    (thread.lower, thread.cwd, thread.fds) = (true, "/etc", vec![(9, "/opt/dir")]);
+    threads::set(TID, thread);
+    let (fd, dir, cwd) = (3i64.to_ne_bytes(), 9i64.to_ne_bytes(), (-100i64).to_ne_bytes());
+    let (ok, failed) = (0i64.to_ne_bytes(), (-13i64).to_ne_bytes());
+    // PPM_O_WRONLY, with PPM_O_CREAT and PPM_O_F_CREATED; PPM_O_RDONLY.
+    let (write, made, read) = (2u32.to_ne_bytes(), 0x4006u32.to_ne_bytes(), 1u32.to_ne_bytes());
+    type Row<'a> = (u16, Vec<&'a [u8]>, Option<(&'a str, &'a str, Option<&'a str>)>);
+    let rows: Vec<Row<'_>> = vec![
+        (OPENAT_2_X, vec![&fd, &cwd, b"../app/./x\0", &write], Some(("/app/x", "opened", None))),
+        (OPENAT_2_X, vec![&fd, &dir, b"new\0", &made], Some(("/opt/dir/new", "created", None))),
+        (OPENAT_2_X, vec![&fd, &cwd, b"/app/x\0", &read], None),
+        (OPENAT_2_X, vec![&failed, &cwd, b"/app/x\0", &write], None),
+        (OPENAT_2_X, vec![&fd, &cwd, b"/proc/self/x\0", &write], None),
+        // unlink, rename, fchmod.
+        (301, vec![&ok, b"passwd\0"], Some(("/etc/passwd", "deleted", None))),
+        (175, vec![&ok, b"/a\0", b"b\0"], Some(("/a", "renamed", Some("/etc/b")))),
+        (317, vec![&ok, &dir, &write], Some(("/opt/dir", "metadata", None))),
+    ];
+    for (code, params, want) in rows {
+        let event = host.feed(host::event::event(code, TID, &params));
+        for _ in 0..2 {
+            let mut answer = |field| host.text(&event, field);
+            let got = (answer("file_path"), answer("file_change"), answer("file_new_path"));
+            let want =
+                want.map(|(path, change, to)| (path.to_owned(), change.to_owned(), to.map(str::to_owned)));
+            assert_eq!(
+                got.0.zip(got.1).map(|(path, change)| (path, change, got.2)),
+                want,
+                "{code} {params:?}"
+            );
+        }
+    }
+    assert_eq!(host.metric("panics_caught"), 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Invariants: the queues are bounded, what does not fit is counted; threads start when the engine opens a live
 //! capture and are joined before the instance goes, so that nothing of drift runs once its library is unloaded.
 
+pub mod files;
 pub mod indexer;
 pub mod verifier;
 
@@ -10,6 +11,7 @@ use crate::config::Config;
 use crate::manifest::image::Image;
 use crate::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender};
+use files::{FileJob, FileReport};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,6 +22,8 @@ use verifier::{Finding, Job};
 const INDEX_QUEUE: usize = 1024;
 /// Files waiting to be compared; each holds a descriptor.
 const VERIFY_QUEUE: usize = 256;
+/// Changed paths waiting to be taken in.
+const FILE_QUEUE: usize = 8192;
 
 /// The running threads of an instance.
 #[derive(Debug)]
@@ -27,14 +31,15 @@ pub struct Background {
     stop: Arc<AtomicBool>,
     images: Option<Sender<Image>>,
     jobs: Option<Sender<Job>>,
+    changes: Option<Sender<FileJob>>,
     findings: Receiver<Finding>,
     metrics: Arc<Metrics>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Background {
-    /// Starts the threads. `report` is called on one of them with each file whose comparison is done and whose event
-    /// is to be sent.
+    /// Starts the threads. `report` is called on one of them with each executable whose comparison is done and whose
+    /// event is to be sent; `report_file` on another with each verified change of a file.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -42,23 +47,28 @@ impl Background {
         config: &Arc<Config>,
         metrics: &Arc<Metrics>,
         report: impl Fn(&Finding) + Send + 'static,
+        report_file: impl Fn(&FileReport) + Send + 'static,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (images, to_index) = crossbeam_channel::bounded(INDEX_QUEUE);
         let (jobs, to_verify) = crossbeam_channel::bounded(VERIFY_QUEUE);
+        let (changes, to_compare) = crossbeam_channel::bounded(FILE_QUEUE);
         let (found, findings) = crossbeam_channel::bounded(VERIFY_QUEUE);
         let mut this = Self {
             stop: Arc::clone(&stop),
             images: Some(images),
             jobs: Some(jobs),
+            changes: Some(changes),
             findings,
             metrics: Arc::clone(metrics),
             threads: Vec::new(),
         };
         let indexer = indexer::Indexer::new(Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
         this.spawn("drift-indexer", move || indexer.run(&to_index))?;
-        let verifier = verifier::Verifier::new(Arc::clone(config), Arc::clone(metrics), stop);
+        let verifier = verifier::Verifier::new(Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
         this.spawn("drift-verifier", move || verifier.run(&to_verify, &found, &report))?;
+        let files = files::Files::new(Arc::clone(config), Arc::clone(metrics), stop);
+        this.spawn("drift-files", move || files.run(&to_compare, &report_file))?;
         Ok(this)
     }
 
@@ -87,6 +97,13 @@ impl Background {
         sent
     }
 
+    /// Asks for a path to be compared with the image once it is settled.
+    pub fn file_changed(&self, job: FileJob) {
+        if self.changes.as_ref().is_none_or(|q| q.try_send(job).is_err()) {
+            self.metrics.files_dropped.inc();
+        }
+    }
+
     fn note_sent(&self, sent: bool) {
         if !sent {
             self.metrics.queue_full.inc();
@@ -107,6 +124,7 @@ impl Drop for Background {
         // Closing the queues ends the threads' waits.
         self.images = None;
         self.jobs = None;
+        self.changes = None;
         for thread in self.threads.drain(..) {
             // A panic in the thread was caught and counted there.
             let _ = thread.join();

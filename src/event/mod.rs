@@ -1,6 +1,7 @@
 //! What an event says: decoding of the kernel's events and of the engine's table of threads. No I/O.
 
 pub mod exec;
+pub mod file;
 pub mod raw;
 // The SDK's derive makes public items without docs.
 #[allow(missing_docs)]

@@ -4,6 +4,7 @@
 //! never change once released; a change of meaning gets a new code.
 
 use falco_event::events::{AnyEventPayload, RawEvent};
+use std::hash::{Hash, Hasher};
 
 /// Event codes that drift looks at.
 pub mod code {
@@ -89,6 +90,14 @@ impl<'a> SyscallEvent<'a> {
     /// Decodes an event from its bytes, header included.
     pub fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
         RawEvent::from(bytes).ok().as_ref().map(Self::from)
+    }
+
+    /// Tells this event from the others around it: time, thread, code and a hash of the parameters. Times alone may
+    /// repeat.
+    pub fn identity(&self) -> (u64, i64, u16, u64) {
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.payload.hash(&mut hasher);
+        (self.ts, self.tid, self.code, hasher.finish())
     }
 
     /// The parameter with this index, from 0. `None` where the event (of an older schema, or cut short) has no such

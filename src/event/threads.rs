@@ -15,6 +15,8 @@ type StringEntry = Entry<Arc<StringMetadata>>;
 type StringTable = Table<u64, StringEntry>;
 type PairEntry = Entry<Arc<PairMetadata>>;
 type PairTable = Table<u64, PairEntry>;
+type FdEntry = Entry<Arc<FdMetadata>>;
+type FdTable = Table<i64, FdEntry>;
 type ThreadEntry = Entry<Arc<ThreadMetadata>>;
 type ThreadTable = Table<i64, ThreadEntry>;
 
@@ -31,11 +33,18 @@ struct PairMetadata {
 }
 
 #[derive(TableMetadata)]
+#[entry_type(FdEntry)]
+struct FdMetadata {
+    name: Field<CStr, FdEntry>,
+}
+
+#[derive(TableMetadata)]
 #[entry_type(ThreadEntry)]
 struct ThreadMetadata {
     pid: Field<i64, ThreadEntry>,
     ptid: Field<i64, ThreadEntry>,
     vtid: Field<i64, ThreadEntry>,
+    comm: Field<CStr, ThreadEntry>,
     exe: Field<CStr, ThreadEntry>,
     exe_path: Field<CStr, ThreadEntry>,
     exe_upper_layer: Field<Bool, ThreadEntry>,
@@ -45,7 +54,9 @@ struct ThreadMetadata {
     exe_ino_ctime: Field<u64, ThreadEntry>,
     exe_ino_mtime: Field<u64, ThreadEntry>,
     pidns_init_start_ts: Field<u64, ThreadEntry>,
+    root: Field<CStr, ThreadEntry>,
     cwd: Field<CStr, ThreadEntry>,
+    file_descriptors: Field<FdTable, ThreadEntry>,
     args: Field<StringTable, ThreadEntry>,
     cgroups: Field<PairTable, ThreadEntry>,
 }
@@ -75,6 +86,20 @@ pub struct Thread {
     /// Working directory, as the engine followed it; may be empty.
     pub cwd: Vec<u8>,
 }
+
+/// What the path of a file call is taken from.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// Process id.
+    pub pid: i64,
+    /// Root directory as the engine followed it: `/`, or of a process that called chroot another.
+    pub root: Vec<u8>,
+    /// Working directory, as the engine followed it; may be empty.
+    pub cwd: Vec<u8>,
+}
+
+/// Longest command line that is made up, bytes; a longer one is cut.
+const MAX_COMMAND: usize = 4096;
 
 /// Read access to the table; a plugin on another source has none.
 #[derive(Debug)]
@@ -121,6 +146,39 @@ impl Threads {
             pidns_init_start: entry.get_pidns_init_start_ts(reader).unwrap_or(0),
             cwd: bytes(entry.get_cwd(reader)),
         })
+    }
+
+    /// Where a thread's paths begin; `None` if the engine does not know the thread.
+    pub fn place(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Place> {
+        let entry = self.table.get_entry(reader, &tid).ok()?;
+        let bytes = |r: Result<&CStr, anyhow::Error>| r.map(|s| s.to_bytes().to_vec()).unwrap_or_default();
+        Some(Place {
+            pid: entry.get_pid(reader).ok()?,
+            root: bytes(entry.get_root(reader)),
+            cwd: bytes(entry.get_cwd(reader)),
+        })
+    }
+
+    /// The name of a process's open file, as the engine followed it; `pid` is the id of its main thread.
+    pub fn fd_name(&self, reader: &LazyTableReader<'_>, pid: i64, fd: i64) -> Option<Vec<u8>> {
+        let entry = self.table.get_entry(reader, &pid).ok()?;
+        let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;
+        open.get_name(reader).ok().map(|name| name.to_bytes().to_vec())
+    }
+
+    /// The command line of a thread as `proc.cmdline` gives it: the command's name and its arguments.
+    pub fn command(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<String> {
+        let entry = self.table.get_entry(reader, &tid).ok()?;
+        let mut line = entry.get_comm(reader).ok()?.to_bytes().to_vec();
+        for arg in self.args(reader, tid).unwrap_or_default() {
+            line.push(b' ');
+            line.extend_from_slice(&arg);
+            if line.len() > MAX_COMMAND {
+                line.truncate(MAX_COMMAND);
+                break;
+            }
+        }
+        Some(String::from_utf8_lossy(&line).into_owned())
     }
 
     /// The thread's arguments, without `argv[0]`.

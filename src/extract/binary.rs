@@ -60,3 +60,8 @@ pub(super) fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
         Value::List(items)
     }
 }
+
+/// Told by drift's own events only, whose fields come from their payload.
+pub(super) fn writer<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::Absent
+}

@@ -10,7 +10,7 @@ mod payload;
 mod script;
 pub mod value;
 
-pub(crate) use payload::BINARY_EVENT;
+pub(crate) use payload::{BINARY_EVENT, FILE_EVENT};
 
 use crate::event::raw::SyscallEvent;
 use crate::resolver::{Resolver, ThreadReader};
@@ -139,7 +139,7 @@ pub static FIELDS: &[FieldDef] = &[
             "drift.image_has_file",
             FieldType::Bool,
             "Whether the image has this path (links are followed inside the image). Without an argument: the \
-             executable, on execve and execveat.",
+             executable, on execve and execveat, or the file that the call is about.",
             file::image_has_file,
         )
     },
@@ -147,13 +147,48 @@ pub static FIELDS: &[FieldDef] = &[
         "drift.file_path",
         FieldType::String,
         "Path that the event is about, absolute inside the container: the executable, on execve, execveat and \
-         drift_binary.",
+         drift_binary; the file, on calls that open one for writing, make, remove, rename or link one, or change its \
+         mode or owner, and on drift_file, where links in it are resolved.",
         file::path,
+    ),
+    field(
+        "drift.file_new_path",
+        FieldType::String,
+        "New name of a renamed file.",
+        file::new_path,
+    ),
+    field(
+        "drift.file_change",
+        FieldType::String,
+        "What became of that file. On the calls what they tell: `created`, `opened` (for writing), `deleted`, `renamed` \
+         or `metadata`. On drift_file, once the last writer has closed it and its content was compared with the \
+         image's: `created`, `modified`, `deleted`, `renamed`, or `metadata` where it gained privileges only. Absent for \
+         files in /proc, /sys and /dev. Asking for it on a call is what starts the comparison.",
+        file::change,
+    ),
+    field(
+        "drift.file_origin",
+        FieldType::String,
+        "Origin of that file as it is found, with the names of drift.binary_origin.",
+        file::origin,
+    ),
+    field(
+        "drift.file_kind",
+        FieldType::String,
+        "Kind of that file: `elf_exec`, `elf_shared` or `script` by its first bytes, `package_db` or `config` by its \
+         path, else `other`.",
+        file::kind,
+    ),
+    field(
+        "drift.file_package",
+        FieldType::String,
+        "Package that owns that file's path in the image. Absent where no package owns it.",
+        file::package,
     ),
     field(
         "drift.volume_kind",
         FieldType::String,
-        "Kind of volume that the script, or else the executable, lies on: `secret`, `configmap`, `projected`, \
+        "Kind of volume that the file, the script, or else the executable, lies on: `secret`, `configmap`, `projected`, \
          `emptydir`, `hostpath`, `pvc`, `image`, `tmpfs` or `bind`. Absent on the root file system.",
         file::volume_kind,
     ),
@@ -189,10 +224,16 @@ pub static FIELDS: &[FieldDef] = &[
             "drift.binary_traits",
             FieldType::String,
             "What the executable is: `static`, `stripped`, `packed`, `go`, `foreign_arch`, `script`, `setuid`, \
-             `setgid`, `filecaps`.",
+             `setgid`, `filecaps`. On drift_file: which of the last three the file has gained.",
             binary::traits,
         )
     },
+    field(
+        "drift.binary_writer",
+        FieldType::String,
+        "On drift_file: command line of the process that changed the file last.",
+        binary::writer,
+    ),
     field(
         "drift.script_path",
         FieldType::String,

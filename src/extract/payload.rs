@@ -8,12 +8,15 @@ use bumpalo::Bump;
 /// Name of the event that tells the final verdict on an executable.
 pub(crate) const BINARY_EVENT: &str = "drift_binary";
 
+/// Name of the event that tells a verified change of a file.
+pub(crate) const FILE_EVENT: &str = "drift_file";
+
 /// Longest payload read, bytes.
 const MAX_PAYLOAD: usize = 64 << 10;
 
 /// Whether an async event is drift's.
 pub(super) fn is_ours(name: &[u8]) -> bool {
-    name == BINARY_EVENT.as_bytes()
+    name == BINARY_EVENT.as_bytes() || name == FILE_EVENT.as_bytes()
 }
 
 /// The field's value in a payload: a JSON object whose keys are field names without `drift.`.
@@ -37,7 +40,10 @@ pub(super) fn value<'a>(def: &FieldDef, data: &[u8], arena: &'a Bump) -> Value<'
                 items.iter().filter_map(|i| i.as_str()).map(|t| &*arena.alloc_slice_copy(t.as_bytes()));
             let texts: bumpalo::collections::Vec<'a, &'a [u8]> =
                 bumpalo::collections::Vec::from_iter_in(texts, arena);
-            Value::List(texts.into_bump_slice())
+            match texts.into_bump_slice() {
+                [] => Value::Absent,
+                texts => Value::List(texts),
+            }
         }
         _ => Value::Absent,
     }

@@ -164,7 +164,7 @@ impl Judge {
     }
 
     /// Kind of volume a mount is.
-    fn volume_kind(&self, live: &Live, mount: &Mount) -> Option<VolumeKind> {
+    pub fn volume_kind(&self, live: &Live, mount: &Mount) -> Option<VolumeKind> {
         // The host's table tells what a memory-backed volume is. Read once for each file on a volume that is new.
         let host_mounts = self.host.mounts(1);
         Volumes::new(&live.mounts(), host_mounts.as_ref()).kind(mount)

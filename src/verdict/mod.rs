@@ -1,6 +1,7 @@
 //! Judging files: where each comes from, whether its content is the image's, what a script or binary it is.
 
 pub mod binary;
+pub mod change;
 pub mod compare;
 pub mod elf;
 mod grammar;

@@ -13,6 +13,7 @@ use std::ffi::{CStr, CString};
 
 type StringTable = export::Table<u64, StringEntry>;
 type PairTable = export::Table<u64, PairEntry>;
+type FdTable = export::Table<i64, FdEntry>;
 type ThreadTable = export::Table<i64, ThreadEntry>;
 
 #[derive(export::Entry)]
@@ -27,10 +28,16 @@ struct PairEntry {
 }
 
 #[derive(export::Entry)]
+struct FdEntry {
+    name: export::Public<CString>,
+}
+
+#[derive(export::Entry)]
 struct ThreadEntry {
     pid: export::Public<i64>,
     ptid: export::Public<i64>,
     vtid: export::Public<i64>,
+    comm: export::Public<CString>,
     exe: export::Public<CString>,
     exe_path: export::Public<CString>,
     exe_upper_layer: export::Public<bool>,
@@ -40,7 +47,9 @@ struct ThreadEntry {
     exe_ino_ctime: export::Public<u64>,
     exe_ino_mtime: export::Public<u64>,
     pidns_init_start_ts: export::Public<u64>,
+    root: export::Public<CString>,
     cwd: export::Public<CString>,
+    file_descriptors: Box<FdTable>,
     args: Box<StringTable>,
     cgroups: Box<PairTable>,
 }
@@ -59,6 +68,8 @@ pub struct Thread {
     pub ino: u64,
     pub pidns_init_start: u64,
     pub cwd: &'static str,
+    /// Open files: descriptor and name.
+    pub fds: Vec<(i64, &'static str)>,
     pub cgroup: String,
 }
 
@@ -76,6 +87,7 @@ impl Thread {
             ino: 1000 + path.len() as u64,
             pidns_init_start: 0,
             cwd: "/",
+            fds: Vec::new(),
             cgroup: cgroup.into(),
         }
     }
@@ -164,7 +176,14 @@ impl ThreadsPlugin {
         *entry.exe_ino_ctime = super::event::NOW - 7;
         *entry.exe_ino_mtime = super::event::NOW - 9;
         *entry.pidns_init_start_ts = thread.pidns_init_start;
+        *entry.comm = CString::new(thread.path.rsplit('/').next().unwrap_or(""))?;
+        *entry.root = CString::new("/")?;
         *entry.cwd = CString::new(thread.cwd)?;
+        for (fd, name) in &thread.fds {
+            let mut open = entry.file_descriptors.create_entry()?;
+            *open.name = CString::new(*name)?;
+            drop(entry.file_descriptors.insert(fd, open));
+        }
         for (i, arg) in (0u64..).zip(thread.argv.iter().skip(1)) {
             let mut value = entry.args.create_entry()?;
             *value.value = CString::new(*arg)?;

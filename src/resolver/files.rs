@@ -1,0 +1,277 @@
+//! Files that events are about: which path, on what mount, and who did it.
+//!
+//! Invariant: naming a file costs memory look-ups only, unless its directory is known to the kernel alone; what the file
+//! has become is found out in the background ([`crate::background::files`]).
+
+use super::{Resolver, ThreadReader};
+use crate::background::files::{FileJob, Writer};
+use crate::container::mountinfo::Mount;
+use crate::container::registry::Container;
+use crate::container::volume::VolumeKind;
+use crate::event::exec::ExeFlags;
+use crate::event::file::{Act, FileCall, Named};
+use crate::event::raw::SyscallEvent;
+use crate::event::threads::Place;
+use crate::host::FoundFile;
+use crate::manifest::entry::ImagePath;
+use crate::manifest::image::Presence;
+use crate::verdict::change::file_kind;
+use crate::verdict::judge::{Judgement, Subject};
+use crate::verdict::origin::Origin;
+use rustix::fs::FileType;
+use std::sync::{Arc, OnceLock};
+
+/// The file of an event.
+#[derive(Debug)]
+pub struct EventFile {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Path in the container's mount namespace; links in it are not resolved.
+    pub path: ImagePath,
+    /// New name of a renamed file.
+    pub new_path: Option<ImagePath>,
+    /// Value of `drift.file_change`: what the call says.
+    pub change: &'static str,
+    /// The mount it lies on, where that is known and is not the container's root.
+    mount: Option<Mount>,
+    pid: i64,
+    follows: bool,
+    judgement: OnceLock<Judgement>,
+    kind: OnceLock<&'static str>,
+}
+
+/// File systems of the kernel's own, whose files are no files.
+const PSEUDO: [&[u8]; 12] = [
+    b"proc",
+    b"sysfs",
+    b"devpts",
+    b"devtmpfs",
+    b"mqueue",
+    b"cgroup",
+    b"cgroup2",
+    b"debugfs",
+    b"tracefs",
+    b"securityfs",
+    b"bpf",
+    b"binfmt_misc",
+];
+
+impl Resolver {
+    /// The file that the event's call changed, or may have; `None` for other events, on the host, and for the kernel's
+    /// own file systems. The first question starts the comparison with the image.
+    pub fn file(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<EventFile>> {
+        let call = FileCall::from_event(event)?;
+        let key = event.identity();
+        if let Some((known, file)) = &self.last_file {
+            if *known == key {
+                return file.clone();
+            }
+        }
+        let file = self.find_file(event, reader, &call).map(Arc::new);
+        self.last_file = Some((key, file.clone()));
+        if let Some(file) = &file {
+            self.compare_file(event, reader, &call, file);
+        }
+        file
+    }
+
+    fn find_file(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+        call: &FileCall<'_>,
+    ) -> Option<EventFile> {
+        let container = self.container(event, reader)?;
+        // What a runtime does while it sets a container up is not done inside it: its paths are the host's.
+        if self.binary(event, reader).is_some_and(|b| b.judgement.origin == Origin::Runtime) {
+            return None;
+        }
+        let place = reader.threads?.place(reader.reader, event.tid)?;
+        let path = self.path_of(reader, &container, &place, call.file)?;
+        let new_path = match call.to {
+            Some(to) => Some(self.path_of(reader, &container, &place, to)?),
+            None => None,
+        };
+        let mount = container.live.as_ref().and_then(|live| {
+            live.mounts().covering(path.as_bytes()).filter(|m| m.dev != live.root_dev).cloned()
+        });
+        let pseudo = match &mount {
+            Some(mount) => {
+                PSEUDO.contains(&mount.fstype.as_slice())
+                    || (mount.fstype == b"tmpfs" && mount.mount_point == b"/dev")
+            }
+            None => {
+                container.live.is_none()
+                    && [&b"/proc"[..], b"/sys", b"/dev"].iter().any(|d| path.is_within(d))
+            }
+        };
+        if pseudo {
+            return None;
+        }
+        let in_image = || match container.image.as_ref().map(|image| image.lookup(&path)) {
+            Ok(Presence::Absent) => "created",
+            _ => "opened",
+        };
+        let change = match call.act {
+            Act::Created => "created",
+            Act::Opened => "opened",
+            Act::OpenedOrCreated => in_image(),
+            Act::Deleted => "deleted",
+            Act::Renamed | Act::Exchanged => "renamed",
+            Act::Metadata => "metadata",
+        };
+        Some(EventFile {
+            path,
+            new_path,
+            change,
+            mount,
+            pid: place.pid,
+            follows: call.follows,
+            judgement: OnceLock::new(),
+            kind: OnceLock::new(),
+            container,
+        })
+    }
+
+    /// The absolute path of what a call named, in the mount namespace of the process.
+    fn path_of(
+        &self,
+        reader: ThreadReader<'_>,
+        container: &Container,
+        place: &Place,
+        named: Named<'_>,
+    ) -> Option<ImagePath> {
+        let host = self.judge.host();
+        let of_fd = |fd: i64| {
+            let known = reader.threads.and_then(|t| t.fd_name(reader.reader, place.pid, fd));
+            // The engine's table first: it knows the descriptor as it was at the event.
+            known.filter(|name| name.starts_with(b"/")).or_else(|| {
+                let path = host.fd_path_of(place.pid, fd)?;
+                path.starts_with(b"/").then_some(path)
+            })
+        };
+        let (base, path) = match named {
+            Named::Path(path) | Named::At(_, path) if path.starts_with(b"/") => {
+                (self.root_of(container, place), path)
+            }
+            Named::Path(path) => {
+                let cwd = Some(place.cwd.clone()).filter(|c| c.starts_with(b"/"));
+                (cwd.or_else(|| host.cwd_of(place.pid))?, path)
+            }
+            Named::At(fd, path) => (of_fd(fd)?, path),
+            Named::Fd(fd) => return ImagePath::lexical(b"/", &of_fd(fd)?).ok(),
+        };
+        let relative = path.iter().position(|b| *b != b'/').and_then(|at| path.get(at..)).unwrap_or_default();
+        ImagePath::lexical(&base, relative).ok()
+    }
+
+    /// The root directory that absolute paths of a process begin at.
+    ///
+    /// The engine follows chroot, but not what a runtime does to a root. The process itself knows while it lives; after
+    /// that the engine is believed if the container has such a directory.
+    fn root_of(&self, container: &Container, place: &Place) -> Vec<u8> {
+        let host = self.judge.host();
+        let known = place.root.as_slice();
+        if matches!(known, b"" | b"/") {
+            return b"/".to_vec();
+        }
+        let is_inside = || {
+            let root = container.live.as_ref()?.root(host, &[])?;
+            root.find(known).ok().filter(|dir| dir.kind == FileType::Directory)
+        };
+        host.root_path_of(place.pid)
+            .or_else(|| is_inside().map(|_| known.to_vec()))
+            .unwrap_or_else(|| b"/".to_vec())
+    }
+
+    /// Hands the paths of a file on the container's root to the background.
+    fn compare_file(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+        call: &FileCall<'_>,
+        file: &Arc<EventFile>,
+    ) {
+        let on_root = file.mount.is_none() && file.container.live.is_some();
+        let new_directory = call.directory && call.act == Act::Created;
+        if self.background.is_none() || !on_root || new_directory || file.container.image.is_err() {
+            return;
+        }
+        let writer = Writer {
+            pid: file.pid,
+            tid: event.tid,
+            command: self.command(event, reader),
+            origin: self.binary(event, reader).map(|b| b.judgement.origin),
+        };
+        let Some(background) = &self.background else { return };
+        let job = |path: &ImagePath, new_path| FileJob {
+            container: Arc::clone(&file.container),
+            path: path.clone(),
+            new_path,
+            follows: file.follows,
+            writer: writer.clone(),
+        };
+        match (&file.new_path, call.act) {
+            (Some(new), Act::Exchanged) => {
+                background.file_changed(job(&file.path, None));
+                background.file_changed(job(new, None));
+            }
+            (new, _) => background.file_changed(job(&file.path, new.clone())),
+        }
+    }
+
+    /// Command line of the event's thread, read once for each program it runs.
+    fn command(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Arc<str> {
+        let known = self.thread(event, reader).and_then(|state| state.command.clone());
+        if let Some(known) = known {
+            return known;
+        }
+        let line = reader.threads.and_then(|t| t.command(reader.reader, event.tid));
+        let line: Arc<str> = line.unwrap_or_default().into();
+        if let Some(state) = self.thread(event, reader) {
+            state.command = Some(Arc::clone(&line));
+        }
+        line
+    }
+
+    /// Judges the event's file as it is found now; `None` where there is none.
+    pub fn file_judgement(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+    ) -> Option<Judgement> {
+        let file = self.file(event, reader)?;
+        if let Some(known) = file.judgement.get() {
+            return Some(known.clone());
+        }
+        let found = self.found(&file);
+        let real = found.as_ref().and_then(FoundFile::path).filter(|p| p.starts_with(b"/"));
+        let subject = Subject {
+            path: real.as_deref().unwrap_or(file.path.as_bytes()),
+            flags: ExeFlags::default(),
+            flags_given: false,
+            found: found.as_ref(),
+            pid: file.pid,
+        };
+        let judgement = self.judge.judge(&file.container, &subject);
+        Some(file.judgement.get_or_init(|| judgement).clone())
+    }
+
+    /// Kind of the event's file, by its path and its first bytes.
+    pub fn file_kind(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<&'static str> {
+        let file = self.file(event, reader)?;
+        Some(*file.kind.get_or_init(|| file_kind(&file.path, self.found(&file).as_ref())))
+    }
+
+    /// Kind of volume that the event's file lies on; `None` on the root file system.
+    pub fn file_volume(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<VolumeKind> {
+        let file = self.file(event, reader)?;
+        self.judge.volume_kind(file.container.live.as_ref()?, file.mount.as_ref()?)
+    }
+
+    fn found(&self, file: &EventFile) -> Option<FoundFile> {
+        let root = file.container.live.as_ref()?.root(self.judge.host(), &[])?;
+        let path = file.new_path.as_ref().unwrap_or(&file.path).as_bytes();
+        if file.follows { root.find(path) } else { root.find_itself(path) }.ok()
+    }
+}
