@@ -318,7 +318,7 @@ impl Files {
                 return Outcome::Later(again);
             }
         }
-        let package = job.container.image.as_ref().ok().and_then(|i| i.owner(path).ok().flatten());
+        let package = job.container.image.as_ref().ok().and_then(|i| i.owner_or_unknown(path));
         report(&FileReport {
             container: job.container.id.clone(),
             path: path.clone(),

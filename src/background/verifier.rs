@@ -99,7 +99,7 @@ impl Verifier {
         let (mut layer, mut package) = (None, None);
         if let (Some(against), Ok(image)) = (&job.against, &job.container.image) {
             layer = Some(image.layer_name(against.layer).to_string());
-            package = image.owner(&against.path).ok().flatten();
+            package = image.owner_or_unknown(&against.path);
         }
         let path = job.against.map(|a| a.path);
         let container = job.container.id.clone();

@@ -206,6 +206,11 @@ impl Image {
         Ok(None)
     }
 
+    /// As [`Self::owner`], with `unknown` where it is not known: what an event says that is read later.
+    pub fn owner_or_unknown(&self, path: &ImagePath) -> Option<String> {
+        self.owner(path).unwrap_or_else(|_| Some("unknown".to_owned()))
+    }
+
     fn link_target(&self, path: &ImagePath, layer: usize, entry: &IndexedEntry) -> Option<Vec<u8>> {
         if let Some(target) = &entry.link {
             return Some(target.to_vec());
