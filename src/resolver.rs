@@ -3,7 +3,6 @@
 //! Invariants: an answer given before is given from memory (no allocation, lock or system call); each first look is
 //! bounded; asking the same field of the same event again gives the same answer.
 
-use crate::background::verifier::{Against, Finding, Job};
 use crate::background::Background;
 use crate::config::Config;
 use crate::container::id::{may_be_cut, IdRules};
@@ -11,22 +10,21 @@ use crate::container::registry::{Container, LoadedManifest, Registry};
 use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
-use crate::host::{strip_deleted, FoundFile, Host};
+use crate::host::Host;
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::{Image, Presence};
 use crate::metrics::Metrics;
 use crate::packages::manager::Invocation;
 use crate::verdict::binary::{Binary, BinaryKey};
-use crate::verdict::interpreter;
-use crate::verdict::judge::{find_executable, is_memfd_path, Judge, Judgement, Subject};
-use crate::verdict::origin::Origin;
-use crate::verdict::script::{Runner, Script};
+use crate::verdict::judge::Judge;
+use crate::verdict::script::Script;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+mod binary;
 mod files;
 mod packages;
 
@@ -105,16 +103,6 @@ pub struct Resolver {
 
 /// [`SyscallEvent::identity`].
 type EventKey = (u64, i64, u16, u64);
-
-/// What an executable is judged by: from an exec event, or from the table of threads.
-struct Facts<'a> {
-    pid: i64,
-    ptid: i64,
-    path: &'a [u8],
-    inode: InodeId,
-    flags: ExeFlags,
-    argv: Vec<&'a [u8]>,
-}
 
 fn bound(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN)
@@ -318,208 +306,6 @@ impl Resolver {
         (started != 0).then_some(started)
     }
 
-    /// The verdict on the executable of the event's process; `None` on the host.
-    pub fn binary(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<Binary>> {
-        self.take_findings();
-        let findings = self.findings;
-        let state = self.thread(event, reader)?;
-        if let Some(binary) = state.binary.clone() {
-            if state.findings == findings {
-                return Some(binary);
-            }
-            state.findings = findings;
-            return Some(self.latest(binary, event.tid));
-        }
-        let container = state.container.clone()?;
-        let binary = match ExecFacts::from_event(event) {
-            Some(exec) => {
-                let facts = Facts {
-                    pid: exec.pid,
-                    ptid: exec.ptid,
-                    path: exec.exe_path,
-                    inode: exec.inode,
-                    flags: exec.flags,
-                    argv: exec.argv().take(2).collect(),
-                };
-                self.judge_binary(&container, &facts, reader, event.tid)
-            }
-            None => {
-                let thread = reader.get(event.tid)?;
-                let facts = Facts {
-                    pid: thread.pid,
-                    ptid: thread.ptid,
-                    path: path_from_proc(&thread.exe_path),
-                    inode: thread.inode,
-                    flags: thread.flags,
-                    argv: vec![&thread.argv0],
-                };
-                self.judge_binary(&container, &facts, reader, event.tid)
-            }
-        };
-        self.thread(event, reader)?.binary = Some(Arc::clone(&binary));
-        Some(binary)
-    }
-
-    /// The verdict as it is now: a background comparison may have ended since it was given.
-    fn latest(&mut self, binary: Arc<Binary>, tid: i64) -> Arc<Binary> {
-        match self.verdicts.get(&binary.key) {
-            Some(now) if !Arc::ptr_eq(now, &binary) => {
-                let now = Arc::clone(now);
-                if let Some(state) = self.threads.peek_mut(&tid) {
-                    state.binary = Some(Arc::clone(&now));
-                }
-                now
-            }
-            _ => binary,
-        }
-    }
-
-    fn judge_binary(
-        &mut self,
-        container: &Arc<Container>,
-        facts: &Facts<'_>,
-        reader: ThreadReader<'_>,
-        tid: i64,
-    ) -> Arc<Binary> {
-        let key = BinaryKey::new(&container.id, facts.path, facts.inode, facts.flags);
-        if let Some(known) = self.verdicts.get(&key) {
-            return Arc::clone(known);
-        }
-        let path = facts.path.into();
-        let make = |judgement: Judgement| {
-            let sha256 = judgement.sha256;
-            let (hashing, traits, package) = Default::default();
-            Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
-        };
-        if self.is_runtime(container, facts, reader) {
-            return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
-        }
-        let found = find_executable(self.judge.host(), container, facts.pid, facts.path, &facts.inode);
-        let subject = Subject {
-            path: facts.path,
-            flags: facts.flags,
-            flags_given: self.flags_given,
-            found: found.as_ref(),
-            pid: facts.pid,
-        };
-        let judgement = self.judge.judge(container, &subject);
-        if judgement.origin == Origin::Unknown {
-            self.metrics.count_unknown(judgement.why);
-            // Not remembered beyond the thread: more may be known next time.
-            return make(judgement);
-        }
-        let binary = make(judgement);
-        self.verdicts.put(key, Arc::clone(&binary));
-        if binary.judgement.comparable_later {
-            self.compare_later(container, &binary, found.as_ref(), tid);
-        }
-        binary
-    }
-
-    /// Whether the process is the runtime itself on its way into the container (`runc init`): it has the container's
-    /// control group already, but still the host's process ids, and the runtime on the host for a parent.
-    fn is_runtime(&mut self, container: &Container, facts: &Facts<'_>, reader: ThreadReader<'_>) -> bool {
-        if !names_a_runtime(facts.path, &facts.argv) {
-            return false;
-        }
-        // In the host's PID namespace a thread's two ids are the same.
-        let in_host_pids = reader.get(facts.pid).is_some_and(|t| t.vtid == facts.pid);
-        if !in_host_pids {
-            return false;
-        }
-        let parent_cgroups = reader.threads.and_then(|t| t.cgroups(reader.reader, facts.ptid));
-        let parent_outside =
-            parent_cgroups.is_some_and(|c| self.ids.find(c.iter().map(Vec::as_slice)).is_none());
-        // A container that shares the host's PID namespace could pose as runtime, but not from its own root.
-        let from_inside = container.live.as_ref().is_some_and(|live| {
-            self.judge.host().executable(facts.pid).is_ok_and(|f| f.dev == live.root_dev)
-        });
-        parent_outside && !from_inside
-    }
-
-    fn compare_later(
-        &self,
-        container: &Arc<Container>,
-        binary: &Binary,
-        found: Option<&FoundFile>,
-        tid: i64,
-    ) {
-        let (Some(background), Some(found)) = (&self.background, found) else { return };
-        let (Some(layer), Some(path)) = (binary.judgement.layer, binary.judgement.path.clone()) else {
-            return;
-        };
-        if found.size > self.config.background_max {
-            return;
-        }
-        let Ok(file) = found.open() else { return };
-        let sha256 = container.image.as_ref().ok().and_then(|image| match image.lookup(&path) {
-            Presence::Present { entry, .. } => entry.sha256,
-            _ => None,
-        });
-        let against = Some(Against { layer, path, sha256 });
-        let job = Job { key: binary.key, container: Arc::clone(container), file, against, tid };
-        background.verify(job);
-    }
-
-    /// Takes in what the background found.
-    fn take_findings(&mut self) {
-        let Some(background) = &self.background else { return };
-        for Finding { key, origin, sha256, .. } in background.findings() {
-            self.findings += 1;
-            let Some(binary) = self.verdicts.get_mut(&key) else { continue };
-            let mut known = Binary::clone(binary);
-            known.sha256 = sha256.or(known.sha256);
-            if let Some(origin) = origin {
-                known.judgement.origin = origin;
-                known.judgement.comparable_later = false;
-            }
-            *binary = Arc::new(known);
-        }
-    }
-
-    /// SHA-256 of the executable; asks the background for it where it is not known, and says `None` meanwhile.
-    pub fn binary_sha256(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<[u8; 32]> {
-        let binary = self.binary(event, reader)?;
-        if binary.sha256.is_some() || binary.hashing.get().is_some() {
-            return binary.sha256;
-        }
-        let state = self.thread(event, reader)?;
-        let (container, pid) = (state.container.clone()?, state.pid);
-        let background = self.background.as_ref()?;
-        let found = find_executable(self.judge.host(), &container, pid, &binary.path, &binary.inode)?;
-        if found.size <= self.config.background_max {
-            let file = found.open().ok()?;
-            let job = Job { key: binary.key, container, file, against: None, tid: event.tid };
-            if background.verify(job) {
-                let _ = binary.hashing.set(());
-            }
-        }
-        None
-    }
-
-    /// The executable itself, for what is read from its content; `None` where it cannot be found any more.
-    pub fn executable(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<FoundFile> {
-        let binary = self.binary(event, reader)?;
-        let state = self.thread(event, reader)?;
-        let (container, pid) = (state.container.clone()?, state.pid);
-        container.live.as_ref()?;
-        find_executable(self.judge.host(), &container, pid, &binary.path, &binary.inode)
-    }
-
-    /// Traits of the executable; `None` where it cannot be looked at.
-    pub fn binary_traits(
-        &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
-    ) -> Option<Arc<[&'static str]>> {
-        let binary = self.binary(event, reader)?;
-        if let Some(known) = binary.traits.get() {
-            return Some(Arc::clone(known));
-        }
-        let traits = Arc::from(crate::verdict::traits::of(&self.executable(event, reader)?));
-        Some(Arc::clone(binary.traits.get_or_init(|| traits)))
-    }
-
     /// Whether a container's image has a path, links followed; `None` where that cannot be found out.
     pub fn image_has_file(&mut self, container: &str, image: &Image, path: &[u8]) -> Option<bool> {
         // Forgotten whenever a container is looked at anew: its image may come from elsewhere then.
@@ -537,74 +323,8 @@ impl Resolver {
         Some(has)
     }
 
-    /// The script that the event's process was started on; `None` when it runs none, or on the host.
-    pub fn script(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<Script>> {
-        let state = self.thread(event, reader)?;
-        if let Some(script) = &state.script {
-            return script.clone();
-        }
-        let container = state.container.clone()?;
-        let script = match ExecFacts::from_event(event) {
-            Some(exec) => {
-                let exe = exec.exe_path;
-                interpreter::is_interpreter(exe).then(|| exec.argv().collect::<Vec<_>>()).and_then(|argv| {
-                    let argument = interpreter::script_argument(exe, &argv)?;
-                    let thread = reader.get(event.tid);
-                    let cwd = if exec.cwd.is_empty() {
-                        thread.as_ref().map_or(&b""[..], |t| &t.cwd)
-                    } else {
-                        exec.cwd
-                    };
-                    Some(self.judge.judge_script(&container, &Runner { pid: exec.pid, cwd }, argument))
-                })
-            }
-            None => {
-                let thread = reader.get(event.tid)?;
-                interpreter::is_interpreter(&thread.exe_path)
-                    .then(|| reader.threads.and_then(|t| t.args(reader.reader, event.tid)))
-                    .flatten()
-                    .and_then(|args| {
-                        let argv: Vec<&[u8]> = std::iter::once(thread.argv0.as_slice())
-                            .chain(args.iter().map(Vec::as_slice))
-                            .collect();
-                        let argument = interpreter::script_argument(&thread.exe_path, &argv)?;
-                        let runner = Runner { pid: thread.pid, cwd: &thread.cwd };
-                        Some(self.judge.judge_script(&container, &runner, argument))
-                    })
-            }
-        };
-        if let Some(script) = script.as_ref().filter(|s| s.judgement.origin == Origin::Unknown) {
-            self.metrics.count_unknown(script.judgement.why);
-        }
-        let script = script.map(Arc::new);
-        self.thread(event, reader)?.script = Some(script.clone());
-        script
-    }
-
     /// The counters.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
-}
-
-/// The path of an executable as the engine read it from `/proc`, where an unlinked file's carries a mark.
-fn path_from_proc(path: &[u8]) -> &[u8] {
-    if is_memfd_path(path) {
-        path
-    } else {
-        strip_deleted(path)
-    }
-}
-
-/// Whether an executable goes by the name of a container runtime that starts processes through its own copy.
-fn names_a_runtime(path: &[u8], argv: &[&[u8]]) -> bool {
-    // runc before 1.2 runs from a memfd of this name (libcontainer/nsenter/cloned_binary.c); crun and later runc
-    // from a sealed mount of the binary, or from the host's file.
-    if is_memfd_path(path) {
-        let name = path.strip_prefix(b"/").unwrap_or(path);
-        return name.starts_with(b"memfd:runc_cloned:") || name.starts_with(b"memfd:crun");
-    }
-    let base = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-    let is_init = argv.get(1).is_some_and(|a| *a == b"init");
-    matches!(base, b"runc" | b"crun" | b"youki") || (base == b"exe" && is_init)
 }
