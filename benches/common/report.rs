@@ -42,8 +42,11 @@ impl Report {
         median
     }
 
-    /// Writes the rows to `bench.json`, in place of those of the same groups.
+    /// Writes the rows to `bench.json`, in place of those of the same groups. A short run's are not worth keeping.
     pub fn write(self) {
+        if quick() {
+            return;
+        }
         let path = target().join("bench.json");
         let group = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
         let ours: Vec<String> = self.rows.iter().map(|r| group(&r.name)).collect();
