@@ -51,3 +51,29 @@ impl Indexer {
         self.metrics.note_cache(LayerCache::shared().totals());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RawConfig;
+    use crate::manifest::disk::XattrSpace;
+    use crate::manifest::layer::Layer;
+
+    #[test]
+    fn a_layer_that_is_gone_is_counted_and_the_others_are_indexed() {
+        let tmp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(tmp.path().join("sub")).unwrap();
+        let layer = |dir| Arc::new(Layer::on_disk(dir, XattrSpace::User));
+        let (gone, there) = (layer(tmp.path().join("nowhere")), layer(tmp.path().to_owned()));
+        let metrics = Arc::new(Metrics::default());
+        let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
+        let indexer = Indexer::new(config, Arc::clone(&metrics), Arc::default());
+        let (send, images) = crossbeam_channel::unbounded();
+        send.send(Image::new(vec![Arc::clone(&gone), Arc::clone(&there)])).unwrap();
+        drop(send);
+        indexer.run(&images);
+        assert_eq!(metrics.layers_partial.get(), 1);
+        assert!(gone.index().unwrap().partial().is_some());
+        assert_eq!(there.index().unwrap().partial(), None);
+    }
+}
