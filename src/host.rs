@@ -5,6 +5,7 @@
 
 use crate::container::mountinfo::{MountTable, MAX_BYTES};
 use crate::event::exec::InodeId;
+use arc_swap::ArcSwapOption;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
@@ -12,14 +13,25 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 /// Linux's fixed unit of times in `/proc/<pid>/stat`, per second (`USER_HZ`).
 const USER_HZ: u64 = 100;
 
-/// The host's root as it is mounted here.
+/// The host's root as it is mounted here. Clones share what was read.
 #[derive(Debug, Clone)]
 pub struct Host {
     root: PathBuf,
+    init_mounts: Arc<ArcSwapOption<InitMounts>>,
+}
+
+/// Mounts of the host's init process, as read at some time.
+#[derive(Debug)]
+pub struct InitMounts {
+    /// The mounts.
+    pub table: MountTable,
+    read_at: Instant,
 }
 
 /// A file found on the live system: an `O_PATH` descriptor, which pins the file without opening its content.
@@ -170,7 +182,7 @@ impl RootDir {
 impl Host {
     /// The host whose root file system is seen at `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), init_mounts: Arc::default() }
     }
 
     fn proc(&self, pid: i64, name: &str) -> PathBuf {
@@ -199,6 +211,28 @@ impl Host {
     pub fn mounts(&self, pid: i64) -> Option<MountTable> {
         let bytes = read_bounded(&self.proc(pid, "mountinfo"), MAX_BYTES).ok()?;
         Some(MountTable::parse(&bytes))
+    }
+
+    /// Mounts of the host's init process, read at `not_before` or later; `None` if they may not be looked at.
+    ///
+    /// A node has a mount or more for each container, so that reading them takes milliseconds: it is done once for each
+    /// container that is new, and in the background where that comes first.
+    pub fn init_mounts(&self, not_before: Instant) -> Option<Arc<InitMounts>> {
+        if let Some(known) = self.init_mounts.load_full().filter(|known| known.read_at >= not_before) {
+            return Some(known);
+        }
+        let read_at = Instant::now();
+        let read = Arc::new(InitMounts { table: self.mounts(1)?, read_at });
+        self.init_mounts.store(Some(Arc::clone(&read)));
+        Some(read)
+    }
+
+    /// Device of the host's own root file system.
+    pub fn root_dev(&self) -> Option<(u32, u32)> {
+        // It stays the same for as long as the host runs: whatever was read at any time will do.
+        let known = self.init_mounts.load_full();
+        let known = known.or_else(|| self.init_mounts(Instant::now()))?;
+        known.table.root().map(|mount| mount.dev)
     }
 
     /// The executable that a process runs now, whatever its path is by now.

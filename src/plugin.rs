@@ -129,7 +129,8 @@ impl AsyncEventPlugin for Drift {
         let report_file = move |change: &FileReport| {
             let _ = send(&for_files, FILE_EVENT, change.writer.tid, &file_payload(change));
         };
-        let background = Background::start(&self.config, &self.metrics, report, report_file)?;
+        let background =
+            Background::start(self.resolver.host(), &self.config, &self.metrics, report, report_file)?;
         self.resolver.start(background);
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! Invariants: an answer given before is given from memory (no allocation, lock or system call); each first look is
 //! bounded; asking the same field of the same event again gives the same answer.
 
+use crate::background::indexer::NewImage;
 use crate::background::Background;
 use crate::config::Config;
 use crate::container::id::{may_be_cut, IdRules};
@@ -129,6 +130,11 @@ impl Resolver {
         }
     }
 
+    /// The host.
+    pub fn host(&self) -> &Host {
+        self.judge.host()
+    }
+
     /// Starts background work and looks for containers that run already.
     pub fn start(&mut self, background: Background) {
         self.background = Some(background);
@@ -191,8 +197,8 @@ impl Resolver {
 
     fn container_by_id(&mut self, id: &str, pid: i64) -> Arc<Container> {
         let (container, fresh) = self.registry.look_at(id, pid);
-        if let (Some(background), Some(image)) = (&self.background, fresh) {
-            background.index(image);
+        if let (Some(background), Some(live), Some(image)) = (&self.background, &container.live, fresh) {
+            background.index(NewImage { image, looked_at: live.looked_at() });
         }
         self.metrics.containers.set(self.registry.len() as u64);
         container

@@ -140,9 +140,9 @@ impl std::fmt::Debug for Files {
 
 impl Files {
     /// A worker that works until `stop`.
-    pub fn new(config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(host: Host, config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
         Self {
-            host: Host::new(&config.host_root),
+            host,
             config,
             metrics,
             stop,

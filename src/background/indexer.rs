@@ -2,6 +2,7 @@
 
 use super::Pace;
 use crate::config::Config;
+use crate::host::Host;
 use crate::manifest::cache::LayerCache;
 use crate::manifest::disk::WalkLimits;
 use crate::manifest::image::Image;
@@ -9,10 +10,21 @@ use crate::metrics::Metrics;
 use crossbeam_channel::Receiver;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
+use std::time::Instant;
+
+/// An image whose container was just found.
+#[derive(Debug)]
+pub struct NewImage {
+    /// The image.
+    pub image: Image,
+    /// When its container was looked at.
+    pub looked_at: Instant,
+}
 
 /// The indexer's thread.
 #[derive(Debug)]
 pub struct Indexer {
+    host: Host,
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
@@ -20,15 +32,17 @@ pub struct Indexer {
 
 impl Indexer {
     /// An indexer that works until `stop`.
-    pub fn new(config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
-        Self { config, metrics, stop }
+    pub fn new(host: Host, config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
+        Self { host, config, metrics, stop }
     }
 
     /// Indexes what is asked for until the queue closes.
-    pub fn run(&self, images: &Receiver<Image>) {
+    pub fn run(&self, images: &Receiver<NewImage>) {
         let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
-        for image in images {
+        for NewImage { image, looked_at } in images {
             pace.begin();
+            // What the event thread will want to know of the container's volumes.
+            let _ = self.host.init_mounts(looked_at);
             self.index(&image, &mut pace);
         }
     }
@@ -67,9 +81,11 @@ mod tests {
         let (gone, there) = (layer(tmp.path().join("nowhere")), layer(tmp.path().to_owned()));
         let metrics = Arc::new(Metrics::default());
         let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
-        let indexer = Indexer::new(config, Arc::clone(&metrics), Arc::default());
+        let indexer =
+            Indexer::new(Host::new(std::path::Path::new("/")), config, Arc::clone(&metrics), Arc::default());
         let (send, images) = crossbeam_channel::unbounded();
-        send.send(Image::new(vec![Arc::clone(&gone), Arc::clone(&there)])).unwrap();
+        let image = Image::new(vec![Arc::clone(&gone), Arc::clone(&there)]);
+        send.send(NewImage { image, looked_at: Instant::now() }).unwrap();
         drop(send);
         indexer.run(&images);
         assert_eq!(metrics.layers_partial.get(), 1);

@@ -8,10 +8,11 @@ pub mod indexer;
 pub mod verifier;
 
 use crate::config::Config;
-use crate::manifest::image::Image;
+use crate::host::Host;
 use crate::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender};
 use files::{FileJob, FileReport};
+use indexer::NewImage;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -29,7 +30,7 @@ const FILE_QUEUE: usize = 8192;
 #[derive(Debug)]
 pub struct Background {
     stop: Arc<AtomicBool>,
-    images: Option<Sender<Image>>,
+    images: Option<Sender<NewImage>>,
     jobs: Option<Sender<Job>>,
     changes: Option<Sender<FileJob>>,
     findings: Receiver<Finding>,
@@ -44,6 +45,7 @@ impl Background {
     /// # Errors
     /// The system gives no thread.
     pub fn start(
+        host: &Host,
         config: &Arc<Config>,
         metrics: &Arc<Metrics>,
         report: impl Fn(&Finding) + Send + 'static,
@@ -63,11 +65,12 @@ impl Background {
             metrics: Arc::clone(metrics),
             threads: Vec::new(),
         };
-        let indexer = indexer::Indexer::new(Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
+        let indexer =
+            indexer::Indexer::new(host.clone(), Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
         this.spawn("drift-indexer", move || indexer.run(&to_index))?;
         let verifier = verifier::Verifier::new(Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
         this.spawn("drift-verifier", move || verifier.run(&to_verify, &found, &report))?;
-        let files = files::Files::new(Arc::clone(config), Arc::clone(metrics), stop);
+        let files = files::Files::new(host.clone(), Arc::clone(config), Arc::clone(metrics), stop);
         this.spawn("drift-files", move || files.run(&to_compare, &report_file))?;
         Ok(this)
     }
@@ -85,7 +88,7 @@ impl Background {
     }
 
     /// Asks for an image's layers to be indexed.
-    pub fn index(&self, image: Image) {
+    pub fn index(&self, image: NewImage) {
         let sent = self.images.as_ref().is_some_and(|q| q.try_send(image).is_ok());
         self.note_sent(sent);
     }

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Why a container's image cannot be read from its mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,7 @@ pub struct Live {
     /// Set when that process ended: a container that is restarted keeps its id, but not its mounts.
     ended: AtomicBool,
     mounts: ArcSwap<MountTable>,
+    looked_at: Instant,
     /// Device of the root file system: tells files of the root from those of any other mount.
     pub root_dev: (u32, u32),
     /// The overlay's writable directory on the host.
@@ -74,13 +76,13 @@ impl Live {
         }
         let mounts = host.mounts(pid).ok_or(NotLive::Gone)?;
         let root = mounts.root().cloned().ok_or(NotLive::Gone)?;
-        let host_root = host.mounts(1).and_then(|t| t.root().map(|m| m.dev));
-        if host_root == Some(root.dev) {
+        if host.root_dev() == Some(root.dev) {
             return Err(NotLive::BeingSetUp);
         }
         let live = Self {
             pid,
             ended: AtomicBool::new(false),
+            looked_at: Instant::now(),
             root_dev: root.dev,
             upper: None,
             is_overlay: root.fstype == b"overlay",
@@ -103,6 +105,11 @@ impl Live {
             self.mounts.store(Arc::new(table));
         }
         self.mounts()
+    }
+
+    /// When the container was looked at: mounts of the host read since then hold what it is made of.
+    pub fn looked_at(&self) -> Instant {
+        self.looked_at
     }
 
     /// The process through which the container is looked at.

@@ -106,6 +106,7 @@ impl Resolver {
             path: facts.path,
             flags: facts.flags,
             flags_given: self.flags_given,
+            inode: facts.inode,
             found: found.as_ref(),
             pid: facts.pid,
         };

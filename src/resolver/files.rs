@@ -8,7 +8,7 @@ use crate::background::files::{FileJob, Writer};
 use crate::container::mountinfo::Mount;
 use crate::container::registry::Container;
 use crate::container::volume::VolumeKind;
-use crate::event::exec::ExeFlags;
+use crate::event::exec::{ExeFlags, InodeId};
 use crate::event::file::{Act, FileCall, Named};
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Place;
@@ -250,6 +250,7 @@ impl Resolver {
             path: real.as_deref().unwrap_or(file.path.as_bytes()),
             flags: ExeFlags::default(),
             flags_given: false,
+            inode: InodeId::default(),
             found: found.as_ref(),
             pid: file.pid,
         };

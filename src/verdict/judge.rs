@@ -64,6 +64,8 @@ pub struct Subject<'a> {
     pub flags: ExeFlags,
     /// Whether the kernel is known to give flags: then none means that the file is on no overlay.
     pub flags_given: bool,
+    /// Inode and times that the event reported; all zero where it reported none.
+    pub inode: InodeId,
     /// The file itself, when it was found on the live system and is the one meant.
     pub found: Option<&'a FoundFile>,
     /// A process that sees the file's mounts, for files on mounts that the container's table does not have.
@@ -165,9 +167,9 @@ impl Judge {
 
     /// Kind of volume a mount is.
     pub fn volume_kind(&self, live: &Live, mount: &Mount) -> Option<VolumeKind> {
-        // The host's table tells what a memory-backed volume is. Read once for each file on a volume that is new.
-        let host_mounts = self.host.mounts(1);
-        Volumes::new(&live.mounts(), host_mounts.as_ref()).kind(mount)
+        // The host's table tells what a memory-backed volume is.
+        let of_host = self.host.init_mounts(live.looked_at());
+        Volumes::new(&live.mounts(), of_host.as_ref().map(|m| &m.table)).kind(mount)
     }
 
     fn judge_on_root(
@@ -281,16 +283,15 @@ fn judge_unseen(
             return Judgement { volume, ..Judgement::new(origin_of_mount(mount, volume)) }.at(path);
         }
     }
-    let Ok(image) = &container.image else {
-        return match subject.flags.lower && live.is_none_or(|l| l.is_overlay) {
-            // True of the container's overlay; what the image has is not known, but a lower layer cannot be written.
-            true if live.is_some() => Judgement::new(Origin::Image).at(path),
-            _ => Judgement::unknown("image not known").at(path),
-        };
-    };
+    let Ok(image) = &container.image else { return Judgement::unknown("image not known").at(path) };
     let mounts_known = mount.is_some();
     match (image.lookup(path), subject.flags) {
         (Presence::Unknown(_), _) => Judgement::unknown("image layer not readable").at(path),
+        (Presence::Present { layer, .. }, ExeFlags { lower: true, .. })
+            if live.is_some() && !is_layers_copy(image, layer, path, &subject.inode) =>
+        {
+            Judgement::unknown("not the layer's file").at(path)
+        }
         (Presence::Present { layer, entry }, ExeFlags { lower: true, .. }) => {
             Judgement { layer: Some(layer), sha256: entry.sha256, ..Judgement::new(Origin::Image) }.at(path)
         }
@@ -308,6 +309,16 @@ fn judge_unseen(
         }
         (_, _) => Judgement::unknown("layer not known").at(path),
     }
+}
+
+/// Whether the file that was executed is the layer's own copy.
+///
+/// The kernel's flag speaks of the overlay that the file was on, and a container that may mount can have an overlay of
+/// its own at any path. That one's files have other change times, which nobody in a container can choose; a file in
+/// the container's own lower layer shows the layer's (fs/overlayfs/util.c, `ovl_copyattr`).
+fn is_layers_copy(image: &Image, layer: usize, path: &ImagePath, inode: &InodeId) -> bool {
+    let copy = image.layers().get(layer).and_then(|l| l.open_file(path).ok());
+    copy.and_then(|fd| FoundFile::of(File::from(fd)).ok()).is_some_and(|copy| inode.times_agree(&copy.inode))
 }
 
 /// Whether the overlay's writable directory has a file at this path; `None` where that cannot be seen.

@@ -4,7 +4,7 @@ use super::judge::{Judge, Judgement, Subject};
 use super::origin::Origin;
 use crate::container::live;
 use crate::container::registry::Container;
-use crate::event::exec::ExeFlags;
+use crate::event::exec::{ExeFlags, InodeId};
 use crate::host::FoundFile;
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::Presence;
@@ -87,6 +87,7 @@ impl Judge {
                 path: path.as_bytes(),
                 flags: ExeFlags::default(),
                 flags_given: false,
+                inode: InodeId::default(),
                 found: None,
                 pid,
             };
@@ -101,8 +102,14 @@ impl Judge {
             // A pipe or socket: input, not a file that could be the image's.
             return Script { path: path.as_bytes().to_vec(), judgement: unknown("script is no file") };
         }
-        let subject =
-            Subject { path: &real, flags: ExeFlags::default(), flags_given: false, found: Some(&found), pid };
+        let subject = Subject {
+            path: &real,
+            flags: ExeFlags::default(),
+            flags_given: false,
+            inode: InodeId::default(),
+            found: Some(&found),
+            pid,
+        };
         let mut judgement = self.judge(container, &subject);
         if found.kind != rustix::fs::FileType::RegularFile && judgement.origin != Origin::Memfd {
             judgement = unknown("script is no regular file");
