@@ -9,15 +9,22 @@ use arc_swap::ArcSwapOption;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Linux's fixed unit of times in `/proc/<pid>/stat`, per second (`USER_HZ`).
 const USER_HZ: u64 = 100;
+
+/// Most descriptors of a process that are looked at.
+const MAX_DESCRIPTORS: usize = 16_384;
+/// Longest `/proc/<pid>/maps` read, bytes.
+const MAX_MAPS: usize = 16 << 20;
 
 /// The host's root as it is mounted here. Clones share what was read.
 #[derive(Debug, Clone)]
@@ -79,6 +86,11 @@ impl FoundFile {
     pub fn path(&self) -> Option<Vec<u8>> {
         let path = rustix::fs::readlink(self_fd(&self.fd), Vec::new()).ok()?.into_bytes();
         Some(strip_deleted(&path).to_vec())
+    }
+
+    /// A path that leads to this very file, for system calls that take no descriptor; good while `self` lives.
+    pub fn own_path(&self) -> PathBuf {
+        self_fd(&self.fd)
     }
 
     /// Opens the content for reading. Only regular files: opening a device or FIFO can block or act.
@@ -267,6 +279,45 @@ impl Host {
         Some(strip_deleted(link.as_bytes()).to_vec())
     }
 
+    /// Device and inode number of the regular files that a process has open for writing; empty if it is gone. A process
+    /// with more than [`MAX_DESCRIPTORS`] descriptors is looked at in part.
+    pub fn open_for_writing(&self, pid: i64) -> HashSet<((u32, u32), u64)> {
+        let Ok(entries) = std::fs::read_dir(self.proc(pid, "fd")) else { return HashSet::new() };
+        let mut found = HashSet::new();
+        for entry in entries.flatten().take(MAX_DESCRIPTORS) {
+            // The link's own mode tells how the file is open (proc_pid_fd(5)).
+            if !entry.metadata().is_ok_and(|link| link.mode() & 0o200 != 0) {
+                continue;
+            }
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let Ok(fd) = rustix::fs::open(entry.path(), flags, Mode::empty()) else { continue };
+            if let Ok(file) = FoundFile::from_fd(fd) {
+                if file.kind == FileType::RegularFile {
+                    found.insert((file.dev, file.inode.ino));
+                }
+            }
+        }
+        found
+    }
+
+    /// Paths of the files that a process has mapped shared and writable, in its mount namespace.
+    pub fn mapped_for_writing(&self, pid: i64) -> HashSet<Vec<u8>> {
+        let Ok(maps) = read_bounded(&self.proc(pid, "maps"), MAX_MAPS) else { return HashSet::new() };
+        mappings(&maps)
+            .filter(|m| matches!(m.protection, [_, b'w', _, b's']))
+            .map(|m| m.path.to_vec())
+            .collect()
+    }
+
+    /// Whether a process has a file mapped so that it can be executed; `None` if the process is gone.
+    pub fn has_mapped_executable(&self, pid: i64, path: &[u8]) -> Option<bool> {
+        let maps = read_bounded(&self.proc(pid, "maps"), MAX_MAPS).ok()?;
+        // A process that has ended and was not waited for yet has none.
+        let mut mapped = mappings(&maps).peekable();
+        mapped.peek()?;
+        Some(mapped.any(|m| matches!(m.protection, [_, _, b'x', _]) && m.path == path))
+    }
+
     /// Working directory of a process, as a path in its mount namespace.
     pub fn cwd_of(&self, pid: i64) -> Option<Vec<u8>> {
         let link = rustix::fs::readlink(self.proc(pid, "cwd"), Vec::new()).ok()?;
@@ -291,6 +342,24 @@ impl Host {
         let Ok(entries) = std::fs::read_dir(self.root.join("proc")) else { return Vec::new() };
         entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
     }
+}
+
+/// One line of `/proc/<pid>/maps` that names a file.
+struct Mapping<'a> {
+    /// `rwxp`, or with `s` at the end where it is shared.
+    protection: &'a [u8],
+    path: &'a [u8],
+}
+
+/// The mappings of files (proc_pid_maps(5)): address, protection, offset, device, inode, path; an unlinked file's mark
+/// taken off.
+fn mappings(maps: &[u8]) -> impl Iterator<Item = Mapping<'_>> {
+    maps.split(|b| *b == b'\n').filter_map(|line| {
+        let path = line.get(line.iter().position(|b| *b == b'/')?..)?;
+        // The device has no slash, so that the first one begins the path.
+        let protection = line.split(|b| *b == b' ').nth(1)?;
+        Some(Mapping { protection, path: strip_deleted(path) })
+    })
 }
 
 /// The 22nd field of `/proc/<pid>/stat`. The second, the command, may hold spaces and parentheses.
@@ -329,6 +398,20 @@ mod tests {
         assert_eq!(start_ticks(line), Some(777));
         assert_eq!(start_ticks(b"42 (x"), None);
         assert_eq!(boot_time(b"cpu 1\nbtime 1700000000\nx"), Some(1_700_000_000));
+    }
+
+    #[test]
+    fn mappings_are_those_of_files() {
+        let maps = b"55d0-55d1 r-xp 00000000 fd:01 1 /bin/a b\n7f-8f rw-s 0 00:2e 9 /tmp/x (deleted)\n\
+            7ff-800 rw-p 00 00:00 0    [stack]\n";
+        let found: Vec<_> = mappings(maps).map(|m| (m.protection, m.path)).collect();
+        assert_eq!(found, [(&b"r-xp"[..], &b"/bin/a b"[..]), (b"rw-s", b"/tmp/x")]);
+        let host = Host::new(Path::new("/"));
+        let exe = std::env::current_exe().unwrap();
+        let has = |pid, path: &Path| host.has_mapped_executable(pid, path.as_os_str().as_bytes());
+        assert_eq!(has(i64::from(std::process::id()), &exe), Some(true));
+        assert_eq!(has(i64::from(std::process::id()), Path::new("/etc/passwd")), Some(false));
+        assert_eq!(has(i64::from(i32::MAX), &exe), None);
     }
 
     #[test]

@@ -5,34 +5,36 @@
 //! waiting and states remembered are bounded, and what does not fit is counted; the same state of a path is told once,
 //! and the same change of it at most once per interval.
 
+mod told;
+mod waiting;
+mod writers;
+
 use crate::config::Config;
 use crate::container::registry::Container;
-use crate::host::{FoundFile, Host, RootDir};
+use crate::host::{Host, RootDir};
 use crate::manifest::entry::ImagePath;
+use crate::manifest::image::Presence;
 use crate::metrics::Metrics;
 use crate::verdict::change::{
     compare, file_kind, is_images_file, locate, Change, Compared, Incomparable, Located,
 };
 use crate::verdict::origin::Origin;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use lru::LruCache;
+use rustix::fs::FileType;
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use told::{Told, Verdict};
+use waiting::{WaitList, Waiting, MAX_WAITING, QUIET};
+use writers::{OpenFiles, Watches};
 
-/// How long a path is left alone before it is looked at.
-const QUIET: Duration = Duration::from_millis(100);
-/// First and longest wait for a writer.
+/// First and longest wait for a writer that cannot be watched.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
-/// Most paths waiting.
-const MAX_WAITING: usize = 16_384;
-/// Most paths whose last told state is remembered.
-const MAX_TOLD: usize = 16_384;
 /// Longest wait for events while nothing is due; bounds how long a stop takes.
 const IDLE: Duration = Duration::from_millis(500);
+/// As [`IDLE`], while files are watched.
+const WATCHING: Duration = Duration::from_millis(200);
 
 /// Who changed a file, captured at the event.
 #[derive(Debug, Clone)]
@@ -85,33 +87,8 @@ pub struct FileReport {
     pub writer: Writer,
 }
 
-/// `F_SETSIG` of fcntl(2) (include/uapi/asm-generic/fcntl.h; the same on every architecture), which the crate libc lacks.
-const F_SETSIG: libc::c_int = 10;
 /// Pause after events were taken in: those that come in a burst are taken in together.
 const BATCH: Duration = Duration::from_millis(5);
-
-type Key = (Box<str>, ImagePath, bool);
-
-struct Waiting {
-    job: FileJob,
-    /// Held from the event on, so that a container that ends at once can still be looked at; given up while a
-    /// writer has the file open, since then the container lives.
-    root: Option<Arc<RootDir>>,
-    due: Instant,
-    /// Longest wait for the writer.
-    until: Instant,
-    back_off: Duration,
-}
-
-/// What tells one state of a file from the next: inode, modification time, size, mode.
-type Mark = Option<(u64, u64, u64, u16)>;
-
-struct Told {
-    change: Change,
-    gained: usize,
-    mark: Mark,
-    at: Instant,
-}
 
 /// What came of a path.
 enum Outcome {
@@ -121,21 +98,17 @@ enum Outcome {
 }
 
 /// The thread's state.
+#[derive(Debug)]
 pub struct Files {
     config: Arc<Config>,
     host: Host,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
-    waiting: HashMap<Key, Waiting>,
+    waiting: WaitList,
+    watches: Watches,
     /// Roots that waiting paths hold, one descriptor for each container.
     roots: HashMap<Box<str>, Weak<RootDir>>,
-    told: LruCache<(Box<str>, ImagePath), Told>,
-}
-
-impl std::fmt::Debug for Files {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Files").field("waiting", &self.waiting.len()).finish_non_exhaustive()
-    }
+    told: Told,
 }
 
 impl Files {
@@ -143,31 +116,33 @@ impl Files {
     pub fn new(host: Host, config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
         Self {
             host,
+            told: Told::new(config.file_interval),
             config,
             metrics,
             stop,
-            waiting: HashMap::new(),
+            waiting: WaitList::default(),
+            watches: Watches::new(),
             roots: HashMap::new(),
-            told: LruCache::new(NonZeroUsize::new(MAX_TOLD).unwrap_or(NonZeroUsize::MIN)),
         }
     }
 
     /// Works until the queue closes; each verified change goes to `report`.
     pub fn run(mut self, jobs: &Receiver<FileJob>, report: &dyn Fn(&FileReport)) {
         while !self.stop.load(Ordering::Relaxed) {
-            let now = Instant::now();
-            let next = self.waiting.values().map(|w| w.due).min();
-            let wait = next.map_or(IDLE, |due| due.saturating_duration_since(now).min(IDLE));
+            let longest = if self.watches.is_empty() { IDLE } else { WATCHING };
+            let next = self.waiting.next_due();
+            let wait = next.map_or(longest, |due| due.saturating_duration_since(Instant::now()).min(longest));
             match jobs.recv_timeout(wait) {
                 Ok(job) => {
                     self.accept(job);
-                    // Whatever else has come meanwhile, before the table is looked through again.
+                    // Whatever else has come meanwhile, before anything is looked at.
                     std::thread::sleep(BATCH);
                     jobs.try_iter().take(MAX_WAITING).for_each(|job| self.accept(job));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.watches.closed().into_iter().for_each(|job| self.accept(job));
             self.look_at_due(report);
             self.metrics.files_waiting.set(self.waiting.len() as u64);
         }
@@ -175,22 +150,14 @@ impl Files {
 
     fn accept(&mut self, job: FileJob) {
         let now = Instant::now();
-        let key: Key = (job.container.id.clone(), job.path.clone(), job.follows);
-        if let Some(known) = self.waiting.get_mut(&key) {
-            // Put off, but not for ever: a file that is written again and again is looked at in between.
-            known.due = (now + QUIET).min(known.until).max(known.due.min(known.until));
-            known.job.writer = job.writer;
-            known.job.container = job.container;
-            known.job.new_path = job.new_path.or(known.job.new_path.take());
-            return;
-        }
-        if self.waiting.len() >= MAX_WAITING {
-            self.metrics.files_dropped.inc();
-            return;
-        }
+        let Err(job) = self.waiting.merge(job, now) else { return };
         let root = self.shared_root(&job);
         let until = now + self.config.file_interval;
-        self.waiting.insert(key, Waiting { job, root, due: now + QUIET, until, back_off: BACK_OFF.0 });
+        let writers = vec![job.writer.pid];
+        let waiting = Waiting { job, writers, root, due: now + QUIET, until, back_off: BACK_OFF.0 };
+        if !self.waiting.add(waiting) {
+            self.metrics.files_dropped.inc();
+        }
     }
 
     fn shared_root(&mut self, job: &FileJob) -> Option<Arc<RootDir>> {
@@ -205,37 +172,49 @@ impl Files {
 
     fn look_at_due(&mut self, report: &dyn Fn(&FileReport)) {
         let now = Instant::now();
-        let mut due: Vec<(Instant, Key)> =
-            self.waiting.iter().filter(|(_, w)| w.due <= now).map(|(k, w)| (w.due, k.clone())).collect();
-        due.sort_by_key(|(at, _)| *at);
-        for (_, key) in due {
+        let mut open = OpenFiles::default();
+        while let Some(mut waiting) = self.waiting.pop_due(now) {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            let Some(mut waiting) = self.waiting.remove(&key) else { continue };
-            match self.look(&mut waiting, report) {
+            match self.look(&mut waiting, &mut open, report) {
                 Ok(Outcome::Done) | Err(Incomparable::OtherMount | Incomparable::Stopped) => {}
                 Ok(Outcome::Later(at)) => {
                     waiting.due = at;
                     waiting.until = waiting.until.max(at);
                     waiting.root = None;
-                    self.waiting.insert(key, waiting);
+                    if !self.waiting.add(waiting) {
+                        self.metrics.files_dropped.inc();
+                    }
                 }
                 Err(Incomparable::Unreadable) => self.metrics.files_unknown.inc(),
             }
         }
     }
 
-    fn look(&mut self, waiting: &mut Waiting, report: &dyn Fn(&FileReport)) -> Result<Outcome, Incomparable> {
+    fn look(
+        &mut self,
+        waiting: &mut Waiting,
+        open: &mut OpenFiles,
+        report: &dyn Fn(&FileReport),
+    ) -> Result<Outcome, Incomparable> {
         let fresh = root_of(&self.host, &waiting.job);
         let root = fresh.as_ref().or(waiting.root.as_deref()).ok_or(Incomparable::Unreadable)?;
         let job = &waiting.job;
         let located = locate(root, &job.path, job.follows)?;
         let now = Instant::now();
-        if located.now.as_ref().is_some_and(is_being_written) && now < waiting.until {
-            let wait = waiting.back_off;
-            waiting.back_off = (wait * 2).min(BACK_OFF.1);
-            return Ok(Outcome::Later((now + wait).min(waiting.until)));
+        if let Some(found) = located.now.as_ref().filter(|found| found.kind == FileType::RegularFile) {
+            // Watched from before it is looked at, so that a later write is not missed, whoever writes: a process that
+            // inherited the descriptor, one that has the file mapped.
+            let watched = self.watches.add(found, job);
+            if now < waiting.until && open.has_writer(&self.host, &waiting.writers, found) {
+                if watched {
+                    return Ok(Outcome::Later(waiting.until));
+                }
+                let wait = waiting.back_off;
+                waiting.back_off = (wait * 2).min(BACK_OFF.1);
+                return Ok(Outcome::Later((now + wait).min(waiting.until)));
+            }
         }
         let Some(new_path) = &job.new_path else { return self.tell(job, located, report) };
         let target = locate(root, new_path, false);
@@ -246,12 +225,11 @@ impl Files {
             let max = self.config.background_max;
             if is_images_file(image, &located.path, found, max, &mut keep_going)? {
                 let renamed = Compared { change: Change::Renamed, now: None, gained: Vec::new() };
-                let in_image = matches!(image.lookup(new), crate::manifest::image::Presence::Present { .. });
+                let in_image = matches!(image.lookup(new), Presence::Present { .. });
                 let new = new.clone();
                 if !in_image {
                     // The new name is told by this event already.
-                    let told = Told { change: Change::Created, gained: 0, mark: mark(found), at: now };
-                    self.told.put((job.container.id.clone(), new.clone()), told);
+                    self.told.note_created(&job.container.id, &new, found, now);
                 }
                 let outcome = self.tell_compared(job, &located.path, Some(new), renamed, report);
                 return match (in_image, target) {
@@ -294,29 +272,10 @@ impl Files {
         compared: Compared,
         report: &dyn Fn(&FileReport),
     ) -> Outcome {
-        let key = (job.container.id.clone(), path.clone());
-        let now = Instant::now();
-        let mark = compared.now.as_ref().and_then(mark);
-        if compared.change == Change::None {
-            // Undone. That it was told before still counts for the interval.
-            if let Some(told) = self.told.get_mut(&key) {
-                told.mark = None;
-                told.gained = 0;
-            }
-            return Outcome::Done;
-        }
-        let gained = compared.gained.len();
-        if let Some(told) = self.told.get(&key) {
-            let same = told.change == compared.change && told.gained >= gained;
-            // A file that was added stays so, whatever is written to it next.
-            let known = told.mark == mark || compared.change == Change::Created;
-            if same && known && told.mark.is_some() {
-                return Outcome::Done;
-            }
-            let again = told.at + self.config.file_interval;
-            if same && now < again {
-                return Outcome::Later(again);
-            }
+        match self.told.judge(&job.container.id, path, &compared, Instant::now()) {
+            Verdict::New => {}
+            Verdict::Known => return Outcome::Done,
+            Verdict::TooSoon(again) => return Outcome::Later(again),
         }
         let package = job.container.image.as_ref().ok().and_then(|i| i.owner_or_unknown(path));
         report(&FileReport {
@@ -331,7 +290,6 @@ impl Files {
             writer: job.writer.clone(),
         });
         self.metrics.files_changed.inc();
-        self.told.put(key, Told { change: compared.change, gained, mark, at: now });
         Outcome::Done
     }
 }
@@ -346,10 +304,6 @@ fn origin(change: Change) -> Origin {
     }
 }
 
-fn mark(found: &FoundFile) -> Mark {
-    Some((found.inode.ino, found.inode.mtime, found.size, found.mode))
-}
-
 /// The container's root, through the writer while it lives.
 fn root_of(host: &Host, job: &FileJob) -> Option<RootDir> {
     let live = job.container.live.as_ref()?;
@@ -360,50 +314,4 @@ fn root_of(host: &Host, job: &FileJob) -> Option<RootDir> {
 /// Whether a process sees its mount namespace's root: paths of jobs begin there, also those of a process in a chroot.
 fn is_at_namespace_root(host: &Host, pid: i64) -> bool {
     host.root_path_of(pid).is_some_and(|root| root == b"/")
-}
-
-/// Whether somebody has the file open for writing, a shared writable mapping included.
-///
-/// A read lease is refused with EAGAIN exactly then (fcntl(2), F_SETLEASE). Where leases do not work at all (other
-/// file systems), the moment of quiet has to do.
-fn is_being_written(found: &FoundFile) -> bool {
-    let Ok(file) = found.open() else { return false };
-    let fd = file.as_raw_fd();
-    // A writer that comes while the lease is held makes the kernel send its holder a signal. SIGIO, the default, would
-    // end the process; SIGURG is ignored unless asked for (signal(7)).
-    // SAFETY: `fd` is open for as long as `file` lives; both commands take an integer.
-    let refused = unsafe {
-        if libc::fcntl(fd, F_SETSIG, libc::SIGURG) != 0 {
-            return false;
-        }
-        libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) != 0
-    };
-    if refused {
-        return std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN);
-    }
-    // SAFETY: as above. Closing the file gives the lease up as well.
-    unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK) };
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_open_for_writing_is_known() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("f");
-        std::fs::write(&path, "x").unwrap();
-        let root = RootDir::open(dir.path()).unwrap();
-        let found = root.find(b"/f").unwrap();
-        assert!(!is_being_written(&found));
-        let reader = std::fs::File::open(&path).unwrap();
-        assert!(!is_being_written(&found), "readers do not count");
-        let writer = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
-        assert!(is_being_written(&found));
-        drop(writer);
-        assert!(!is_being_written(&found), "closed");
-        drop(reader);
-    }
 }

@@ -1,0 +1,99 @@
+//! Paths that wait to be looked at, the one that is due first in front.
+//!
+//! Invariant: one entry for each path of a container, at most [`MAX_WAITING`] in all.
+
+use super::FileJob;
+use crate::host::RootDir;
+use crate::manifest::entry::ImagePath;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Most paths waiting.
+pub(super) const MAX_WAITING: usize = 16_384;
+/// How long a path is left alone before it is looked at.
+pub(super) const QUIET: Duration = Duration::from_millis(100);
+/// Most processes remembered as writers of one path.
+const MAX_WRITERS: usize = 8;
+
+/// What tells one waiting path from another: container, path, whether a link at its end is followed.
+pub(super) type Key = Arc<(Box<str>, ImagePath, bool)>;
+
+/// A path, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// The latest job for it.
+    pub(super) job: FileJob,
+    /// Processes that may have it open.
+    pub(super) writers: Vec<i64>,
+    /// Held from the event on, so that a container that ends at once can still be looked at; given up while a writer
+    /// has the file open, since then the container lives.
+    pub(super) root: Option<Arc<RootDir>>,
+    pub(super) due: Instant,
+    /// Longest wait for a writer.
+    pub(super) until: Instant,
+    /// Next wait for a writer that cannot be watched.
+    pub(super) back_off: Duration,
+}
+
+/// The list.
+#[derive(Debug, Default)]
+pub(super) struct WaitList {
+    by_key: HashMap<Key, Waiting>,
+    /// One entry for each key. A path that was put off since is found out when its old time comes.
+    order: BinaryHeap<Reverse<(Instant, Key)>>,
+}
+
+impl WaitList {
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// When the first path may be due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.order.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes a new change of a path that waits already into its entry; gives the job back if there is none.
+    pub(super) fn merge(&mut self, job: FileJob, now: Instant) -> Result<(), FileJob> {
+        let key = (job.container.id.clone(), job.path.clone(), job.follows);
+        let Some(known) = self.by_key.get_mut(&key) else { return Err(job) };
+        // Put off, but not for ever: a file that is written again and again is looked at in between.
+        known.due = (now + QUIET).min(known.until).max(known.due.min(known.until));
+        if !known.writers.contains(&job.writer.pid) && known.writers.len() < MAX_WRITERS {
+            known.writers.push(job.writer.pid);
+        }
+        let old_target = known.job.new_path.take();
+        known.job = FileJob { new_path: job.new_path.clone().or(old_target), ..job };
+        Ok(())
+    }
+
+    /// Adds a path; `false` if the list is full.
+    pub(super) fn add(&mut self, waiting: Waiting) -> bool {
+        if self.by_key.len() >= MAX_WAITING {
+            return false;
+        }
+        let job = &waiting.job;
+        let key = Arc::new((job.container.id.clone(), job.path.clone(), job.follows));
+        self.order.push(Reverse((waiting.due, Arc::clone(&key))));
+        self.by_key.insert(key, waiting);
+        true
+    }
+
+    /// Takes out the first path that is due.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Waiting> {
+        loop {
+            let Reverse((at, _)) = self.order.peek()?;
+            if *at > now {
+                return None;
+            }
+            let Reverse((_, key)) = self.order.pop()?;
+            let due = self.by_key.get(&key)?.due;
+            if due <= now {
+                return self.by_key.remove(&key);
+            }
+            self.order.push(Reverse((due, key)));
+        }
+    }
+}
