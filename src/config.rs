@@ -23,6 +23,9 @@ pub struct RawConfig {
     pub indexer: Option<RawIndexer>,
     /// Changes of files.
     pub files: Option<RawFiles>,
+    /// Globs on paths in containers: what changes there is not compared with the image. `*` matches across
+    /// directories.
+    pub ignore: Option<Vec<String>>,
     /// Directories that relative layer names are looked up in, where the mount itself gives no absolute one.
     /// Default: those of Docker and podman.
     pub storage_roots: Option<Vec<String>>,
@@ -195,6 +198,8 @@ pub struct Config {
     pub max_files: u64,
     /// Least time between two reports of the same change, and longest wait for a file's last writer.
     pub file_interval: std::time::Duration,
+    /// Paths in containers whose changes are not compared.
+    pub ignored_files: globset::GlobSet,
     /// Where relative layer names are looked up.
     pub storage_roots: Vec<PathBuf>,
 }
@@ -272,6 +277,7 @@ impl TryFrom<RawConfig> for Config {
                 1,
                 3600,
             )?),
+            ignored_files: globs("ignore", &raw.ignore.unwrap_or_default())?,
             storage_roots: match &raw.storage_roots {
                 Some(roots) => absolute("storage_roots", roots)?,
                 None => STORAGE_ROOTS.iter().map(PathBuf::from).collect(),
@@ -377,6 +383,7 @@ mod tests {
                 r#"{"manifests":[{"path":"/x","containers":["[a"]}]}"#,
                 vec!["manifests[0].containers", "[a", "glob"],
             ),
+            (r#"{"ignore":["{a"]}"#, vec!["init_config.ignore", "{a", "glob"]),
             (r#"{"storage_roots":["rel"]}"#, vec!["storage_roots", "rel", "absolute"]),
         ] {
             let err = parse(json).unwrap_err();

@@ -10,7 +10,8 @@ use crate::extract::{self, BINARY_EVENT, FILE_EVENT};
 use crate::manifest::entry::ImagePath;
 use crate::metrics::{Kind, Metrics};
 use crate::prebuilt;
-use crate::resolver::Resolver;
+use crate::resolver::{Provenance, Resolver};
+use crate::verdict::change::Change;
 use crate::verdict::compare::hex;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
@@ -166,7 +167,21 @@ fn file_payload(change: &FileReport) -> serde_json::Value {
         "binary_traits": change.gained,
         "binary_origin": change.writer.origin.map(|o| o.as_str()),
         "binary_writer": &*change.writer.command,
+        "file_writer": &*change.writer.command,
+        "file_writer_pid": change.writer.pid,
+        "file_provenance": file_provenance(change).to_string(),
+        "container_drifts": change.drifts,
     })
+}
+
+/// Where a changed file comes from.
+fn file_provenance(change: &FileReport) -> Provenance {
+    match (change.change, change.writer.manager) {
+        // The content is the image's.
+        (Change::Metadata | Change::Deleted | Change::Renamed | Change::None, _) => Provenance::Image,
+        (_, Some(manager)) => Provenance::Package(manager),
+        (_, None) => Provenance::Written,
+    }
 }
 
 fn text(path: &ImagePath) -> String {

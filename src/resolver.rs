@@ -22,14 +22,17 @@ use crate::verdict::script::Script;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
 use lru::LruCache;
+use provenance::WrittenFiles;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 mod binary;
 mod files;
 mod packages;
+mod provenance;
 
 pub use packages::{PackageRole, PackageWork};
+pub use provenance::{Provenance, Written};
 
 /// A start before this (the year 2000, nanoseconds since the epoch) is none: the kernel counts from boot, and a capture
 /// without the machine's boot time leaves it so.
@@ -96,6 +99,8 @@ pub struct Resolver {
     findings: u64,
     /// The file of the event that was asked about last.
     last_file: Option<(EventKey, Option<Arc<EventFile>>)>,
+    /// Who wrote which file.
+    written: WrittenFiles,
     metrics: Arc<Metrics>,
     background: Option<Background>,
     /// Whether the kernel's probe was seen to tell layers.
@@ -123,6 +128,7 @@ impl Resolver {
             image_files: LruCache::new(bound(IMAGE_FILES)),
             findings: 0,
             last_file: None,
+            written: WrittenFiles::new(),
             metrics,
             background: None,
             flags_given: false,

@@ -55,8 +55,10 @@ pub struct Live {
     looked_at: Instant,
     /// Device of the root file system: tells files of the root from those of any other mount.
     pub root_dev: (u32, u32),
-    /// The overlay's writable directory on the host.
+    /// The overlay's writable directory, as this process reaches it.
     pub upper: Option<PathBuf>,
+    /// The same, as the host names it.
+    pub upper_on_host: Option<Vec<u8>>,
     /// Whether the root is an overlay, so that the kernel's layer flags speak of it.
     pub is_overlay: bool,
     /// Whether the root file system is mounted read-only.
@@ -85,6 +87,7 @@ impl Live {
             looked_at: Instant::now(),
             root_dev: root.dev,
             upper: None,
+            upper_on_host: None,
             is_overlay: root.fstype == b"overlay",
             read_only: root.read_only || root.super_read_only,
             started: host.started_at(pid),
@@ -140,7 +143,8 @@ pub fn is_member(host: &Host, pid: i64, container: &str) -> bool {
     IdRules::default().find(lines.split(|b| *b == b'\n')).is_some_and(|found| &*found.id == container)
 }
 
-/// Turns the root mount of a container into its image's layers, and the directory of its writable layer.
+/// Turns the root mount of a container into its image's layers, and the directory of its writable layer as the host
+/// names it.
 ///
 /// # Errors
 /// [`Unreadable`].
@@ -149,7 +153,7 @@ pub fn image_of(
     root: &Mount,
     storage_roots: &[PathBuf],
     cache: &LayerCache,
-) -> Result<(Image, Option<PathBuf>), Unreadable> {
+) -> Result<(Image, Option<Vec<u8>>), Unreadable> {
     if root.fstype != b"overlay" {
         return Err(Unreadable::NotOverlay(String::from_utf8_lossy(&root.fstype).into_owned()));
     }
@@ -171,8 +175,7 @@ pub fn image_of(
     if xattrs == XattrSpace::Trusted && !may_read_trusted_xattrs() {
         image = image.with_caveat("opaque directories not readable without CAP_SYS_ADMIN");
     }
-    let upper = options.upper.as_ref().map(|u| host.path(u.as_bytes()));
-    Ok((image, upper))
+    Ok((image, options.upper.map(|upper| upper.as_bytes().to_vec())))
 }
 
 /// Resolves relative layer names: below the directory that holds the first storage root in which all of them exist.

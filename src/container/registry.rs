@@ -3,13 +3,16 @@
 //! Invariant: bounded, least recently used out first. A container that could not be looked at is tried again with each
 //! new process of it (a runtime starts several before the container's own); in a replay that is one failed `open` each.
 
+use super::directories::HostDirectories;
 use super::live::{self, Live, NotLive};
 use crate::config::Config;
 use crate::host::Host;
 use crate::manifest::cache::LayerCache;
+use crate::manifest::entry::ImagePath;
 use crate::manifest::image::{Image, ManifestState};
 use lru::LruCache;
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicU64;
 use std::sync::Arc;
 
 /// What is known of one container. Immutable: learning more replaces it.
@@ -23,6 +26,8 @@ pub struct Container {
     pub image: Result<Image, String>,
     /// Whether the image comes from a configured manifest: then no layer is on disk.
     pub from_manifest: bool,
+    /// Drifted files, programs and packages seen in it so far; stays when the container is looked at anew.
+    pub drifts: Arc<AtomicU64>,
 }
 
 impl Container {
@@ -65,6 +70,7 @@ pub struct Registry {
     references: LruCache<Box<str>, Box<str>>,
     /// Containers by the process that each was looked at through.
     by_pid: LruCache<i64, Box<str>>,
+    directories: HostDirectories,
     changes: u64,
 }
 
@@ -84,6 +90,7 @@ impl Registry {
             containers: LruCache::new(capacity),
             references: LruCache::new(capacity),
             by_pid: LruCache::new(capacity),
+            directories: HostDirectories::default(),
             changes: 1,
         }
     }
@@ -125,13 +132,19 @@ impl Registry {
         if let Some(known) = known.as_ref().filter(|c| c.is_current()) {
             return (Arc::clone(known), None);
         }
-        let (container, fresh) = self.look(id, pid);
+        let (mut container, fresh) = self.look(id, pid);
+        if let Some(known) = &known {
+            container.drifts = Arc::clone(&known.drifts);
+        }
         if let Some(known) = known.filter(|k| !container.says_more_than(k)) {
             return (known, None);
         }
         let container = Arc::new(container);
         if let Some(live) = &container.live {
             self.by_pid.put(live.pid(), id.into());
+            if let Some(upper) = &live.upper_on_host {
+                self.directories.add(upper, id, self.containers.cap().get());
+            }
         }
         self.changes += 1;
         self.containers.put(id.into(), Arc::clone(&container));
@@ -147,6 +160,13 @@ impl Registry {
         }
     }
 
+    /// The running container that a path of the host lies in, and the path inside it.
+    pub fn at_host_path(&self, path: &[u8]) -> Option<(Arc<Container>, ImagePath)> {
+        let (id, inside) = self.directories.find(path)?;
+        let container = self.containers.peek(id).filter(|c| c.is_current())?;
+        Some((Arc::clone(container), ImagePath::lexical(b"/", inside).ok()?))
+    }
+
     fn look(&self, id: &str, pid: i64) -> (Container, Option<Image>) {
         let reference = self.references.peek(id).map(AsRef::as_ref);
         let manifest = self
@@ -158,20 +178,31 @@ impl Registry {
             Ok((mut live, root)) => {
                 match live::image_of(&self.host, &root, &self.config.storage_roots, self.cache) {
                     Ok((image, upper)) => {
-                        live.upper = upper;
+                        live.upper = upper.as_ref().map(|upper| self.host.path(upper));
+                        live.upper_on_host = upper;
                         let fresh = Some(image.clone());
                         let c = Container {
                             id: id.into(),
                             live: Some(live),
                             image: Ok(image),
                             from_manifest: false,
+                            drifts: Arc::default(),
                         };
                         (c, fresh)
                     }
                     Err(why) => {
                         let from_manifest = manifest.is_some();
                         let image = manifest.ok_or_else(|| why.to_string());
-                        (Container { id: id.into(), live: Some(live), image, from_manifest }, None)
+                        (
+                            Container {
+                                id: id.into(),
+                                live: Some(live),
+                                image,
+                                from_manifest,
+                                drifts: Arc::default(),
+                            },
+                            None,
+                        )
                     }
                 }
             }
@@ -181,7 +212,7 @@ impl Registry {
                     NotLive::Gone => "container not found on this host".to_owned(),
                     NotLive::BeingSetUp => "container is being set up".to_owned(),
                 });
-                (Container { id: id.into(), live: None, image, from_manifest }, None)
+                (Container { id: id.into(), live: None, image, from_manifest, drifts: Arc::default() }, None)
             }
         }
     }

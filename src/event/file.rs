@@ -50,11 +50,31 @@ const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
 /// `PPM_RENAME_EXCHANGE`.
 const RENAME_EXCHANGE: u32 = 1 << 1;
 
+/// Inode number of the file that a call opened for writing; `None` for other calls, failed ones, and where the probe
+/// tells none.
+pub fn written_inode(event: &SyscallEvent<'_>) -> Option<u64> {
+    let (flags, inode) = match event.code {
+        code::OPEN => (Some(2), 5),
+        code::OPENAT => (Some(3), 6),
+        code::OPENAT2 => (Some(3), 7),
+        code::CREAT => (None, 4),
+        _ => return None,
+    };
+    let result = event.i64_param(0)?;
+    let writes = match flags {
+        Some(at) => event.u32_param(at)? & (O_WRONLY | O_TRUNC | O_F_CREATED) != 0,
+        None => true,
+    };
+    event.u64_param(inode).filter(|inode| result >= 0 && writes && *inode != 0)
+}
+
 /// What a call did to a file, as far as the call alone tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// Made it.
     Created,
+    /// Made a file without a name in that directory (`O_TMPFILE`); it shows when it is linked in.
+    Temporary,
     /// Opened it for writing; what is written is not known yet.
     Opened,
     /// As `Opened` or `Created`: `creat`, whose event does not tell them apart.
@@ -155,9 +175,8 @@ impl<'a> FileCall<'a> {
 }
 
 fn opened(flags: u32) -> Option<Act> {
-    // A temporary file has no name: the path is its directory's. It shows when it is linked in.
     if flags & O_TMPFILE != 0 {
-        None
+        Some(Act::Temporary)
     } else if flags & O_F_CREATED != 0 {
         Some(Act::Created)
     } else {

@@ -2,7 +2,9 @@
 
 use super::value::Value;
 use super::Question;
+use crate::resolver::{Provenance, Written};
 use crate::verdict::origin::Origin;
+use bumpalo::Bump;
 
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
@@ -61,7 +63,21 @@ pub(super) fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     }
 }
 
-/// Told by drift's own events only, whose fields come from their payload.
-pub(super) fn writer<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::Absent
+pub(super) fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    written_by(q.resolver.binary_provenance(q.event, q.reader), q.arena)
+}
+
+pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let known = q.resolver.binary_provenance(q.event, q.reader);
+    Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
+}
+
+/// The command line of a file's last writer: absent for files that nobody wrote here, `unknown` for others of which it
+/// is not known.
+pub(super) fn written_by<'a>(known: Option<(Provenance, Option<&Written>)>, arena: &'a Bump) -> Value<'a> {
+    match known {
+        Some((_, Some(written))) => Value::text(arena, &written.command),
+        Some((Provenance::Unknown, None)) => UNKNOWN,
+        _ => Value::Absent,
+    }
 }

@@ -24,3 +24,9 @@ pub(super) fn rootfs_readonly<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let read_only = container.and_then(|c| c.live.as_ref().map(|l| l.read_only));
     Value::or_absent(read_only.map(Value::Bool))
 }
+
+pub(super) fn drifts<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let container = q.resolver.container(q.event, q.reader);
+    let drifts = container.map(|c| c.drifts.load(std::sync::atomic::Ordering::Relaxed));
+    Value::or_absent(drifts.map(Value::U64))
+}

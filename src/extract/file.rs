@@ -1,8 +1,11 @@
 //! Fields of files.
 
+use super::binary::written_by;
 use super::value::Value;
 use super::Question;
 use crate::event::exec::ExecFacts;
+
+const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
 pub(super) fn image_has_file<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
@@ -14,8 +17,8 @@ pub(super) fn image_has_file<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
             binary.and_then(|b| q.resolver.image_has_file(&container.id, image, &b.path))
         }
         None => {
-            let file = q.resolver.file(q.event, q.reader);
-            file.and_then(|f| q.resolver.image_has_file(&container.id, image, f.path.as_bytes()))
+            let path = q.resolver.file(q.event, q.reader).and_then(|f| f.path.clone());
+            path.and_then(|path| q.resolver.image_has_file(&container.id, image, path.as_bytes()))
         }
     };
     Value::or_absent(known.map(Value::Bool))
@@ -27,7 +30,10 @@ pub(super) fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
         return Value::or_absent(binary.map(|b| Value::bytes(q.arena, &b.path)));
     }
     let file = q.resolver.file(q.event, q.reader);
-    Value::or_absent(file.map(|f| Value::bytes(q.arena, f.path.as_bytes())))
+    Value::or_absent(file.map(|f| match &f.path {
+        Some(path) => Value::bytes(q.arena, path.as_bytes()),
+        None => UNKNOWN,
+    }))
 }
 
 pub(super) fn new_path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
@@ -37,8 +43,8 @@ pub(super) fn new_path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 pub(super) fn change<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let file = q.resolver.file(q.event, q.reader);
-    Value::or_absent(file.map(|f| Value::Text(f.change.as_bytes())))
+    let change = q.resolver.file_change(q.event, q.reader);
+    Value::or_absent(change.map(|change| Value::Text(change.as_bytes())))
 }
 
 pub(super) fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
@@ -52,11 +58,25 @@ pub(super) fn kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(file) = q.resolver.file(q.event, q.reader) else { return Value::Absent };
-    let Ok(image) = &file.container.image else { return Value::Absent };
-    match image.owner(&file.path) {
+    let (Ok(image), Some(path)) = (&file.container.image, &file.path) else { return UNKNOWN };
+    match image.owner(path) {
         Ok(owner) => Value::or_absent(owner.map(|owner| Value::text(q.arena, &owner))),
-        Err(_) => Value::Text(b"unknown"),
+        Err(_) => UNKNOWN,
     }
+}
+
+pub(super) fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    written_by(q.resolver.file_provenance(q.event, q.reader), q.arena)
+}
+
+/// Told by drift's own events only, whose fields come from their payload.
+pub(super) fn writer_pid<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::Absent
+}
+
+pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let known = q.resolver.file_provenance(q.event, q.reader);
+    Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
 
 pub(super) fn volume_kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -122,6 +122,12 @@ pub static FIELDS: &[FieldDef] = &[
         container::age,
     ),
     field(
+        "drift.container_drifts",
+        FieldType::Uint64,
+        "Drifted files, programs and packages seen in the container so far.",
+        container::drifts,
+    ),
+    field(
         "drift.manifest_state",
         FieldType::String,
         "How much is known of the container's image: `ready`, `building`, `partial:<why>` or `unavailable:<why>`.",
@@ -186,6 +192,24 @@ pub static FIELDS: &[FieldDef] = &[
         file::package,
     ),
     field(
+        "drift.file_writer",
+        FieldType::String,
+        "As drift.binary_writer, of that file. On drift_file: command line of the process that changed it last.",
+        file::writer,
+    ),
+    field(
+        "drift.file_writer_pid",
+        FieldType::Uint64,
+        "On drift_file: process id of the process that changed the file last, as the host counts.",
+        file::writer_pid,
+    ),
+    field(
+        "drift.file_provenance",
+        FieldType::String,
+        "As drift.binary_provenance, of that file.",
+        file::provenance,
+    ),
+    field(
         "drift.volume_kind",
         FieldType::String,
         "Kind of volume that the file, the script, or else the executable, lies on: `secret`, `configmap`, `projected`, \
@@ -231,8 +255,17 @@ pub static FIELDS: &[FieldDef] = &[
     field(
         "drift.binary_writer",
         FieldType::String,
-        "On drift_file: command line of the process that changed the file last.",
+        "Command line of the process that wrote the executable last, where it is not as in the image; `unknown` where \
+         nobody was seen to. Writers are seen while a rule asks for drift.file_change. On drift_file: of the process that \
+         changed the file last.",
         binary::writer,
+    ),
+    field(
+        "drift.binary_provenance",
+        FieldType::String,
+        "Where the executable comes from: `image`, `package:<manager>` (a package manager of the image wrote it), \
+         `written` (another process did), `volume`, `memory` or `unknown`.",
+        binary::provenance,
     ),
     field(
         "drift.script_path",
@@ -246,6 +279,18 @@ pub static FIELDS: &[FieldDef] = &[
         FieldType::String,
         "Origin of that script, with the names of drift.binary_origin.",
         script::origin,
+    ),
+    field(
+        "drift.script_writer",
+        FieldType::String,
+        "As drift.binary_writer, of that script.",
+        script::writer,
+    ),
+    field(
+        "drift.script_provenance",
+        FieldType::String,
+        "As drift.binary_provenance, of that script.",
+        script::provenance,
     ),
     field(
         "drift.pkg_manager",

@@ -12,6 +12,7 @@ use crate::verdict::interpreter;
 use crate::verdict::judge::{find_executable, is_memfd_path, Judgement, Subject};
 use crate::verdict::origin::Origin;
 use crate::verdict::script::{Runner, Script};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 /// What an executable is judged by: from an exec event, or from the table of threads.
@@ -117,11 +118,23 @@ impl Resolver {
             return make(judgement);
         }
         let binary = make(judgement);
+        self.count_drift(container, &binary);
         self.verdicts.put(key, Arc::clone(&binary));
         if binary.judgement.comparable_later {
             self.compare_later(container, &binary, found.as_ref(), tid);
         }
         binary
+    }
+
+    /// Counts a program that is new to the container, unless it was counted as a file when it was written.
+    fn count_drift(&self, container: &Container, binary: &Binary) {
+        let drifted = matches!(
+            binary.judgement.origin,
+            Origin::Added | Origin::ImageModified | Origin::Volume | Origin::Tmpfs | Origin::Memfd
+        );
+        if drifted && self.written.of(&container.id, binary.inode.ino).is_none() {
+            container.drifts.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether the process is the runtime itself on its way into the container (`runc init`): it has the container's

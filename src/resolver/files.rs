@@ -3,7 +3,7 @@
 //! Invariant: naming a file costs memory look-ups only, unless its directory is known to the kernel alone; what the file
 //! has become is found out in the background ([`crate::background::files`]).
 
-use super::{Resolver, ThreadReader};
+use super::{Provenance, Resolver, ThreadReader, Written};
 use crate::background::files::{FileJob, Writer};
 use crate::container::mountinfo::Mount;
 use crate::container::registry::Container;
@@ -19,6 +19,8 @@ use crate::verdict::change::file_kind;
 use crate::verdict::judge::{Judgement, Subject};
 use crate::verdict::origin::Origin;
 use rustix::fs::FileType;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
 
 /// The file of an event.
@@ -26,18 +28,21 @@ use std::sync::{Arc, OnceLock};
 pub struct EventFile {
     /// The container.
     pub container: Arc<Container>,
-    /// Path in the container's mount namespace; links in it are not resolved.
-    pub path: ImagePath,
+    /// Path in the container's mount namespace; links in it are not resolved. `None`: it cannot be known, because the
+    /// directory that the call began at is not.
+    pub path: Option<ImagePath>,
     /// New name of a renamed file.
     pub new_path: Option<ImagePath>,
-    /// Value of `drift.file_change`: what the call says.
-    pub change: &'static str,
+    /// Value of `drift.file_change`: what the call says; `None` for a file that has no name yet.
+    pub change: Option<&'static str>,
     /// The mount it lies on, where that is known and is not the container's root.
     mount: Option<Mount>,
     pid: i64,
     follows: bool,
     judgement: OnceLock<Judgement>,
     kind: OnceLock<&'static str>,
+    /// Whether the background was told of it.
+    compared: OnceLock<()>,
 }
 
 /// File systems of the kernel's own, whose files are no files.
@@ -57,8 +62,8 @@ const PSEUDO: [&[u8]; 12] = [
 ];
 
 impl Resolver {
-    /// The file that the event's call changed, or may have; `None` for other events, on the host, and for the kernel's
-    /// own file systems. The first question starts the comparison with the image.
+    /// The file that the event's call changed, or may have; `None` for other events, for files of the host, and for the
+    /// kernel's own file systems.
     pub fn file(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<EventFile>> {
         let call = FileCall::from_event(event)?;
         let key = event.identity();
@@ -68,11 +73,28 @@ impl Resolver {
             }
         }
         let file = self.find_file(event, reader, &call).map(Arc::new);
-        self.last_file = Some((key, file.clone()));
-        if let Some(file) = &file {
-            self.compare_file(event, reader, &call, file);
+        if file.as_ref().is_some_and(|file| file.path.is_none()) {
+            self.metrics.files_unknown.inc();
         }
+        self.last_file = Some((key, file.clone()));
         file
+    }
+
+    /// What the event's call says of its file. The first question starts the comparison with the image, and remembers
+    /// who writes.
+    pub fn file_change(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+    ) -> Option<&'static str> {
+        let file = self.file(event, reader)?;
+        if file.compared.set(()).is_ok() {
+            if file.mount.is_none() {
+                self.note_written(event, reader, &file.container.id);
+            }
+            self.compare_file(event, reader, &file);
+        }
+        file.change
     }
 
     fn find_file(
@@ -81,44 +103,67 @@ impl Resolver {
         reader: ThreadReader<'_>,
         call: &FileCall<'_>,
     ) -> Option<EventFile> {
-        let container = self.container(event, reader)?;
-        // What a runtime does while it sets a container up is not done inside it: its paths are the host's.
-        if self.binary(event, reader).is_some_and(|b| b.judgement.origin == Origin::Runtime) {
-            return None;
-        }
         let place = reader.threads?.place(reader.reader, event.tid)?;
-        let path = self.path_of(reader, &container, &place, call.file)?;
-        let new_path = match call.to {
-            Some(to) => Some(self.path_of(reader, &container, &place, to)?),
-            None => None,
+        let (container, path, new_path) = match self.container(event, reader) {
+            Some(container) => {
+                // What a runtime does while it sets a container up is not done inside it: its paths are the host's.
+                if self.binary(event, reader).is_some_and(|b| b.judgement.origin == Origin::Runtime) {
+                    return None;
+                }
+                let path = self.path_of(reader, Some(&container), &place, call.file);
+                let new_path = match call.to {
+                    Some(to) => Some(self.path_of(reader, Some(&container), &place, to)),
+                    None => None,
+                };
+                match new_path {
+                    // Half of a rename is not known: then nothing is.
+                    Some(None) => (container, None, None),
+                    Some(new_path) => (container, path, new_path),
+                    None => (container, path, None),
+                }
+            }
+            None => {
+                // A process of the host that changes a container's files (`podman cp`, an administrator).
+                let of_host = self.path_of(reader, None, &place, call.file)?;
+                let (container, path) = self.registry.at_host_path(of_host.as_bytes())?;
+                let new_path = call.to.and_then(|to| self.path_of(reader, None, &place, to));
+                let new_path = new_path.and_then(|to| self.registry.at_host_path(to.as_bytes()));
+                let new_path = new_path.filter(|(other, _)| other.id == container.id).map(|(_, to)| to);
+                (container, Some(path), new_path)
+            }
         };
-        let mount = container.live.as_ref().and_then(|live| {
+        let mount = container.live.as_ref().zip(path.as_ref()).and_then(|(live, path)| {
             live.mounts().covering(path.as_bytes()).filter(|m| m.dev != live.root_dev).cloned()
         });
-        let pseudo = match &mount {
-            Some(mount) => {
+        let pseudo = match (&mount, &path) {
+            (Some(mount), _) => {
                 PSEUDO.contains(&mount.fstype.as_slice())
                     || (mount.fstype == b"tmpfs" && mount.mount_point == b"/dev")
             }
-            None => {
+            (None, Some(path)) => {
                 container.live.is_none()
                     && [&b"/proc"[..], b"/sys", b"/dev"].iter().any(|d| path.is_within(d))
             }
+            (None, None) => false,
         };
         if pseudo {
             return None;
         }
-        let in_image = || match container.image.as_ref().map(|image| image.lookup(&path)) {
-            Ok(Presence::Absent) => "created",
-            _ => "opened",
+        let in_image = || {
+            let path = path.as_ref()?;
+            container.image.as_ref().ok().map(|image| image.lookup(path))
         };
         let change = match call.act {
-            Act::Created => "created",
-            Act::Opened => "opened",
-            Act::OpenedOrCreated => in_image(),
-            Act::Deleted => "deleted",
-            Act::Renamed | Act::Exchanged => "renamed",
-            Act::Metadata => "metadata",
+            Act::Created => Some("created"),
+            Act::Temporary => None,
+            Act::Opened => Some("opened"),
+            Act::OpenedOrCreated => match in_image() {
+                Some(Presence::Absent) => Some("created"),
+                _ => Some("opened"),
+            },
+            Act::Deleted => Some("deleted"),
+            Act::Renamed | Act::Exchanged => Some("renamed"),
+            Act::Metadata => Some("metadata"),
         };
         Some(EventFile {
             path,
@@ -129,15 +174,16 @@ impl Resolver {
             follows: call.follows,
             judgement: OnceLock::new(),
             kind: OnceLock::new(),
+            compared: OnceLock::new(),
             container,
         })
     }
 
-    /// The absolute path of what a call named, in the mount namespace of the process.
+    /// The absolute path of what a call named, in the mount namespace of the process; `container` is `None` on the host.
     fn path_of(
         &self,
         reader: ThreadReader<'_>,
-        container: &Container,
+        container: Option<&Container>,
         place: &Place,
         named: Named<'_>,
     ) -> Option<ImagePath> {
@@ -152,7 +198,7 @@ impl Resolver {
         };
         let (base, path) = match named {
             Named::Path(path) | Named::At(_, path) if path.starts_with(b"/") => {
-                (self.root_of(container, place), path)
+                (container.map_or_else(|| place.root.clone(), |c| self.root_of(c, place)), path)
             }
             Named::Path(path) => {
                 let cwd = Some(place.cwd.clone()).filter(|c| c.starts_with(b"/"));
@@ -185,24 +231,22 @@ impl Resolver {
     }
 
     /// Hands the paths of a file on the container's root to the background.
-    fn compare_file(
-        &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
-        call: &FileCall<'_>,
-        file: &Arc<EventFile>,
-    ) {
+    fn compare_file(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>, file: &Arc<EventFile>) {
+        let (Some(call), Some(path)) = (FileCall::from_event(event), &file.path) else { return };
         let on_root = file.mount.is_none() && file.container.live.is_some();
-        let new_directory = call.directory && call.act == Act::Created;
-        if self.background.is_none() || !on_root || new_directory || file.container.image.is_err() {
+        let makes_nothing = call.act == Act::Temporary || (call.directory && call.act == Act::Created);
+        let ignored =
+            self.config.ignored_files.is_match(std::path::Path::new(OsStr::from_bytes(path.as_bytes())));
+        if self.background.is_none() || !on_root || makes_nothing || ignored || file.container.image.is_err()
+        {
             return;
         }
-        let writer = Writer {
-            pid: file.pid,
-            tid: event.tid,
-            command: self.command(event, reader),
-            origin: self.binary(event, reader).map(|b| b.judgement.origin),
+        let origin = match self.is_host(event, reader) {
+            true => Some(Origin::Host),
+            false => self.binary(event, reader).map(|b| b.judgement.origin),
         };
+        let (command, manager) = (self.command(event, reader), self.writing_manager(event, reader));
+        let writer = Writer { pid: file.pid, tid: event.tid, command, origin, manager };
         let Some(background) = &self.background else { return };
         let job = |path: &ImagePath, new_path| FileJob {
             container: Arc::clone(&file.container),
@@ -213,15 +257,15 @@ impl Resolver {
         };
         match (&file.new_path, call.act) {
             (Some(new), Act::Exchanged) => {
-                background.file_changed(job(&file.path, None));
+                background.file_changed(job(path, None));
                 background.file_changed(job(new, None));
             }
-            (new, _) => background.file_changed(job(&file.path, new.clone())),
+            (new, _) => background.file_changed(job(path, new.clone())),
         }
     }
 
     /// Command line of the event's thread, read once for each program it runs.
-    fn command(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Arc<str> {
+    pub(super) fn command(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Arc<str> {
         let known = self.thread(event, reader).and_then(|state| state.command.clone());
         if let Some(known) = known {
             return known;
@@ -244,24 +288,47 @@ impl Resolver {
         if let Some(known) = file.judgement.get() {
             return Some(known.clone());
         }
-        let found = self.found(&file);
+        let judgement = match &file.path {
+            Some(path) => self.judge_file(&file, path),
+            None => Judgement::nothing(),
+        };
+        Some(file.judgement.get_or_init(|| judgement).clone())
+    }
+
+    /// Where the event's file comes from, and who wrote it last.
+    pub fn file_provenance(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+    ) -> Option<(Provenance, Option<&Written>)> {
+        let judgement = self.file_judgement(event, reader)?;
+        let file = self.file(event, reader)?;
+        let inode = self.found(&file).map_or(0, |found| found.inode.ino);
+        Some(self.provenance(&file.container.id, &judgement, inode))
+    }
+
+    fn judge_file(&self, file: &EventFile, path: &ImagePath) -> Judgement {
+        let found = self.found(file);
         let real = found.as_ref().and_then(FoundFile::path).filter(|p| p.starts_with(b"/"));
         let subject = Subject {
-            path: real.as_deref().unwrap_or(file.path.as_bytes()),
+            path: real.as_deref().unwrap_or(path.as_bytes()),
             flags: ExeFlags::default(),
             flags_given: false,
             inode: InodeId::default(),
             found: found.as_ref(),
             pid: file.pid,
         };
-        let judgement = self.judge.judge(&file.container, &subject);
-        Some(file.judgement.get_or_init(|| judgement).clone())
+        self.judge.judge(&file.container, &subject)
     }
 
     /// Kind of the event's file, by its path and its first bytes.
     pub fn file_kind(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<&'static str> {
         let file = self.file(event, reader)?;
-        Some(*file.kind.get_or_init(|| file_kind(&file.path, self.found(&file).as_ref())))
+        let kind = || match &file.path {
+            Some(path) => file_kind(path, self.found(&file).as_ref()),
+            None => "unknown",
+        };
+        Some(*file.kind.get_or_init(kind))
     }
 
     /// Kind of volume that the event's file lies on; `None` on the root file system.
@@ -272,7 +339,7 @@ impl Resolver {
 
     fn found(&self, file: &EventFile) -> Option<FoundFile> {
         let root = file.container.live.as_ref()?.root(self.judge.host(), &[])?;
-        let path = file.new_path.as_ref().unwrap_or(&file.path).as_bytes();
+        let path = file.new_path.as_ref().or(file.path.as_ref())?.as_bytes();
         if file.follows { root.find(path) } else { root.find_itself(path) }.ok()
     }
 }

@@ -34,6 +34,13 @@ pub enum PackageRole {
     Child,
 }
 
+impl PackageWork {
+    /// Whether packages are changed: by the process, by what it works for, or by an ancestor of that.
+    pub fn changes(&self) -> bool {
+        self.changing || self.invocation.action.changes()
+    }
+}
+
 impl PackageRole {
     /// The name in `drift.pkg_role`.
     pub fn as_str(self) -> &'static str {

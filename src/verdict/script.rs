@@ -16,6 +16,15 @@ pub struct Script {
     pub path: Vec<u8>,
     /// What it is.
     pub judgement: Judgement,
+    /// Its inode number; 0 where it was not found.
+    pub ino: u64,
+}
+
+impl Script {
+    /// A script whose file was not found.
+    fn unseen(path: &[u8], judgement: Judgement) -> Self {
+        Self { path: path.to_vec(), judgement, ino: 0 }
+    }
 }
 
 /// The process that runs the script.
@@ -37,16 +46,16 @@ impl Judge {
         };
         let absolute = argument.first() == Some(&b'/');
         if !absolute && cwd.is_empty() {
-            return Script { path: argument.to_vec(), judgement: unknown("working directory not known") };
+            return Script::unseen(argument, unknown("working directory not known"));
         }
         let Ok(path) = ImagePath::lexical(&cwd, argument) else {
-            return Script { path: argument.to_vec(), judgement: unknown("path too long") };
+            return Script::unseen(argument, unknown("path too long"));
         };
         if container.live.is_some() {
             let found = self.find_script(container, runner.pid, alive, absolute, &path, argument);
             return self.judge_live_script(container, runner.pid, &path, found);
         }
-        Script { judgement: judge_replayed(container, &path), path: path.as_bytes().to_vec() }
+        Script::unseen(path.as_bytes(), judge_replayed(container, &path))
     }
 
     /// Looks for the file as the process would open it: from its own root (a chroot, perhaps) when it lives.
@@ -95,12 +104,12 @@ impl Judge {
                 true => self.judge(container, &subject),
                 false => unknown("script is gone"),
             };
-            return Script { path: path.as_bytes().to_vec(), judgement };
+            return Script::unseen(path.as_bytes(), judgement);
         };
         let real = found.path().unwrap_or_else(|| path.as_bytes().to_vec());
         if real.first() != Some(&b'/') {
             // A pipe or socket: input, not a file that could be the image's.
-            return Script { path: path.as_bytes().to_vec(), judgement: unknown("script is no file") };
+            return Script::unseen(path.as_bytes(), unknown("script is no file"));
         }
         let subject = Subject {
             path: &real,
@@ -114,7 +123,7 @@ impl Judge {
         if found.kind != rustix::fs::FileType::RegularFile && judgement.origin != Origin::Memfd {
             judgement = unknown("script is no regular file");
         }
-        Script { path: real, judgement }
+        Script { path: real, judgement, ino: found.inode.ino }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::host::{Host, RootDir};
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::Presence;
 use crate::metrics::Metrics;
+use crate::packages::manager::Manager;
 use crate::verdict::change::{
     compare, file_kind, is_images_file, locate, Change, Compared, Incomparable, Located,
 };
@@ -47,6 +48,8 @@ pub struct Writer {
     pub command: Arc<str>,
     /// Origin of the executable, where it is known.
     pub origin: Option<Origin>,
+    /// The package manager that it works for, if its program is the image's.
+    pub manager: Option<Manager>,
 }
 
 /// A path that may have changed.
@@ -85,6 +88,8 @@ pub struct FileReport {
     pub gained: Vec<&'static str>,
     /// Who did it last.
     pub writer: Writer,
+    /// Drift seen in the container so far, this change included.
+    pub drifts: u64,
 }
 
 /// Pause after events were taken in: those that come in a burst are taken in together.
@@ -278,6 +283,7 @@ impl Files {
             Verdict::TooSoon(again) => return Outcome::Later(again),
         }
         let package = job.container.image.as_ref().ok().and_then(|i| i.owner_or_unknown(path));
+        let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
             container: job.container.id.clone(),
             path: path.clone(),
@@ -288,6 +294,7 @@ impl Files {
             package,
             gained: compared.gained,
             writer: job.writer.clone(),
+            drifts,
         });
         self.metrics.files_changed.inc();
         Outcome::Done

@@ -1,0 +1,74 @@
+//! Where the host has the files of containers: what a process of the host changes there, it changes in the container.
+//!
+//! Paths of the host come from events, so that a container can name any of them only with its own files behind it.
+
+use std::collections::BTreeMap;
+
+/// containerd mounts a container's root at `…/io.containerd.runtime.v2.task/<namespace>/<id>/rootfs`.
+const TASKS: &[u8] = b"/io.containerd.runtime.v2.task/";
+
+/// Directories of the host by the container whose files they hold.
+#[derive(Debug, Default)]
+pub struct HostDirectories {
+    by_path: BTreeMap<Vec<u8>, Box<str>>,
+}
+
+impl HostDirectories {
+    /// Adds a container by its overlay's writable directory. Docker and podman mount the merged tree beside it.
+    ///
+    /// What was known is dropped when there are more than `max` containers; they are added again when looked at.
+    pub fn add(&mut self, upper: &[u8], container: &str, max: usize) {
+        if self.by_path.len() > max.saturating_mul(2) {
+            self.by_path.clear();
+        }
+        if let Some(base) = upper.strip_suffix(b"/diff") {
+            self.by_path.insert([base, b"/merged"].concat(), container.into());
+        }
+        self.by_path.insert(upper.to_vec(), container.into());
+    }
+
+    /// The id of the container that a path of the host lies in, and the path inside.
+    pub fn find<'a>(&'a self, path: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+        in_task(path).or_else(|| {
+            let (dir, id) = self.by_path.range(..=path.to_vec()).next_back()?;
+            let inside = path.strip_prefix(dir.as_slice()).filter(|rest| rest.starts_with(b"/"))?;
+            Some((&**id, inside))
+        })
+    }
+}
+
+fn in_task(path: &[u8]) -> Option<(&str, &[u8])> {
+    let at = path.windows(TASKS.len()).position(|w| w == TASKS)?;
+    let mut parts = path.get(at + TASKS.len()..)?.splitn(3, |b| *b == b'/');
+    let (_namespace, id, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    let inside = rest.strip_prefix(b"rootfs").filter(|rest| rest.starts_with(b"/"))?;
+    Some((std::str::from_utf8(id).ok()?, inside))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_the_host_lead_to_containers() {
+        let mut dirs = HostDirectories::default();
+        dirs.add(b"/s/overlay/aa/diff", "A", 10);
+        dirs.add(b"/c/snapshots/7/fs", "B", 10);
+        for (path, want) in [
+            ("/s/overlay/aa/diff/etc/x", Some(("A", "/etc/x"))),
+            ("/s/overlay/aa/merged/etc/x", Some(("A", "/etc/x"))),
+            ("/s/overlay/aa/diff", None),
+            ("/s/overlay/aa/different/x", None),
+            ("/s/overlay/ab/diff/x", None),
+            ("/c/snapshots/7/fs/a", Some(("B", "/a"))),
+            ("/c/snapshots/77/fs/a", None),
+            ("/run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/rootfs/a/b", Some(("ID", "/a/b"))),
+            ("/run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/rootfs", None),
+            ("/run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/log.json", None),
+            ("/etc/x", None),
+        ] {
+            let got = dirs.find(path.as_bytes());
+            assert_eq!(got, want.map(|(id, inside)| (id, inside.as_bytes())), "{path}");
+        }
+    }
+}

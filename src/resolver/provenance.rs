@@ -1,0 +1,181 @@
+//! Who wrote a file: remembered by its inode, so that it holds across renames and hard links.
+//!
+//! A file is anybody's who opened it for writing last. Known only for what was written while a rule asked about changes
+//! of files ([`Resolver::note_written`]). Invariant: bounded, what was written longest ago is forgotten first.
+
+use super::{Resolver, ThreadReader};
+use crate::event::file;
+use crate::event::raw::SyscallEvent;
+use crate::packages::manager::Manager;
+use crate::verdict::judge::Judgement;
+use crate::verdict::origin::Origin;
+use lru::LruCache;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Most files whose writers are remembered.
+const MAX_WRITTEN: usize = 65_536;
+
+/// Who wrote a file last.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Command line.
+    pub command: Arc<str>,
+    /// The package manager that the process worked for, if its program is the image's.
+    pub manager: Option<Manager>,
+}
+
+/// Where a file comes from, by what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// The image shipped it.
+    Image,
+    /// A package manager wrote it.
+    Package(Manager),
+    /// Another process wrote it.
+    Written,
+    /// It lies on a volume.
+    Volume,
+    /// It was never in a file system.
+    Memory,
+    /// It was written before drift looked, or by a way that was not seen.
+    Unknown,
+}
+
+/// Writers of files, by a keyed hash of the container and the inode number on its root file system.
+#[derive(Debug)]
+pub(super) struct WrittenFiles {
+    key: RandomState,
+    files: LruCache<(u64, u64), Written>,
+}
+
+impl WrittenFiles {
+    pub(super) fn new() -> Self {
+        let bound = NonZeroUsize::new(MAX_WRITTEN).unwrap_or(NonZeroUsize::MIN);
+        Self { key: RandomState::new(), files: LruCache::new(bound) }
+    }
+
+    fn note(&mut self, container: &str, inode: u64, written: Written) {
+        self.files.put((self.key.hash_one(container), inode), written);
+    }
+
+    /// Who wrote a file; `None` where nobody was seen to.
+    pub(super) fn of(&self, container: &str, inode: u64) -> Option<&Written> {
+        // A look does not make it younger: what counts is when it was written.
+        self.files.peek(&(self.key.hash_one(container), inode))
+    }
+}
+
+impl Resolver {
+    /// Remembers the event's process as the writer of the file that it opened for writing, if it did.
+    pub(super) fn note_written(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+        container: &str,
+    ) {
+        let Some(inode) = file::written_inode(event) else { return };
+        let command = self.command(event, reader);
+        let manager = self.writing_manager(event, reader);
+        self.written.note(container, inode, Written { command, manager });
+    }
+
+    /// The package manager that the event's process works for, where its own program is the image's: anything else can
+    /// take any name.
+    pub(super) fn writing_manager(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+    ) -> Option<Manager> {
+        let work = self.package_work(event, reader).filter(|work| work.changes())?;
+        let binary = self.binary(event, reader)?;
+        match binary.judgement.origin {
+            Origin::Image | Origin::ImageTouched => Some(work.invocation.manager),
+            Origin::Added | Origin::ImageModified => {
+                let container = self.container(event, reader)?;
+                self.written.of(&container.id, binary.inode.ino)?.manager
+            }
+            _ => None,
+        }
+    }
+
+    /// Where the executable of the event's process comes from, and who wrote it last; `None` on the host.
+    pub fn binary_provenance(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+    ) -> Option<(Provenance, Option<&Written>)> {
+        let container = self.container(event, reader)?;
+        let binary = self.binary(event, reader)?;
+        Some(self.provenance(&container.id, &binary.judgement, binary.inode.ino))
+    }
+
+    /// As [`Resolver::binary_provenance`], of the script that the process was started on.
+    pub fn script_provenance(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+    ) -> Option<(Provenance, Option<&Written>)> {
+        let container = self.container(event, reader)?;
+        let script = self.script(event, reader)?;
+        Some(self.provenance(&container.id, &script.judgement, script.ino))
+    }
+
+    /// Where a judged file comes from, and who wrote it last.
+    pub fn provenance(
+        &self,
+        container: &str,
+        judgement: &Judgement,
+        inode: u64,
+    ) -> (Provenance, Option<&Written>) {
+        match judgement.origin {
+            Origin::Image | Origin::ImageTouched => (Provenance::Image, None),
+            Origin::Volume | Origin::ImageVolume | Origin::Tmpfs => (Provenance::Volume, None),
+            Origin::Memfd => (Provenance::Memory, None),
+            Origin::Added | Origin::ImageModified | Origin::ImageUnverified => {
+                let written = self.written.of(container, inode).filter(|_| inode != 0);
+                let provenance = match written {
+                    Some(Written { manager: Some(manager), .. }) => Provenance::Package(*manager),
+                    Some(_) => Provenance::Written,
+                    None => Provenance::Unknown,
+                };
+                (provenance, written)
+            }
+            Origin::Runtime | Origin::Host | Origin::Unknown => (Provenance::Unknown, None),
+        }
+    }
+}
+
+impl std::fmt::Display for Provenance {
+    /// The value of `drift.binary_provenance`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Image => f.write_str("image"),
+            Self::Package(manager) => write!(f, "package:{}", manager.as_str()),
+            Self::Written => f.write_str("written"),
+            Self::Volume => f.write_str("volume"),
+            Self::Memory => f.write_str("memory"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writers_are_kept_apart_by_container_and_inode() {
+        let mut files = WrittenFiles::new();
+        let by = |command: &str| Written { command: command.into(), manager: None };
+        files.note("a", 7, by("curl"));
+        files.note("a", 8, by("sh"));
+        files.note("a", 7, by("wget"));
+        let of = |container, inode| files.of(container, inode).map(|w| w.command.to_string());
+        assert_eq!(of("a", 7).as_deref(), Some("wget"), "the last one counts");
+        assert_eq!(of("a", 8).as_deref(), Some("sh"));
+        assert_eq!(of("b", 7), None);
+    }
+}
