@@ -23,6 +23,9 @@ pub struct RawConfig {
     pub indexer: Option<RawIndexer>,
     /// Changes of files.
     pub files: Option<RawFiles>,
+    /// Whether libraries are looked at when they are mapped to be executed, and not when they are opened. More certain, and
+    /// more costly: the engine then traces every mmap(2), by the rule `Drift library mapping watch`. Default: false.
+    pub confirm_mmap: Option<bool>,
     /// Globs on paths in containers: what changes there is not compared with the image. `*` matches across
     /// directories.
     pub ignore: Option<Vec<String>>,
@@ -198,6 +201,8 @@ pub struct Config {
     pub max_files: u64,
     /// Least time between two reports of the same change, and longest wait for a file's last writer.
     pub file_interval: std::time::Duration,
+    /// Whether libraries are looked at when they are mapped, and not when they are opened.
+    pub confirm_mmap: bool,
     /// Paths in containers whose changes are not compared.
     pub ignored_files: globset::GlobSet,
     /// Where relative layer names are looked up.
@@ -277,6 +282,7 @@ impl TryFrom<RawConfig> for Config {
                 1,
                 3600,
             )?),
+            confirm_mmap: raw.confirm_mmap.unwrap_or(false),
             ignored_files: globs("ignore", &raw.ignore.unwrap_or_default())?,
             storage_roots: match &raw.storage_roots {
                 Some(roots) => absolute("storage_roots", roots)?,

@@ -14,5 +14,6 @@ pub mod metrics;
 pub mod packages;
 pub mod plugin;
 pub mod prebuilt;
+pub mod report;
 pub mod resolver;
 pub mod verdict;

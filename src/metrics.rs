@@ -100,6 +100,8 @@ metrics! {
     files_unknown: Counter,
     /// Changes of files reported by the event `drift_file`.
     files_changed: Counter,
+    /// Libraries that were loaded and are not the image's, reported by the event `drift_library`.
+    libraries_loaded: Counter,
     /// Panics caught at the C interface; any is a bug.
     panics_caught: Gauge,
 }

@@ -1,25 +1,21 @@
 //! The plugin as the SDK sees it: capabilities wired to the parts that do the work.
 
-use crate::background::files::FileReport;
-use crate::background::verifier::Finding;
-use crate::background::Background;
+use crate::background::{Background, Reports};
 use crate::config::{Config, InitConfig};
 use crate::event::raw::{StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
-use crate::extract::{self, BINARY_EVENT, FILE_EVENT};
-use crate::manifest::entry::ImagePath;
+use crate::extract::{self, BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT};
 use crate::metrics::{Kind, Metrics};
 use crate::prebuilt;
-use crate::resolver::{Provenance, Resolver};
-use crate::verdict::change::Change;
-use crate::verdict::compare::hex;
+use crate::report::{binary_payload, file_payload, library_payload, send};
+use crate::resolver::Resolver;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
 use falco_plugin::base::{Json, Metric, MetricLabel, MetricType, MetricValue, Plugin};
 use falco_plugin::extract::{EventInput, ExtractFieldInfo, ExtractPlugin};
 use falco_plugin::parse::{ParseInput, ParsePlugin};
 use falco_plugin::tables::{LazyTableReader, TablesInput};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::sync::Arc;
 
 /// One instance of the plugin.
@@ -117,21 +113,25 @@ impl ExtractPlugin for Drift {
 }
 
 impl AsyncEventPlugin for Drift {
-    const ASYNC_EVENTS: &'static [&'static str] = &[BINARY_EVENT, FILE_EVENT];
+    const ASYNC_EVENTS: &'static [&'static str] = &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT];
     const EVENT_SOURCES: &'static [&'static str] = &["syscall"];
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
         let handler = Arc::new(handler);
-        let for_files = Arc::clone(&handler);
+        let (for_files, for_libraries) = (Arc::clone(&handler), Arc::clone(&handler));
         // The engine refuses events while it shuts down; there is nobody to tell then.
-        let report = move |finding: &Finding| {
-            let _ = send(&handler, BINARY_EVENT, finding.tid, &binary_payload(finding));
+        let reports = Reports {
+            binary: Box::new(move |finding| {
+                let _ = send(&handler, BINARY_EVENT, finding.tid, &binary_payload(finding));
+            }),
+            file: Box::new(move |change| {
+                let _ = send(&for_files, FILE_EVENT, change.writer.tid, &file_payload(change));
+            }),
+            library: Box::new(move |library| {
+                let _ = send(&for_libraries, LIBRARY_EVENT, library.job.tid, &library_payload(library));
+            }),
         };
-        let report_file = move |change: &FileReport| {
-            let _ = send(&for_files, FILE_EVENT, change.writer.tid, &file_payload(change));
-        };
-        let background =
-            Background::start(self.resolver.host(), &self.config, &self.metrics, report, report_file)?;
+        let background = Background::start(self.resolver.host(), &self.config, &self.metrics, reports)?;
         self.resolver.start(background);
         Ok(())
     }
@@ -140,65 +140,4 @@ impl AsyncEventPlugin for Drift {
         self.resolver.stop();
         Ok(())
     }
-}
-
-/// Payload of the event `drift_binary`.
-fn binary_payload(finding: &Finding) -> serde_json::Value {
-    serde_json::json!({
-        "container_id": finding.container,
-        "binary_origin": finding.origin.map(|o| o.as_str()),
-        "binary_layer": finding.layer,
-        "binary_package": finding.package,
-        "binary_sha256": finding.sha256.as_ref().map(|d| hex(d)),
-        "file_path": finding.path.as_ref().map(text),
-    })
-}
-
-/// Payload of the event `drift_file`.
-fn file_payload(change: &FileReport) -> serde_json::Value {
-    serde_json::json!({
-        "container_id": change.container,
-        "file_path": text(&change.path),
-        "file_new_path": change.new_path.as_ref().map(text),
-        "file_origin": change.origin.as_str(),
-        "file_change": change.change.as_str(),
-        "file_kind": change.kind,
-        "file_package": change.package,
-        "binary_traits": change.gained,
-        "binary_origin": change.writer.origin.map(|o| o.as_str()),
-        "binary_writer": &*change.writer.command,
-        "file_writer": &*change.writer.command,
-        "file_writer_pid": change.writer.pid,
-        "file_provenance": file_provenance(change).to_string(),
-        "container_drifts": change.drifts,
-    })
-}
-
-/// Where a changed file comes from.
-fn file_provenance(change: &FileReport) -> Provenance {
-    match (change.change, change.writer.manager) {
-        // The content is the image's.
-        (Change::Metadata | Change::Deleted | Change::Renamed | Change::None, _) => Provenance::Image,
-        (_, Some(manager)) => Provenance::Package(manager),
-        (_, None) => Provenance::Written,
-    }
-}
-
-fn text(path: &ImagePath) -> String {
-    String::from_utf8_lossy(path.as_bytes()).into_owned()
-}
-
-/// Sends an event. The thread id is set, so that `proc.*` fields resolve.
-fn send(
-    handler: &AsyncHandler,
-    name: &str,
-    tid: i64,
-    payload: &serde_json::Value,
-) -> Result<(), anyhow::Error> {
-    let name = CString::new(name)?;
-    // The container plugin ends its JSON with a NUL, and consumers expect one.
-    let data = CString::new(payload.to_string())?;
-    let mut event = <Drift as AsyncEventPlugin>::async_event(&name, data.as_bytes_with_nul());
-    event.metadata.tid = tid;
-    handler.emit(event)
 }

@@ -21,6 +21,7 @@ use crate::verdict::judge::Judge;
 use crate::verdict::script::Script;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
+use libraries::SeenLibraries;
 use lru::LruCache;
 use provenance::WrittenFiles;
 use std::num::NonZeroUsize;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 mod binary;
 mod files;
+mod libraries;
 mod packages;
 mod provenance;
 
@@ -101,6 +103,8 @@ pub struct Resolver {
     last_file: Option<(EventKey, Option<Arc<EventFile>>)>,
     /// Who wrote which file.
     written: WrittenFiles,
+    /// Libraries looked at of late.
+    libraries: SeenLibraries,
     metrics: Arc<Metrics>,
     background: Option<Background>,
     /// Whether the kernel's probe was seen to tell layers.
@@ -129,6 +133,7 @@ impl Resolver {
             findings: 0,
             last_file: None,
             written: WrittenFiles::new(),
+            libraries: SeenLibraries::new(),
             metrics,
             background: None,
             flags_given: false,

@@ -5,6 +5,7 @@
 
 pub mod files;
 pub mod indexer;
+pub mod libraries;
 pub mod verifier;
 
 use crate::config::Config;
@@ -13,6 +14,7 @@ use crate::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender};
 use files::{FileJob, FileReport};
 use indexer::NewImage;
+use libraries::{LibraryJob, LibraryReport};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -23,8 +25,29 @@ use verifier::{Finding, Job};
 const INDEX_QUEUE: usize = 1024;
 /// Files waiting to be compared; each holds a descriptor.
 const VERIFY_QUEUE: usize = 256;
+/// Opened libraries waiting to be taken in.
+const LIBRARY_QUEUE: usize = 4096;
 /// Changed paths waiting to be taken in.
 const FILE_QUEUE: usize = 8192;
+
+/// Takes what a thread has found, and is called on that thread.
+pub type Report<T> = Box<dyn Fn(&T) + Send>;
+
+/// Where the threads tell what they have found.
+pub struct Reports {
+    /// Each executable whose comparison is done and whose event is to be sent.
+    pub binary: Report<Finding>,
+    /// Each verified change of a file.
+    pub file: Report<FileReport>,
+    /// Each library that was loaded and is not the image's.
+    pub library: Report<LibraryReport>,
+}
+
+impl std::fmt::Debug for Reports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reports")
+    }
+}
 
 /// The running threads of an instance.
 #[derive(Debug)]
@@ -33,14 +56,14 @@ pub struct Background {
     images: Option<Sender<NewImage>>,
     jobs: Option<Sender<Job>>,
     changes: Option<Sender<FileJob>>,
+    libraries: Option<Sender<LibraryJob>>,
     findings: Receiver<Finding>,
     metrics: Arc<Metrics>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Background {
-    /// Starts the threads. `report` is called on one of them with each executable whose comparison is done and whose
-    /// event is to be sent; `report_file` on another with each verified change of a file.
+    /// Starts the threads.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -48,19 +71,20 @@ impl Background {
         host: &Host,
         config: &Arc<Config>,
         metrics: &Arc<Metrics>,
-        report: impl Fn(&Finding) + Send + 'static,
-        report_file: impl Fn(&FileReport) + Send + 'static,
+        reports: Reports,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (images, to_index) = crossbeam_channel::bounded(INDEX_QUEUE);
         let (jobs, to_verify) = crossbeam_channel::bounded(VERIFY_QUEUE);
         let (changes, to_compare) = crossbeam_channel::bounded(FILE_QUEUE);
+        let (libraries, to_look_at) = crossbeam_channel::bounded(LIBRARY_QUEUE);
         let (found, findings) = crossbeam_channel::bounded(VERIFY_QUEUE);
         let mut this = Self {
             stop: Arc::clone(&stop),
             images: Some(images),
             jobs: Some(jobs),
             changes: Some(changes),
+            libraries: Some(libraries),
             findings,
             metrics: Arc::clone(metrics),
             threads: Vec::new(),
@@ -69,9 +93,13 @@ impl Background {
             indexer::Indexer::new(host.clone(), Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
         this.spawn("drift-indexer", move || indexer.run(&to_index))?;
         let verifier = verifier::Verifier::new(Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
-        this.spawn("drift-verifier", move || verifier.run(&to_verify, &found, &report))?;
+        this.spawn("drift-verifier", move || verifier.run(&to_verify, &found, &reports.binary))?;
+        let counters = Arc::clone(metrics);
+        let libraries =
+            libraries::Libraries::new(host.clone(), config.background_max, counters, Arc::clone(&stop));
+        this.spawn("drift-libraries", move || libraries.run(&to_look_at, &reports.library))?;
         let files = files::Files::new(host.clone(), Arc::clone(config), Arc::clone(metrics), stop);
-        this.spawn("drift-files", move || files.run(&to_compare, &report_file))?;
+        this.spawn("drift-files", move || files.run(&to_compare, &reports.file))?;
         Ok(this)
     }
 
@@ -107,6 +135,13 @@ impl Background {
         }
     }
 
+    /// Asks whether an opened file is a library that was loaded.
+    pub fn library(&self, job: LibraryJob) {
+        if self.libraries.as_ref().is_none_or(|q| q.try_send(job).is_err()) {
+            self.metrics.files_dropped.inc();
+        }
+    }
+
     fn note_sent(&self, sent: bool) {
         if !sent {
             self.metrics.queue_full.inc();
@@ -128,6 +163,7 @@ impl Drop for Background {
         self.images = None;
         self.jobs = None;
         self.changes = None;
+        self.libraries = None;
         for thread in self.threads.drain(..) {
             // A panic in the thread was caught and counted there.
             let _ = thread.join();

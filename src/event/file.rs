@@ -100,6 +100,16 @@ pub enum Named<'a> {
     Fd(i64),
 }
 
+impl<'a> Named<'a> {
+    /// A path and the descriptor of the directory it begins at, `AT_FDCWD` for the working directory.
+    pub fn at(dir: i64, path: &'a [u8]) -> Self {
+        match dir {
+            AT_FDCWD => Self::Path(path),
+            dir => Self::At(dir, path),
+        }
+    }
+}
+
 /// A successful call that changed a file, or may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileCall<'a> {
@@ -123,10 +133,9 @@ impl<'a> FileCall<'a> {
             let (fd, name) = (event.i64_param(fd)?, event.str_param(name)?);
             match (fd, name) {
                 (AT_FDCWD, b"") => None,
-                (AT_FDCWD, name) => Some(Named::Path(name)),
                 // AT_EMPTY_PATH: the descriptor itself.
                 (fd, b"") => Some(Named::Fd(fd)),
-                (fd, name) => Some(Named::At(fd, name)),
+                (fd, name) => Some(Named::at(fd, name)),
             }
         };
         let call = |act, file: Option<Named<'a>>| {
@@ -237,7 +246,7 @@ mod tests {
             (3, vec![&fd, &a], None),
             (307, vec![&fd, &cwd, &b, &rdwr, &m], Some("Opened b follows")),
             (307, vec![&fd, &fd, &b, &made, &m], Some("Created 3:b follows")),
-            (307, vec![&fd, &cwd, &a, &tmp, &m], None),
+            (307, vec![&fd, &cwd, &a, &tmp, &m], Some("Temporary /a follows")),
             (327, vec![&fd, &fd, &b, &wr, &m], Some("Opened 3:b follows")),
             (59, vec![&fd, &a, &m], Some("OpenedOrCreated /a follows")),
             (301, vec![&ok, &a], Some("Deleted /a")),

@@ -2,6 +2,7 @@
 
 pub mod exec;
 pub mod file;
+pub mod library;
 pub mod raw;
 // The SDK's derive makes public items without docs.
 #[allow(missing_docs)]

@@ -5,12 +5,13 @@
 mod binary;
 mod container;
 mod file;
+mod library;
 mod package;
 mod payload;
 mod script;
 pub mod value;
 
-pub(crate) use payload::{BINARY_EVENT, FILE_EVENT};
+pub(crate) use payload::{BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT};
 
 use crate::event::raw::SyscallEvent;
 use crate::resolver::{Resolver, ThreadReader};
@@ -177,6 +178,19 @@ pub static FIELDS: &[FieldDef] = &[
         FieldType::String,
         "Origin of that file as it is found, with the names of drift.binary_origin.",
         file::origin,
+    ),
+    field(
+        "drift.library_watch",
+        FieldType::Bool,
+        "Whether the call opens a file the way a dynamic loader does (with confirm_mmap: maps one to be executed) that may \
+         not be the image's. Asking for it has drift find out, and tell by the event drift_library.",
+        library::watch,
+    ),
+    field(
+        "drift.process_cmdline",
+        FieldType::String,
+        "On drift_library: command line of the process that loaded the library, as it was then.",
+        library::process_cmdline,
     ),
     field(
         "drift.file_kind",

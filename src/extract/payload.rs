@@ -11,12 +11,15 @@ pub(crate) const BINARY_EVENT: &str = "drift_binary";
 /// Name of the event that tells a verified change of a file.
 pub(crate) const FILE_EVENT: &str = "drift_file";
 
+/// Name of the event that tells of a loaded library that is not the image's.
+pub(crate) const LIBRARY_EVENT: &str = "drift_library";
+
 /// Longest payload read, bytes.
 const MAX_PAYLOAD: usize = 64 << 10;
 
 /// Whether an async event is drift's.
 pub(super) fn is_ours(name: &[u8]) -> bool {
-    name == BINARY_EVENT.as_bytes() || name == FILE_EVENT.as_bytes()
+    [BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT].iter().any(|ours| ours.as_bytes() == name)
 }
 
 /// The field's value in a payload: a JSON object whose keys are field names without `drift.`.

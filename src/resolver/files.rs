@@ -5,6 +5,7 @@
 
 use super::{Provenance, Resolver, ThreadReader, Written};
 use crate::background::files::{FileJob, Writer};
+use crate::container::live::Live;
 use crate::container::mountinfo::Mount;
 use crate::container::registry::Container;
 use crate::container::volume::VolumeKind;
@@ -136,10 +137,7 @@ impl Resolver {
             live.mounts().covering(path.as_bytes()).filter(|m| m.dev != live.root_dev).cloned()
         });
         let pseudo = match (&mount, &path) {
-            (Some(mount), _) => {
-                PSEUDO.contains(&mount.fstype.as_slice())
-                    || (mount.fstype == b"tmpfs" && mount.mount_point == b"/dev")
-            }
+            (Some(mount), _) => is_pseudo_mount(mount),
             (None, Some(path)) => {
                 container.live.is_none()
                     && [&b"/proc"[..], b"/sys", b"/dev"].iter().any(|d| path.is_within(d))
@@ -177,6 +175,18 @@ impl Resolver {
             compared: OnceLock::new(),
             container,
         })
+    }
+
+    /// The absolute path of what a call of a process in a container named.
+    pub(super) fn named_path(
+        &self,
+        reader: ThreadReader<'_>,
+        container: &Container,
+        tid: i64,
+        named: Named<'_>,
+    ) -> Option<ImagePath> {
+        let place = reader.threads?.place(reader.reader, tid)?;
+        self.path_of(reader, Some(container), &place, named)
     }
 
     /// The absolute path of what a call named, in the mount namespace of the process; `container` is `None` on the host.
@@ -342,4 +352,13 @@ impl Resolver {
         let path = file.new_path.as_ref().or(file.path.as_ref())?.as_bytes();
         if file.follows { root.find(path) } else { root.find_itself(path) }.ok()
     }
+}
+
+/// Whether a path lies on one of the kernel's own file systems.
+pub(super) fn is_pseudo(live: &Live, path: &[u8]) -> bool {
+    live.mounts().covering(path).is_some_and(is_pseudo_mount)
+}
+
+fn is_pseudo_mount(mount: &Mount) -> bool {
+    PSEUDO.contains(&mount.fstype.as_slice()) || (mount.fstype == b"tmpfs" && mount.mount_point == b"/dev")
 }

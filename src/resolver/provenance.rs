@@ -25,6 +25,8 @@ pub struct Written {
     pub command: Arc<str>,
     /// The package manager that the process worked for, if its program is the image's.
     pub manager: Option<Manager>,
+    /// When, nanoseconds since the epoch.
+    pub at: u64,
 }
 
 /// Where a file comes from, by what is known of it.
@@ -79,7 +81,7 @@ impl Resolver {
         let Some(inode) = file::written_inode(event) else { return };
         let command = self.command(event, reader);
         let manager = self.writing_manager(event, reader);
-        self.written.note(container, inode, Written { command, manager });
+        self.written.note(container, inode, Written { command, manager, at: event.ts });
     }
 
     /// The package manager that the event's process works for, where its own program is the image's: anything else can
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn writers_are_kept_apart_by_container_and_inode() {
         let mut files = WrittenFiles::new();
-        let by = |command: &str| Written { command: command.into(), manager: None };
+        let by = |command: &str| Written { command: command.into(), manager: None, at: 0 };
         files.note("a", 7, by("curl"));
         files.note("a", 8, by("sh"));
         files.note("a", 7, by("wget"));

@@ -1,0 +1,106 @@
+//! Drift's own events: how what the background found is told to the engine.
+//!
+//! A payload is a JSON object whose keys are names of fields without `drift.`, so that the fields of such an event are read
+//! from it alone ([`crate::extract`]). Values of environment variables and contents of files are in none.
+
+use crate::background::files::FileReport;
+use crate::background::libraries::LibraryReport;
+use crate::background::verifier::Finding;
+use crate::manifest::entry::ImagePath;
+use crate::plugin::Drift;
+use crate::resolver::Provenance;
+use crate::verdict::change::Change;
+use crate::verdict::compare::hex;
+use crate::verdict::origin::Origin;
+use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
+use std::ffi::CString;
+use std::sync::atomic::Ordering;
+
+/// Payload of the event `drift_binary`.
+pub fn binary_payload(finding: &Finding) -> serde_json::Value {
+    serde_json::json!({
+        "container_id": finding.container,
+        "binary_origin": finding.origin.map(|o| o.as_str()),
+        "binary_layer": finding.layer,
+        "binary_package": finding.package,
+        "binary_sha256": finding.sha256.as_ref().map(|d| hex(d)),
+        "file_path": finding.path.as_ref().map(text),
+    })
+}
+
+/// Payload of the event `drift_file`.
+pub fn file_payload(change: &FileReport) -> serde_json::Value {
+    serde_json::json!({
+        "container_id": change.container,
+        "file_path": text(&change.path),
+        "file_new_path": change.new_path.as_ref().map(text),
+        "file_origin": change.origin.as_str(),
+        "file_change": change.change.as_str(),
+        "file_kind": change.kind,
+        "file_package": change.package,
+        "binary_traits": change.gained,
+        "binary_origin": change.writer.origin.map(|o| o.as_str()),
+        "binary_writer": &*change.writer.command,
+        "file_writer": &*change.writer.command,
+        "file_writer_pid": change.writer.pid,
+        "file_provenance": file_provenance(change).to_string(),
+        "container_drifts": change.drifts,
+        "pkg_manager": change.writer.manager.map(|manager| manager.as_str()),
+    })
+}
+
+/// Payload of the event `drift_library`.
+pub fn library_payload(library: &LibraryReport) -> serde_json::Value {
+    let job = &library.job;
+    let provenance = match (library.origin, &job.written) {
+        (Origin::Memfd, _) => Provenance::Memory,
+        (Origin::Volume | Origin::Tmpfs, _) => Provenance::Volume,
+        (_, Some(written)) => written.manager.map_or(Provenance::Written, Provenance::Package),
+        (_, None) => Provenance::Unknown,
+    };
+    serde_json::json!({
+        "container_id": job.container.id,
+        "container_drifts": job.container.drifts.load(Ordering::Relaxed),
+        "file_path": text(&library.path),
+        "file_origin": library.origin.as_str(),
+        "file_kind": "elf_shared",
+        "file_package": library.package,
+        "file_writer": job.written.as_ref().map(|w| &*w.command),
+        "file_provenance": provenance.to_string(),
+        "volume_kind": library.volume.map(|kind| kind.as_str()),
+        "binary_origin": job.binary_origin.map(|o| o.as_str()),
+        "process_cmdline": &*job.command,
+    })
+}
+
+/// Where a changed file comes from.
+fn file_provenance(change: &FileReport) -> Provenance {
+    match (change.change, change.writer.manager) {
+        // The content is the image's.
+        (Change::Metadata | Change::Deleted | Change::Renamed | Change::None, _) => Provenance::Image,
+        (_, Some(manager)) => Provenance::Package(manager),
+        (_, None) => Provenance::Written,
+    }
+}
+
+fn text(path: &ImagePath) -> String {
+    String::from_utf8_lossy(path.as_bytes()).into_owned()
+}
+
+/// Sends an event. The thread id is set, so that `proc.*` fields resolve.
+///
+/// # Errors
+/// The engine's: it refuses events while it shuts down.
+pub fn send(
+    handler: &AsyncHandler,
+    name: &str,
+    tid: i64,
+    payload: &serde_json::Value,
+) -> Result<(), anyhow::Error> {
+    let name = CString::new(name)?;
+    // The container plugin ends its JSON with a NUL, and consumers expect one.
+    let data = CString::new(payload.to_string())?;
+    let mut event = <Drift as AsyncEventPlugin>::async_event(&name, data.as_bytes_with_nul());
+    event.metadata.tid = tid;
+    handler.emit(event)
+}
