@@ -137,6 +137,19 @@ fn the_engine_gets_the_same_schema_as_the_plugin_reads() {
     let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
     let mut keys: Vec<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
     keys.sort();
-    assert_eq!(keys, ["cache", "compare", "files", "host_root", "indexer", "manifests", "storage_roots"]);
+    assert_eq!(
+        keys,
+        [
+            "cache",
+            "compare",
+            "confirm_mmap",
+            "files",
+            "host_root",
+            "ignore",
+            "indexer",
+            "manifests",
+            "storage_roots"
+        ]
+    );
     assert_eq!(schema["additionalProperties"], false);
 }

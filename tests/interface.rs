@@ -15,9 +15,10 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 24] = [
+const FIELDS: [&str; 33] = [
     "container_id",
     "container_age",
+    "container_drifts",
     "manifest_state",
     "rootfs_readonly",
     "image_has_file",
@@ -27,15 +28,23 @@ const FIELDS: [&str; 24] = [
     "file_origin",
     "file_kind",
     "file_package",
+    "file_writer",
+    "file_writer_pid",
+    "file_provenance",
     "volume_kind",
+    "library_watch",
+    "process_cmdline",
     "binary_origin",
     "binary_package",
     "binary_layer",
     "binary_sha256",
     "binary_traits",
     "binary_writer",
+    "binary_provenance",
     "script_path",
     "script_origin",
+    "script_writer",
+    "script_provenance",
     "pkg_manager",
     "pkg_action",
     "pkg_names",
@@ -72,7 +81,10 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_2.get_extract_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_3.get_parse_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
-    assert_eq!(library::text(api.__bindgen_anon_4.get_async_events), r#"["drift_binary","drift_file"]"#);
+    assert_eq!(
+        library::text(api.__bindgen_anon_4.get_async_events),
+        r#"["drift_binary","drift_file","drift_library"]"#
+    );
 
     let every: Vec<u16> = vec![];
     assert_eq!(library::codes(api.__bindgen_anon_2.get_extract_event_types), every, "fields on any event");

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn decoded(code: u16, params: &[&[u8]]) -> Option<(i64, u64, bool)> {
-        let bytes = event(code, params);
+        let bytes = event(code, 1, params);
         let event = SyscallEvent::from_bytes(&bytes).unwrap();
         LibraryCall::from_event(&event).map(|call| (call.fd, call.inode, call.mapped))
     }

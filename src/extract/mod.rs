@@ -180,19 +180,6 @@ pub static FIELDS: &[FieldDef] = &[
         file::origin,
     ),
     field(
-        "drift.library_watch",
-        FieldType::Bool,
-        "Whether the call opens a file the way a dynamic loader does (with confirm_mmap: maps one to be executed) that may \
-         not be the image's. Asking for it has drift find out, and tell by the event drift_library.",
-        library::watch,
-    ),
-    field(
-        "drift.process_cmdline",
-        FieldType::String,
-        "On drift_library: command line of the process that loaded the library, as it was then.",
-        library::process_cmdline,
-    ),
-    field(
         "drift.file_kind",
         FieldType::String,
         "Kind of that file: `elf_exec`, `elf_shared` or `script` by its first bytes, `package_db` or `config` by its \
@@ -229,6 +216,19 @@ pub static FIELDS: &[FieldDef] = &[
         "Kind of volume that the file, the script, or else the executable, lies on: `secret`, `configmap`, `projected`, \
          `emptydir`, `hostpath`, `pvc`, `image`, `tmpfs` or `bind`. Absent on the root file system.",
         file::volume_kind,
+    ),
+    field(
+        "drift.library_watch",
+        FieldType::Bool,
+        "Whether the call opens a file the way a dynamic loader does (with confirm_mmap: maps one to be executed) that may \
+         not be the image's. Asking for it has drift find out, and tell by the event drift_library.",
+        library::watch,
+    ),
+    field(
+        "drift.process_cmdline",
+        FieldType::String,
+        "On drift_library: command line of the process that loaded the library, as it was then.",
+        library::process_cmdline,
     ),
     field(
         "drift.binary_origin",
