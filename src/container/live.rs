@@ -6,17 +6,22 @@
 use super::id::IdRules;
 use super::mountinfo::{Mount, MountTable};
 use super::overlay::OverlayLayers;
+use super::volume::{VolumeKind, Volumes};
 use crate::host::{Host, RootDir};
 use crate::manifest::cache::LayerCache;
 use crate::manifest::disk::{may_read_trusted_xattrs, XattrSpace};
 use crate::manifest::image::Image;
 use arc_swap::ArcSwap;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+/// Most mounts of a container whose kinds are remembered.
+const MAX_KINDS: usize = 1024;
 
 /// Why a container's image cannot be read from its mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +58,8 @@ pub struct Live {
     ended: AtomicBool,
     mounts: ArcSwap<MountTable>,
     looked_at: Instant,
+    /// Kinds of volume found out so far, by mount id.
+    kinds: Mutex<HashMap<u64, Option<VolumeKind>>>,
     /// Device of the root file system: tells files of the root from those of any other mount.
     pub root_dev: (u32, u32),
     /// The overlay's writable directory, as this process reaches it.
@@ -85,6 +92,7 @@ impl Live {
             pid,
             ended: AtomicBool::new(false),
             looked_at: Instant::now(),
+            kinds: Mutex::default(),
             root_dev: root.dev,
             upper: None,
             upper_on_host: None,
@@ -106,8 +114,30 @@ impl Live {
         // After the read: a table read from a process that took the id over meanwhile is another container's.
         if let Some(table) = host.mounts(self.pid).filter(|_| is_member(host, self.pid, container)) {
             self.mounts.store(Arc::new(table));
+            self.kinds().clear();
         }
         self.mounts()
+    }
+
+    /// The kind of volume that a mount of this container is; `None` where it is none. Found out once for each mount.
+    pub fn volume_kind(&self, host: &Host, mount: &Mount) -> Option<VolumeKind> {
+        if let Some(known) = self.kinds().get(&mount.id) {
+            return *known;
+        }
+        // The host's table tells what a memory-backed volume is.
+        let of_host = host.init_mounts(self.looked_at);
+        let kind = Volumes::new(&self.mounts(), of_host.as_ref().map(|m| &m.table)).kind(mount);
+        // A process may make mounts of its own without end.
+        let mut kinds = self.kinds();
+        if kinds.len() < MAX_KINDS {
+            kinds.insert(mount.id, kind);
+        }
+        kind
+    }
+
+    /// A panic while the lock was held leaves the map usable: every change is one insertion.
+    fn kinds(&self) -> MutexGuard<'_, HashMap<u64, Option<VolumeKind>>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the container was looked at: mounts of the host read since then hold what it is made of.

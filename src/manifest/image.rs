@@ -195,12 +195,15 @@ impl Image {
     /// The package that owns a path, as the top-most layer says whose databases know it.
     ///
     /// # Errors
-    /// A layer's databases were not read (yet), and no layer above it knows the path.
+    /// A layer's databases were not read (yet), or not whole, and no layer above it knows the path.
     pub fn owner(&self, path: &ImagePath) -> Result<Option<String>, &'static str> {
         for layer in &self.layers {
             let owners = layer.owners().ok_or("package databases not read")?;
             if let Some(owner) = owners.owner(path) {
                 return Ok(Some(owner.to_owned()));
+            }
+            if owners.is_partial() {
+                return Err("package databases too long, or not readable");
             }
         }
         Ok(None)

@@ -8,6 +8,7 @@ use super::{apk, dpkg};
 use crate::manifest::disk::LayerDir;
 use crate::manifest::entry::ImagePath;
 use crate::manifest::key::{path_key, PathKey};
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io::Read;
 
@@ -29,6 +30,8 @@ const APK_INSTALLED: [&[u8]; 2] = [b"/lib/apk/db/installed", b"/usr/lib/apk/db/i
 pub struct Owners {
     paths: Box<[(PathKey, u32)]>,
     packages: Box<[Box<str>]>,
+    /// A database could not be read whole: a path that is not here may have an owner nevertheless.
+    partial: bool,
 }
 
 /// Collects owners.
@@ -37,12 +40,17 @@ struct Builder {
     paths: Vec<(PathKey, u32)>,
     packages: Vec<Box<str>>,
     numbers: HashMap<Box<str>, u32>,
+    partial: bool,
 }
 
 impl Builder {
     fn add(&mut self, package: &str, path: &[u8]) {
         let Ok(path) = ImagePath::from_archive(path) else { return };
-        if self.paths.len() >= MAX_PATHS || path.as_bytes() == b"/" {
+        if path.as_bytes() == b"/" {
+            return;
+        }
+        if self.paths.len() >= MAX_PATHS {
+            self.partial = true;
             return;
         }
         let number = match self.numbers.get(package) {
@@ -57,16 +65,32 @@ impl Builder {
         self.paths.push((path_key(&path), number));
     }
 
+    /// Reads a file of a database; empty where there is none.
+    fn read(&mut self, layer: &LayerDir, dir: &[u8], name: &[u8]) -> Vec<u8> {
+        let Ok(path) = ImagePath::from_archive(&[dir, b"/", name].concat()) else { return Vec::new() };
+        let mut bytes = Vec::new();
+        let read = match layer.open_file(&path) {
+            Ok(fd) => std::fs::File::from(fd).take(MAX_DATABASE + 1).read_to_end(&mut bytes),
+            Err(Errno::NOENT | Errno::NOTDIR) => return bytes,
+            Err(e) => Err(e.into()),
+        };
+        if read.is_err() || bytes.len() as u64 > MAX_DATABASE {
+            self.partial = true;
+        }
+        bytes
+    }
+
     fn build(mut self) -> Owners {
         // Directories are in many packages' lists; whichever stays, only files are asked for.
         self.paths.sort_unstable();
         self.paths.dedup_by_key(|(key, _)| *key);
-        Owners { paths: self.paths.into_boxed_slice(), packages: self.packages.into_boxed_slice() }
+        let (paths, packages) = (self.paths.into_boxed_slice(), self.packages.into_boxed_slice());
+        Owners { paths, packages, partial: self.partial }
     }
 }
 
 impl Owners {
-    /// Reads the package databases of a layer. What cannot be read is passed over: a path then has no owner.
+    /// Reads the package databases of a layer. What cannot be read, or not whole, is noted ([`Owners::is_partial`]).
     ///
     /// `None` when `keep_going` said stop.
     pub fn read(layer: &LayerDir, mut keep_going: impl FnMut() -> bool) -> Option<Self> {
@@ -76,25 +100,30 @@ impl Owners {
             if !keep_going() {
                 return None;
             }
-            let Some(list) = read(layer, DPKG_INFO, &name) else { continue };
+            let list = builder.read(layer, DPKG_INFO, &name);
             dpkg::parse_list(&list).for_each(|path| builder.add(&package, path));
         }
         for name in names(layer, DPKG_STATUS_D) {
             let Some(package) = name.strip_suffix(b".md5sums").and_then(dpkg_name) else { continue };
-            let Some(sums) = read(layer, DPKG_STATUS_D, &name) else { continue };
+            let sums = builder.read(layer, DPKG_STATUS_D, &name);
             dpkg::parse_md5sums(&sums).for_each(|(_, path)| builder.add(&package, path));
         }
         for database in APK_INSTALLED {
             if !keep_going() {
                 return None;
             }
-            let Some(bytes) = read(layer, database, b"") else { continue };
+            let bytes = builder.read(layer, database, b"");
             for package in apk::parse_installed(&bytes).value {
                 let name = format!("apk:{}", package.name);
                 package.files.iter().for_each(|path| builder.add(&name, path));
             }
         }
         Some(builder.build())
+    }
+
+    /// Whether a path without an owner here may have one nevertheless.
+    pub fn is_partial(&self) -> bool {
+        self.partial
     }
 
     /// The owner of a path, as `dpkg:coreutils`.
@@ -129,14 +158,6 @@ fn names(layer: &LayerDir, dir: &[u8]) -> Vec<Vec<u8>> {
         Ok(dir) => layer.names(&dir, MAX_LISTS).unwrap_or_default(),
         Err(_) => Vec::new(),
     }
-}
-
-fn read(layer: &LayerDir, dir: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let path = ImagePath::from_archive(&[dir, b"/", name].concat()).ok()?;
-    let mut bytes = Vec::new();
-    let file = std::fs::File::from(layer.open_file(&path).ok()?);
-    file.take(MAX_DATABASE).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -176,6 +197,12 @@ mod tests {
         ] {
             assert_eq!(owners.owner(&ImagePath::from_archive(path.as_bytes()).unwrap()), want, "{path}");
         }
+        assert!(!owners.is_partial());
         assert!(Owners::read(&layer, || false).is_none());
+
+        // A list that is too long to be read whole.
+        let long = fs::File::create(tmp.path().join("var/lib/dpkg/info/long.list")).unwrap();
+        long.set_len(MAX_DATABASE + 1).unwrap();
+        assert!(Owners::read(&layer, || true).unwrap().is_partial());
     }
 }

@@ -344,7 +344,7 @@ impl Resolver {
     /// Kind of volume that the event's file lies on; `None` on the root file system.
     pub fn file_volume(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<VolumeKind> {
         let file = self.file(event, reader)?;
-        self.judge.volume_kind(file.container.live.as_ref()?, file.mount.as_ref()?)
+        file.container.live.as_ref()?.volume_kind(self.judge.host(), file.mount.as_ref()?)
     }
 
     fn found(&self, file: &EventFile) -> Option<FoundFile> {

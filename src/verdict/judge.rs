@@ -137,7 +137,7 @@ impl Judge {
         if mount.mount_point == b"/" && !is_member(&self.host, live.pid(), &container.id) {
             return Judgement::unknown("root file system changed").at(path);
         }
-        let volume = self.volume_kind(live, &mount);
+        let volume = live.volume_kind(&self.host, &mount);
         Judgement { volume, ..Judgement::new(origin_of_mount(&mount, volume)) }.at(path)
     }
 
@@ -163,13 +163,6 @@ impl Judge {
                 .as_ref()
                 .and_then(pick)
         })
-    }
-
-    /// Kind of volume a mount is.
-    pub fn volume_kind(&self, live: &Live, mount: &Mount) -> Option<VolumeKind> {
-        // The host's table tells what a memory-backed volume is.
-        let of_host = self.host.init_mounts(live.looked_at());
-        Volumes::new(&live.mounts(), of_host.as_ref().map(|m| &m.table)).kind(mount)
     }
 
     fn judge_on_root(
