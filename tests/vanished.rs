@@ -1,0 +1,104 @@
+//! A process that is gone, and whose file cannot be looked at any more: the kernel said that it ran from an overlay's lower
+//! layer, but a container that may mount can have made itself that overlay. A real overlay root, in a control group
+//! that names a container.
+
+// Helpers of tests: a failure there is a failure of the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use drift::config::{Config, RawConfig};
+use drift::container::registry::Registry;
+use drift::event::exec::{ExeFlags, InodeId};
+use drift::host::{FoundFile, Host};
+use drift::verdict::judge::{Judge, Subject};
+use drift::verdict::origin::Origin;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use testkit::skip::skip;
+
+/// Makes an overlay its root, in a mount namespace of its own, and waits to be killed.
+const INSIDE: &str = "
+import ctypes, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+def check(result):
+    if result != 0: sys.exit(os.strerror(ctypes.get_errno()))
+base = sys.argv[1].encode()
+check(libc.unshare(0x20000))
+check(libc.mount(b'none', b'/', None, 0x4000 | 0x40000, None))
+options = b'lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work' % (base, base, base)
+check(libc.mount(b'overlay', base + b'/merged', b'overlay', 0, options))
+os.chroot(base + b'/merged'); os.chdir('/')
+print('ready', flush=True)
+time.sleep(600)
+";
+
+/// The process, and its control group.
+struct Inside {
+    child: Child,
+    group: PathBuf,
+}
+
+impl Inside {
+    fn start(base: &Path, id: &str) -> Option<Self> {
+        let hierarchy = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+        let group = hierarchy.iter().find_map(|top| {
+            let group = Path::new(top).join("docker").join(id);
+            std::fs::create_dir_all(&group).ok().and(group.join("cgroup.procs").exists().then_some(group))
+        })?;
+        let mut child =
+            Command::new("python3").args(["-c", INSIDE]).arg(base).stdout(Stdio::piped()).spawn().ok()?;
+        std::fs::write(group.join("cgroup.procs"), child.id().to_string()).unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Some(Self { child, group })
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir(&self.group);
+    }
+}
+
+#[test]
+fn a_lower_layer_of_another_overlay_is_not_the_images() {
+    const TEST: &str = "vanished: another overlay";
+    if !rustix::process::geteuid().is_root() {
+        return skip(TEST, "mounting needs root");
+    }
+    let tmp = tempfile::tempdir_in(testkit::target_dir()).unwrap();
+    for dir in ["lower/usr/bin", "upper", "work", "merged"] {
+        std::fs::create_dir_all(tmp.path().join(dir)).unwrap();
+    }
+    let tool = tmp.path().join("lower/usr/bin/tool");
+    std::fs::write(&tool, "the image's").unwrap();
+    // The kernel's clock for files has ticks of some milliseconds.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let fake = tmp.path().join("fake");
+    std::fs::write(&fake, "not the image's").unwrap();
+    let inode = |path: &Path| FoundFile::of(std::fs::File::open(path).unwrap()).unwrap().inode;
+    let id = "d".repeat(40) + &format!("{:024x}", std::process::id());
+    let Some(inside) = Inside::start(tmp.path(), &id) else {
+        return skip(TEST, "no python3, or no control group can be made");
+    };
+
+    let host = Host::new(Path::new("/"));
+    let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
+    let mut registry = Registry::new(host.clone(), Arc::clone(&config), Vec::new());
+    let (container, _) = registry.look_at(&id, i64::from(inside.child.id()));
+    assert!(container.live.as_ref().is_some_and(|live| live.is_overlay), "{container:?}");
+    let judge = Judge::new(host, config.inline_max);
+    let lower = ExeFlags { lower: true, ..ExeFlags::default() };
+    let origin = |inode: InodeId| {
+        let subject =
+            Subject { path: b"/usr/bin/tool", flags: lower, flags_given: true, inode, found: None, pid: 0 };
+        judge.judge(&container, &subject).origin
+    };
+    assert_eq!(origin(inode(&tool)), Origin::Image);
+    assert_eq!(origin(inode(&fake)), Origin::Unknown, "another overlay's lower layer");
+    assert_eq!(origin(InodeId::default()), Origin::Unknown, "no times, no proof");
+}
