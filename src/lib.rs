@@ -15,4 +15,5 @@ pub mod packages;
 pub mod plugin;
 pub mod prebuilt;
 pub mod resolver;
+pub mod scan;
 pub mod verdict;
