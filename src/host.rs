@@ -33,6 +33,9 @@ pub struct Host {
     init_mounts: Arc<ArcSwapOption<InitMounts>>,
 }
 
+/// What tells one file of the host from all others: device and inode number.
+pub type FileId = ((u32, u32), u64);
+
 /// Mounts of the host's init process, as read at some time.
 #[derive(Debug)]
 pub struct InitMounts {
@@ -58,10 +61,20 @@ pub struct FoundFile {
     pub size: u64,
     /// Permission bits, set-id bits included.
     pub mode: u16,
+    /// Owner's user and group id, as the host numbers them.
+    pub owner: (u32, u32),
+    /// Which device a device file is: major, minor.
+    pub rdev: (u32, u32),
+    /// Names the file has; 0 once it is unlinked.
+    pub links: u32,
 }
 
 impl FoundFile {
-    fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
+    /// A file by its descriptor.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
         let stat = stat_fd(&fd)?;
         Ok(Self {
             kind: FileType::from_raw_mode(stat.stx_mode.into()),
@@ -70,6 +83,9 @@ impl FoundFile {
             mount_id: stat.stx_mnt_id,
             size: stat.stx_size,
             mode: stat.stx_mode & 0o7777,
+            owner: (stat.stx_uid, stat.stx_gid),
+            rdev: (stat.stx_rdev_major, stat.stx_rdev_minor),
+            links: stat.stx_nlink,
             fd,
         })
     }
@@ -110,6 +126,14 @@ impl FoundFile {
         Some(rustix::fs::readlinkat(&self.fd, "", Vec::new()).ok()?.into_bytes())
     }
 
+    /// An extended attribute, up to 4096 bytes.
+    pub fn xattr(&self, name: &str) -> Option<Vec<u8>> {
+        let mut value = vec![0u8; 4096];
+        let len = rustix::fs::getxattr(self_fd(&self.fd), name, &mut value[..]).ok()?;
+        value.truncate(len);
+        Some(value)
+    }
+
     /// Whether the file has file capabilities (the xattr `security.capability`).
     pub fn has_file_capabilities(&self) -> bool {
         let mut value = [0u8; 64];
@@ -148,6 +172,12 @@ pub struct RootDir {
     pub dev: (u32, u32),
 }
 
+impl AsFd for RootDir {
+    fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl RootDir {
     /// Where the directory is in its mount namespace, as the kernel names it.
     pub fn path(&self) -> Option<Vec<u8>> {
@@ -170,6 +200,24 @@ impl RootDir {
     /// The kernel's.
     pub fn find_itself(&self, path: &[u8]) -> Result<FoundFile, Errno> {
         self.find_with(path, OFlags::NOFOLLOW)
+    }
+
+    /// As [`RootDir::find_itself`], but no link is followed at all and no mount is entered: what is at this very path
+    /// of this very file system. A link on the way is ELOOP, a mount EXDEV.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn find_beneath(&self, path: &[u8]) -> Result<FoundFile, Errno> {
+        let resolve = ResolveFlags::BENEATH
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::NO_MAGICLINKS
+            | ResolveFlags::NO_XDEV;
+        let relative = match path.strip_prefix(b"/").unwrap_or(path) {
+            b"" => b".",
+            rest => rest,
+        };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        FoundFile::from_fd(rustix::fs::openat2(&self.fd, relative, flags, Mode::empty(), resolve)?)
     }
 
     /// The directory itself, as a root to look below.
@@ -247,6 +295,21 @@ impl Host {
         known.table.root().map(|mount| mount.dev)
     }
 
+    /// Arguments of a process, each ended by a NUL; the first 256 KiB of them. `None` if it is gone.
+    pub fn arguments(&self, pid: i64) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        std::fs::File::open(self.proc(pid, "cmdline")).ok()?.take(256 << 10).read_to_end(&mut out).ok()?;
+        if out.last() == Some(&0) {
+            out.pop();
+        }
+        Some(out)
+    }
+
+    /// The PID namespace of a process, as the kernel names it (`pid:[4026531836]`).
+    pub fn pid_namespace(&self, pid: i64) -> Option<Vec<u8>> {
+        Some(rustix::fs::readlink(self.proc(pid, "ns/pid"), Vec::new()).ok()?.into_bytes())
+    }
+
     /// The executable that a process runs now, whatever its path is by now.
     ///
     /// # Errors
@@ -281,7 +344,7 @@ impl Host {
 
     /// Device and inode number of the regular files that a process has open for writing; empty if it is gone. A process
     /// with more than [`MAX_DESCRIPTORS`] descriptors is looked at in part.
-    pub fn open_for_writing(&self, pid: i64) -> HashSet<((u32, u32), u64)> {
+    pub fn open_for_writing(&self, pid: i64) -> HashSet<FileId> {
         let Ok(entries) = std::fs::read_dir(self.proc(pid, "fd")) else { return HashSet::new() };
         let mut found = HashSet::new();
         for entry in entries.flatten().take(MAX_DESCRIPTORS) {

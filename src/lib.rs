@@ -16,4 +16,5 @@ pub mod plugin;
 pub mod prebuilt;
 pub mod report;
 pub mod resolver;
+pub mod scan;
 pub mod verdict;

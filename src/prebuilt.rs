@@ -2,6 +2,7 @@
 
 use crate::config::{Config, ConfigError};
 use crate::container::registry::LoadedManifest;
+use crate::manifest::entry::LayerSink;
 use crate::manifest::image::Image;
 use crate::manifest::index::IndexBuilder;
 use crate::manifest::layer::Layer;
@@ -32,7 +33,28 @@ pub fn load_all(config: &Config) -> Result<Vec<LoadedManifest>, anyhow::Error> {
         .collect()
 }
 
-fn load(path: &Path, limits: &Limits) -> Result<Image, anyhow::Error> {
+/// Goes through a manifest's paths, without keeping them. Of an image with several layers, each layer's in turn from the
+/// base up: what upper ones remove is told too.
+///
+/// # Errors
+/// It cannot be read, or the sink refused.
+pub fn list(path: &Path, limits: &Limits, sink: &mut dyn LayerSink) -> Result<(), anyhow::Error> {
+    if path.is_dir() || is_tar(path)? {
+        let image = oci::open(path, limits)?;
+        for i in 0..image.layers.len() {
+            image.read_layer(i, limits, sink)?;
+        }
+        return Ok(());
+    }
+    mtree::open(path, limits, sink)?;
+    Ok(())
+}
+
+/// Loads one manifest: an mtree file, an OCI layout or a docker-archive.
+///
+/// # Errors
+/// It is missing or damaged.
+pub fn load(path: &Path, limits: &Limits) -> Result<Image, anyhow::Error> {
     if path.is_dir() || is_tar(path)? {
         return load_image(path, limits);
     }

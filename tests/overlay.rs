@@ -4,52 +4,18 @@
 // Helpers of tests: a failure there is a failure of the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod common;
+
+use common::mount::{Mounted, Random};
 use drift::manifest::disk::{WalkLimits, XattrSpace};
 use drift::manifest::entry::{FileKind, ImagePath};
 use drift::manifest::image::{Image, ManifestState, Presence};
 use drift::manifest::layer::Layer;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use testkit::skip::skip;
-
-/// A mount that is taken away with its owner.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn overlay(at: &Path, options: &str) -> Self {
-        let status = Command::new("mount").args(["-t", "overlay", "overlay", "-o", options]).arg(at).status();
-        assert!(status.unwrap().success(), "mount -o {options}");
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-/// A small generator: the tests need many different trees, the same on every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-
-    /// One of a few paths, so that layers meet on the same names.
-    fn path(&mut self, root: &Path) -> PathBuf {
-        let mut path = root.to_owned();
-        for _ in 0..=self.below(3) {
-            path.push(["a", "b", "c"][self.below(3) as usize]);
-        }
-        path
-    }
-}
 
 /// Changes a mounted tree: files, directories, links made, replaced and removed. What cannot be done is left.
 fn change(random: &mut Random, root: &Path) {

@@ -9,4 +9,5 @@ pub mod live;
 pub mod mountinfo;
 pub mod overlay;
 pub mod registry;
+pub mod running;
 pub mod volume;

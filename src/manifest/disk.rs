@@ -31,7 +31,8 @@ pub enum XattrSpace {
 }
 
 impl XattrSpace {
-    fn name(self, key: &str) -> String {
+    /// The full name of an overlay xattr, such as `opaque`.
+    pub fn name(self, key: &str) -> String {
         match self {
             Self::Trusted => format!("trusted.overlay.{key}"),
             Self::User => format!("user.overlay.{key}"),
@@ -158,6 +159,15 @@ impl LayerDir {
         Some(rustix::fs::readlinkat(&fd, c"", Vec::new()).ok()?.into_bytes())
     }
 
+    /// Mode, owner, size and times of a path of the layer; links are not followed.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    pub fn stat(&self, path: &ImagePath) -> Result<rustix::fs::Statx, Errno> {
+        let fd = self.open_path(relative(path), OFlags::PATH | OFlags::NOFOLLOW)?;
+        rustix::fs::statx(&fd, "", EMPTY_PATH, StatxFlags::BASIC_STATS)
+    }
+
     /// Whether the file holds only metadata, its content being in another layer (`metacopy=on`, composefs).
     pub fn is_metacopy(&self, path: &ImagePath) -> bool {
         self.xattr(relative(path), "metacopy").is_some()
@@ -184,7 +194,8 @@ impl LayerDir {
 
 const EMPTY_PATH: rustix::fs::AtFlags = rustix::fs::AtFlags::EMPTY_PATH;
 
-fn read_xattr(fd: impl AsFd, name: &str) -> Option<Vec<u8>> {
+/// An xattr of an open file, up to 16 bytes; an empty value for a longer one.
+pub(crate) fn read_xattr(fd: impl AsFd, name: &str) -> Option<Vec<u8>> {
     let mut value = [0u8; 16];
     match rustix::fs::fgetxattr(fd, name, &mut value[..]) {
         Ok(n) => value.get(..n).map(<[u8]>::to_vec),

@@ -142,6 +142,19 @@ impl ImagePath {
         Ok(Self(out.into_boxed_slice()))
     }
 
+    /// The root directory.
+    pub fn root() -> Self {
+        Self(b"/".as_slice().into())
+    }
+
+    /// The path of a name in this directory.
+    ///
+    /// # Errors
+    /// As [`ImagePath::from_archive`]; a name with a slash is taken as a path.
+    pub fn join(&self, name: &[u8]) -> Result<Self, PathError> {
+        Self::from_archive(&[self.as_bytes(), b"/", name].concat())
+    }
+
     /// The path's bytes, beginning with `/`.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

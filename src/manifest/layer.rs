@@ -208,6 +208,30 @@ impl Layer {
         self.open_dir()?.open_file(path)
     }
 
+    /// Mode, owner, size and times of a path of a layer on disk.
+    ///
+    /// # Errors
+    /// As [`Self::open_file`].
+    pub fn stat(&self, path: &ImagePath) -> Result<rustix::fs::Statx, Errno> {
+        self.open_dir()?.stat(path)
+    }
+
+    /// Names in a directory of a layer on disk, whiteouts among them, no more than `max`.
+    ///
+    /// # Errors
+    /// As [`Self::open_file`].
+    pub fn names(&self, dir: &ImagePath, max: usize) -> Result<Vec<Vec<u8>>, Errno> {
+        self.open_dir()?.names(dir, max)
+    }
+
+    /// The layer on disk, opened.
+    ///
+    /// # Errors
+    /// As [`Self::open_file`].
+    pub fn open(&self) -> Result<LayerDir, Errno> {
+        self.open_dir()
+    }
+
     /// The target of a symbolic link of a layer on disk.
     pub fn read_link(&self, path: &ImagePath) -> Option<Vec<u8>> {
         self.open_dir().ok()?.read_link(path)

@@ -140,7 +140,7 @@ impl Resolver {
     /// Whether the process is the runtime itself on its way into the container (`runc init`): it has the container's
     /// control group already, but still the host's process ids, and the runtime on the host for a parent.
     fn is_runtime(&mut self, container: &Container, facts: &Facts<'_>, reader: ThreadReader<'_>) -> bool {
-        if !names_a_runtime(facts.path, &facts.argv) {
+        if !interpreter::names_a_runtime(facts.path, &facts.argv) {
             return false;
         }
         // In the host's PID namespace a thread's two ids are the same.
@@ -293,17 +293,4 @@ fn path_from_proc(path: &[u8]) -> &[u8] {
     } else {
         strip_deleted(path)
     }
-}
-
-/// Whether an executable goes by the name of a container runtime that starts processes through its own copy.
-fn names_a_runtime(path: &[u8], argv: &[&[u8]]) -> bool {
-    // runc before 1.2 runs from a memfd of this name (libcontainer/nsenter/cloned_binary.c); crun and later runc
-    // from a sealed mount of the binary, or from the host's file.
-    if is_memfd_path(path) {
-        let name = path.strip_prefix(b"/").unwrap_or(path);
-        return name.starts_with(b"memfd:runc_cloned:") || name.starts_with(b"memfd:crun");
-    }
-    let base = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-    let is_init = argv.get(1).is_some_and(|a| *a == b"init");
-    matches!(base, b"runc" | b"crun" | b"youki") || (base == b"exe" && is_init)
 }

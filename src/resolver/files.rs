@@ -112,10 +112,7 @@ impl Resolver {
                     return None;
                 }
                 let path = self.path_of(reader, Some(&container), &place, call.file);
-                let new_path = match call.to {
-                    Some(to) => Some(self.path_of(reader, Some(&container), &place, to)),
-                    None => None,
-                };
+                let new_path = call.to.map(|to| self.path_of(reader, Some(&container), &place, to));
                 match new_path {
                     // Half of a rename is not known: then nothing is.
                     Some(None) => (container, None, None),

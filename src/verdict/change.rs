@@ -280,7 +280,8 @@ impl Original<'_> {
     }
 }
 
-fn set_ids(mode: u16) -> impl Iterator<Item = &'static str> {
+/// The set-id bits of a mode that give rights, by name.
+pub(crate) fn set_ids(mode: u16) -> impl Iterator<Item = &'static str> {
     [("setuid", 0o4000), ("setgid", 0o2000)].into_iter().filter_map(move |(name, bit)| {
         // Set-gid without execution by the group is a mark for locking, and changes nobody's rights.
         let counts = bit == 0o4000 || mode & 0o010 != 0;
@@ -289,7 +290,7 @@ fn set_ids(mode: u16) -> impl Iterator<Item = &'static str> {
 }
 
 /// What a regular file gives to whoever runs it.
-fn privileges(file: &FoundFile) -> Vec<&'static str> {
+pub(crate) fn privileges(file: &FoundFile) -> Vec<&'static str> {
     if file.kind != FileType::RegularFile {
         return Vec::new();
     }

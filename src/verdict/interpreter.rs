@@ -30,6 +30,19 @@ pub fn is_interpreter(exe: &[u8]) -> bool {
     grammar::is_busybox(name) || grammar::by_name(name).is_some()
 }
 
+/// Whether an executable goes by the name of a container runtime that starts processes through its own copy.
+pub fn names_a_runtime(path: &[u8], argv: &[&[u8]]) -> bool {
+    // runc before 1.2 runs from a memfd of this name (libcontainer/nsenter/cloned_binary.c); crun and later runc
+    // from a sealed mount of the binary, or from the host's file.
+    if super::judge::is_memfd_path(path) {
+        let name = path.strip_prefix(b"/").unwrap_or(path);
+        return name.starts_with(b"memfd:runc_cloned:") || name.starts_with(b"memfd:crun");
+    }
+    let base = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    let is_init = argv.get(1).is_some_and(|a| *a == b"init");
+    matches!(base, b"runc" | b"crun" | b"youki") || (base == b"exe" && is_init)
+}
+
 /// Busybox takes its applet's name from `argv[0]`, and when that is busybox from the next argument.
 fn applet_script<'a>(argv: &[&'a [u8]]) -> Option<&'a [u8]> {
     let mut rest = argv;

@@ -5,7 +5,7 @@
 //! (inotify(7)). Invariants: watches and descriptors looked at are bounded.
 
 use super::FileJob;
-use crate::host::{FoundFile, Host};
+use crate::host::{FileId, FoundFile, Host};
 use lru::LruCache;
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify;
@@ -19,7 +19,7 @@ const MAX_WATCHES: usize = 4096;
 /// What processes have open for writing, read once for each round of questions.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles {
-    by_pid: HashMap<i64, HashSet<((u32, u32), u64)>>,
+    by_pid: HashMap<i64, HashSet<FileId>>,
     mapped: HashMap<i64, HashSet<Vec<u8>>>,
 }
 
