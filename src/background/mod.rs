@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::host::Host;
 use crate::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender};
-use files::{FileJob, FileReport};
+use files::{FileReport, Notice};
 use indexer::NewImage;
 use libraries::{LibraryJob, LibraryReport};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,7 +55,7 @@ pub struct Background {
     stop: Arc<AtomicBool>,
     images: Option<Sender<NewImage>>,
     jobs: Option<Sender<Job>>,
-    changes: Option<Sender<FileJob>>,
+    changes: Option<Sender<Notice>>,
     libraries: Option<Sender<LibraryJob>>,
     findings: Receiver<Finding>,
     metrics: Arc<Metrics>,
@@ -129,8 +129,8 @@ impl Background {
     }
 
     /// Asks for a path to be compared with the image once it is settled.
-    pub fn file_changed(&self, job: FileJob) {
-        if self.changes.as_ref().is_none_or(|q| q.try_send(job).is_err()) {
+    pub fn file_changed(&self, notice: Notice) {
+        if self.changes.as_ref().is_none_or(|q| q.try_send(notice).is_err()) {
             self.metrics.files_dropped.inc();
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! Codes and parameters: falcosecurity/libs `driver/event_table.c`, the same from tag 0.20.0 on. The codes in use now
 //! are decoded; the `EF_OLD_VERSION` ones of captures older than libs 0.10 are not. `truncate` and `ftruncate` have no event of
-//! their own: the engine sees them as `PPME_GENERIC_X`, without a path.
+//! their own: the engine sees them as `PPME_GENERIC_X`, without a path ([`changes_unnamed`]).
 
 use super::raw::SyscallEvent;
 
 /// Event codes of the calls (`ppm_events_public.h`, exit events).
 mod code {
+    pub const GENERIC: u16 = 1;
     pub const OPEN: u16 = 3;
     pub const CREAT: u16 = 59;
     pub const RENAME: u16 = 175;
@@ -66,6 +67,17 @@ pub fn written_inode(event: &SyscallEvent<'_>) -> Option<u64> {
         None => true,
     };
     event.u64_param(inode).filter(|inode| result >= 0 && writes && *inode != 0)
+}
+
+/// Whether a call changed a file that its event does not name: of calls that libs has no event for, only the number is
+/// told (`PPME_GENERIC_X`, whose first parameter is one of `ppm_sc_code`).
+pub fn changes_unnamed(event: &SyscallEvent<'_>) -> bool {
+    /// `PPM_SC_TRUNCATE`, `SETXATTR`, `LSETXATTR`, `FSETXATTR`, `FCHMODAT2`, `SETXATTRAT`.
+    const CALLS: [u16; 6] = [57, 141, 142, 143, 413, 447];
+    event.code == code::GENERIC
+        && event
+            .param(0)
+            .is_some_and(|id| matches!(*id, [a, b] if CALLS.contains(&u16::from_ne_bytes([a, b]))))
 }
 
 /// What a call did to a file, as far as the call alone tells.
@@ -280,6 +292,18 @@ mod tests {
             let params: Vec<Vec<u8>> = params.into_iter().cloned().collect();
             assert_eq!(decoded(code, &params).as_deref(), want, "{code} {params:?}");
         }
+    }
+
+    #[test]
+    fn calls_without_an_event_of_their_own_are_known_by_number() {
+        let is = |code: u16, id: u16| {
+            let bytes = event(code, 1, &[&id.to_ne_bytes(), &76u16.to_ne_bytes()]);
+            changes_unnamed(&SyscallEvent::from_bytes(&bytes).unwrap())
+        };
+        assert!(is(1, 57), "truncate");
+        assert!(is(1, 413), "fchmodat2");
+        assert!(!is(1, 58), "ftruncate: the file was opened for writing");
+        assert!(!is(0, 57), "the enter event");
     }
 
     proptest! {

@@ -4,13 +4,13 @@
 //! has become is found out in the background ([`crate::background::files`]).
 
 use super::{Provenance, Resolver, ThreadReader, Written};
-use crate::background::files::{FileJob, Writer};
+use crate::background::files::{FileJob, Notice, Unnamed, Writer};
 use crate::container::live::Live;
 use crate::container::mountinfo::Mount;
 use crate::container::registry::Container;
 use crate::container::volume::VolumeKind;
 use crate::event::exec::{ExeFlags, InodeId};
-use crate::event::file::{Act, FileCall, Named};
+use crate::event::file::{self, Act, FileCall, Named};
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Place;
 use crate::host::FoundFile;
@@ -88,6 +88,10 @@ impl Resolver {
         event: &SyscallEvent<'_>,
         reader: ThreadReader<'_>,
     ) -> Option<&'static str> {
+        if file::changes_unnamed(event) {
+            self.sweep(event, reader);
+            return None;
+        }
         let file = self.file(event, reader)?;
         if file.compared.set(()).is_ok() {
             if file.mount.is_none() {
@@ -248,12 +252,7 @@ impl Resolver {
         {
             return;
         }
-        let origin = match self.is_host(event, reader) {
-            true => Some(Origin::Host),
-            false => self.binary(event, reader).map(|b| b.judgement.origin),
-        };
-        let (command, manager) = (self.command(event, reader), self.writing_manager(event, reader));
-        let writer = Writer { pid: file.pid, tid: event.tid, command, origin, manager };
+        let writer = self.writer(event, reader, file.pid);
         let Some(background) = &self.background else { return };
         let job = |path: &ImagePath, new_path| FileJob {
             container: Arc::clone(&file.container),
@@ -264,11 +263,33 @@ impl Resolver {
         };
         match (&file.new_path, call.act) {
             (Some(new), Act::Exchanged) => {
-                background.file_changed(job(path, None));
-                background.file_changed(job(new, None));
+                background.file_changed(Notice::Path(job(path, None)));
+                background.file_changed(Notice::Path(job(new, None)));
             }
-            (new, _) => background.file_changed(job(path, new.clone())),
+            (new, _) => background.file_changed(Notice::Path(job(path, new.clone()))),
         }
+    }
+
+    /// Has the background find out what a call changed that does not say so.
+    fn sweep(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) {
+        let Some(container) = self.container(event, reader).filter(|c| c.live.is_some() && c.image.is_ok())
+        else {
+            return;
+        };
+        let pid = reader.get(event.tid).map_or(event.tid, |thread| thread.pid);
+        let writer = self.writer(event, reader, pid);
+        if let Some(background) = &self.background {
+            background.file_changed(Notice::Unnamed(Unnamed { container, at: event.ts, writer }));
+        }
+    }
+
+    fn writer(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>, pid: i64) -> Writer {
+        let origin = match self.is_host(event, reader) {
+            true => Some(Origin::Host),
+            false => self.binary(event, reader).map(|b| b.judgement.origin),
+        };
+        let (command, manager) = (self.command(event, reader), self.writing_manager(event, reader));
+        Writer { pid, tid: event.tid, command, origin, manager }
     }
 
     /// Command line of the event's thread, read once for each program it runs.

@@ -5,6 +5,7 @@
 //! waiting and states remembered are bounded, and what does not fit is counted; the same state of a path is told once,
 //! and the same change of it at most once per interval.
 
+mod sweeps;
 mod told;
 mod waiting;
 mod writers;
@@ -26,6 +27,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use sweeps::Sweeps;
 use told::{Told, Verdict};
 use waiting::{WaitList, Waiting, MAX_WAITING, QUIET};
 use writers::{OpenFiles, Watches};
@@ -65,6 +67,26 @@ pub struct FileJob {
     pub follows: bool,
     /// Who did it.
     pub writer: Writer,
+}
+
+/// A change of which the event does not say where.
+#[derive(Debug, Clone)]
+pub struct Unnamed {
+    /// The container.
+    pub container: Arc<Container>,
+    /// When, nanoseconds since the epoch.
+    pub at: u64,
+    /// Who did it.
+    pub writer: Writer,
+}
+
+/// What an event says of a change.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// A path may have changed.
+    Path(FileJob),
+    /// Some path has.
+    Unnamed(Unnamed),
 }
 
 /// A verified change, as the event `drift_file` tells it.
@@ -110,6 +132,7 @@ pub struct Files {
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
     waiting: WaitList,
+    sweeps: Sweeps,
     watches: Watches,
     /// Roots that waiting paths hold, one descriptor for each container.
     roots: HashMap<Box<str>, Weak<RootDir>>,
@@ -126,30 +149,52 @@ impl Files {
             metrics,
             stop,
             waiting: WaitList::default(),
+            sweeps: Sweeps::default(),
             watches: Watches::new(),
             roots: HashMap::new(),
         }
     }
 
     /// Works until the queue closes; each verified change goes to `report`.
-    pub fn run(mut self, jobs: &Receiver<FileJob>, report: &dyn Fn(&FileReport)) {
+    pub fn run(mut self, notices: &Receiver<Notice>, report: &dyn Fn(&FileReport)) {
         while !self.stop.load(Ordering::Relaxed) {
             let longest = if self.watches.is_empty() { IDLE } else { WATCHING };
-            let next = self.waiting.next_due();
+            let next = [self.waiting.next_due(), self.sweeps.next_due()].into_iter().flatten().min();
             let wait = next.map_or(longest, |due| due.saturating_duration_since(Instant::now()).min(longest));
-            match jobs.recv_timeout(wait) {
-                Ok(job) => {
-                    self.accept(job);
+            match notices.recv_timeout(wait) {
+                Ok(notice) => {
+                    self.take(notice);
                     // Whatever else has come meanwhile, before anything is looked at.
                     std::thread::sleep(BATCH);
-                    jobs.try_iter().take(MAX_WAITING).for_each(|job| self.accept(job));
+                    notices.try_iter().take(MAX_WAITING).for_each(|notice| self.take(notice));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.watches.closed().into_iter().for_each(|job| self.accept(job));
+            self.sweep_due();
             self.look_at_due(report);
             self.metrics.files_waiting.set(self.waiting.len() as u64);
+        }
+    }
+
+    fn take(&mut self, notice: Notice) {
+        match notice {
+            Notice::Path(job) => self.accept(job),
+            Notice::Unnamed(change) => {
+                if !self.sweeps.add(change, Instant::now()) {
+                    self.metrics.files_dropped.inc();
+                }
+            }
+        }
+    }
+
+    fn sweep_due(&mut self) {
+        if let Some((jobs, complete)) = self.sweeps.run_one(Instant::now()) {
+            if !complete {
+                self.metrics.files_unknown.inc();
+            }
+            jobs.into_iter().for_each(|job| self.accept(job));
         }
     }
 
