@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::resolver::Written;
 use crate::verdict::judge::{Judge, Judgement, Subject};
 use crate::verdict::origin::Origin;
+use crate::verdict::script::own_descriptor;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::fs::FileType;
 use std::collections::VecDeque;
@@ -146,6 +147,10 @@ impl Libraries {
         let host = self.judge.host();
         // The process's own descriptor first: it also leads to files without a name, and through any mount.
         let open = u32::try_from(job.fd).ok().and_then(|fd| host.open_file_of(job.pid, fd).ok());
+        // A path that leads through the process's descriptors (a memfd has no other) means something only to itself.
+        if let Some(fd) = own_descriptor(job.path.as_bytes()) {
+            return host.open_file_of(job.pid, fd).ok().or(open);
+        }
         let live = job.container.live.as_ref()?;
         let is_that = |found: &FoundFile| {
             found.path().is_some_and(|path| {
@@ -183,7 +188,8 @@ impl Libraries {
         let Some(path) = path else { return };
         let package = match judgement.origin {
             Origin::ImageModified | Origin::ImageUnverified => {
-                job.container.image.as_ref().ok().and_then(|image| image.owner_or_unknown(&path))
+                let mut keep_going = || !self.stop.load(Ordering::Relaxed);
+                job.container.image.as_ref().ok().and_then(|image| image.owner_now(&path, &mut keep_going))
             }
             _ => None,
         };

@@ -209,6 +209,17 @@ impl Image {
         Ok(None)
     }
 
+    /// As [`Self::owner`], reading databases that were not read yet; for threads that may take the time.
+    pub fn owner_now(&self, path: &ImagePath, keep_going: &mut dyn FnMut() -> bool) -> Option<String> {
+        for layer in &self.layers {
+            layer.build_owners(&mut *keep_going);
+            if layer.owners().is_some_and(|owners| owners.owner(path).is_some()) {
+                break;
+            }
+        }
+        self.owner_or_unknown(path)
+    }
+
     /// As [`Self::owner`], with `unknown` where it is not known: what an event says that is read later.
     pub fn owner_or_unknown(&self, path: &ImagePath) -> Option<String> {
         self.owner(path).unwrap_or_else(|_| Some("unknown".to_owned()))

@@ -155,7 +155,7 @@ fn unknown(why: &'static str) -> Judgement {
 }
 
 /// The descriptor that `/proc/self/fd/N`, `/dev/fd/N` or `/dev/stdin` mean to the process itself.
-fn own_descriptor(argument: &[u8]) -> Option<u32> {
+pub(crate) fn own_descriptor(argument: &[u8]) -> Option<u32> {
     if argument == b"/dev/stdin" {
         return Some(0);
     }

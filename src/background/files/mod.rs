@@ -327,7 +327,9 @@ impl Files {
             Verdict::Known => return Outcome::Done,
             Verdict::TooSoon(again) => return Outcome::Later(again),
         }
-        let package = job.container.image.as_ref().ok().and_then(|i| i.owner_or_unknown(path));
+        let stop = Arc::clone(&self.stop);
+        let mut keep_going = || !stop.load(Ordering::Relaxed);
+        let package = job.container.image.as_ref().ok().and_then(|i| i.owner_now(path, &mut keep_going));
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
             container: job.container.id.clone(),
