@@ -11,7 +11,7 @@
 mod common;
 
 use common::abi::{drift, thread, Engine, Functions, Question};
-use common::event::{exec, openat, Inode};
+use common::event::{exec, openat, openat_to_write, Inode};
 use common::image::{cgroup, Hosts, CONTAINER};
 use common::report::{quick, Report};
 use falco_plugin::base::Plugin;
@@ -246,7 +246,43 @@ impl Bench {
                 &mut times,
                 Some(rival.1),
             );
+            if name == "binary_origin" {
+                assert_eq!(answer.as_deref(), Some("image"), "nothing is measured without an answer");
+            }
             println!("# {name} = {}", answer.as_deref().unwrap_or("<NA>"));
+        }
+        engine.background(false);
+    }
+
+    /// What the rule "Drift file watch" costs the event thread for each file that is opened for writing: the path is found,
+    /// the writer remembered, and the background told. Of one file again and again, and of a new one each time.
+    fn writes(&mut self, rival: f64) {
+        let host = Hosts::new(LAYERS);
+        let inode = host.executables(1);
+        let mut engine = Engine::new(drift(), &config(&host));
+        engine.background(true);
+        host.process(10, CONTAINER, 0);
+        let started = exec(10, &cgroup(CONTAINER), "/usr/bin/x0", &[], inode);
+        engine.parse(&started, 1);
+        self.wait_until_ready(&engine, &started);
+        engine.threads.put(10, thread(10, &cgroup(CONTAINER), "/usr/bin/x0", inode));
+        let (_, kind, id, _) = questions().into_iter().find(|(name, ..)| name == "file_change").unwrap();
+        let mut question = Question::new(id, None);
+        let first = openat_to_write(10, "/srv/file", 1);
+        let answer = engine.text(&mut question, kind, &first, 2);
+        assert_eq!(answer.as_deref(), Some("opened"), "nothing is measured without an answer");
+        for (what, files) in [("the same file", 1), ("another file each time", u64::MAX)] {
+            // Ten thousand a second, as fast as the background is to keep up with.
+            let mut times = Vec::new();
+            for n in 0..self.rounds.min(20_000) as u64 {
+                let file = n % files;
+                let mut event = openat_to_write(10, &format!("/srv/data/file-{file}"), 100 + file);
+                // Its time: another event than the one before.
+                event[..8].copy_from_slice(&(common::event::NOW + n * 100_000).to_ne_bytes());
+                times.push(time(|| engine.ask(&mut question, &event, 1000 + n)));
+                std::thread::sleep(Duration::from_micros(40));
+            }
+            self.report.times(&format!("extraction/write, {what}/file_change"), &mut times, Some(rival));
         }
         engine.background(false);
     }
@@ -331,6 +367,7 @@ fn main() {
     let mut bench = Bench { report: Report::default(), rounds, firsts };
     let rival = bench.rivals();
     bench.cached(rival);
+    bench.writes(rival.0);
     bench.first(false, rival.0);
     bench.first(true, rival.0);
     syscalls(&mut bench.report);

@@ -103,7 +103,8 @@ impl ExtractPlugin for Drift {
         _offsets: Option<&mut ss_plugin_extract_value_offsets>,
         storage: &'a bumpalo::Bump,
     ) -> Result<(), anyhow::Error> {
-        let event = event_input.event()?;
+        let mut event = event_input.event()?;
+        event.number = event_input.event_number() as u64;
         let reader = extract::reader(self.threads.as_ref(), table_reader);
         for request in fields {
             extract::answer(&mut self.resolver, &event, reader, request, storage)?;

@@ -112,7 +112,7 @@ pub struct Resolver {
 }
 
 /// [`SyscallEvent::identity`].
-type EventKey = (u64, i64, u16, u64);
+type EventKey = (u64, u64, i64, u16);
 
 fn bound(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN)

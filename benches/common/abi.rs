@@ -22,7 +22,7 @@ pub enum Value {
 pub type Entry = Vec<Value>;
 
 /// What the plugin holds for a field: its index.
-static HANDLES: [usize; 15] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
+static HANDLES: [usize; 18] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17];
 
 /// A table. The plugin sees its first member, as the engine's interface has it.
 #[repr(C)]
@@ -68,6 +68,9 @@ impl Table {
             (c"pidns_init_start_ts", UINT),
             (c"args", TABLE),
             (c"cgroups", TABLE),
+            (c"comm", TEXT),
+            (c"root", TEXT),
+            (c"file_descriptors", TABLE),
         ];
         Self::new(INT, &fields, || thread(0, "", "", super::event::Inode::default()))
     }
@@ -80,6 +83,13 @@ impl Table {
             table.entries.insert(i as u64, Box::new(vec![text(value)]));
         }
         Value::Table(table)
+    }
+
+    /// Of a process that has none open.
+    fn descriptors() -> Value {
+        use ss_plugin_state_type_SS_PLUGIN_ST_INT64 as INT;
+        use ss_plugin_state_type_SS_PLUGIN_ST_STRING as TEXT;
+        Value::Table(Self::new(INT, &[(c"name", TEXT)], Vec::new))
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Value {
@@ -121,6 +131,9 @@ pub fn thread(pid: i64, cgroup: &str, path: &str, inode: super::event::Inode) ->
         Value::Uint(super::event::NOW - 60_000_000_000),
         Table::strings(&["--verbose", "/etc/app.conf"]),
         Table::pairs(&groups),
+        text("comm"),
+        text("/"),
+        Table::descriptors(),
     ]
 }
 

@@ -31,6 +31,15 @@ pub fn openat(tid: i64) -> Vec<u8> {
     event(OPENAT_X, tid, &[&fd, &dir, b"/etc/hosts\0", &zero, &zero, &zero, &[0; 8]])
 }
 
+/// A call that opened a file for writing.
+pub fn openat_to_write(tid: i64, path: &str, inode: u64) -> Vec<u8> {
+    let (fd, dir, zero) = (3i64.to_ne_bytes(), (-100i64).to_ne_bytes(), [0u8; 4]);
+    // PPM_O_WRONLY, PPM_O_CREAT.
+    let flags = (1u32 << 1 | 1 << 2).to_ne_bytes();
+    let path = format!("{path}\0").into_bytes();
+    event(OPENAT_X, tid, &[&fd, &dir, &path, &flags, &zero, &zero, &inode.to_ne_bytes()])
+}
+
 /// Inode number, change and modification time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Inode(pub u64, pub u64, pub u64);

@@ -4,7 +4,6 @@
 //! never change once released; a change of meaning gets a new code.
 
 use falco_event::events::{AnyEventPayload, RawEvent};
-use std::hash::{Hash, Hasher};
 
 /// Event codes that drift looks at.
 pub mod code {
@@ -38,6 +37,8 @@ pub struct SyscallEvent<'a> {
     pub tid: i64,
     /// Event code.
     pub code: u16,
+    /// The engine's number of the event; 0 where it was not asked for.
+    pub number: u64,
     nparams: usize,
     payload: &'a [u8],
 }
@@ -54,6 +55,7 @@ impl<'a> From<&RawEvent<'a>> for SyscallEvent<'a> {
             ts: raw.metadata.ts,
             tid: raw.metadata.tid,
             code: raw.event_type,
+            number: 0,
             nparams: raw.nparams as usize,
             payload: raw.payload,
         }
@@ -92,12 +94,10 @@ impl<'a> SyscallEvent<'a> {
         RawEvent::from(bytes).ok().as_ref().map(Self::from)
     }
 
-    /// Tells this event from the others around it: time, thread, code and a hash of the parameters. Times alone may
-    /// repeat.
-    pub fn identity(&self) -> (u64, i64, u16, u64) {
-        let mut hasher = std::hash::DefaultHasher::new();
-        self.payload.hash(&mut hasher);
-        (self.ts, self.tid, self.code, hasher.finish())
+    /// Tells this event from the others: the engine's number, and time, thread and code, because a second capture of the
+    /// same engine begins to count anew.
+    pub fn identity(&self) -> (u64, u64, i64, u16) {
+        (self.number, self.ts, self.tid, self.code)
     }
 
     /// The parameter with this index, from 0. `None` where the event (of an older schema, or cut short) has no such

@@ -92,10 +92,10 @@ pub struct Thread {
 pub struct Place {
     /// Process id.
     pub pid: i64,
-    /// Root directory as the engine followed it: `/`, or of a process that called chroot another.
+    /// Thread id.
+    pub tid: i64,
+    /// Root directory as the engine followed it, where it is not `/`: the process called chroot.
     pub root: Vec<u8>,
-    /// Working directory, as the engine followed it; may be empty.
-    pub cwd: Vec<u8>,
 }
 
 /// Longest command line that is made up, bytes; a longer one is cut.
@@ -151,12 +151,15 @@ impl Threads {
     /// Where a thread's paths begin; `None` if the engine does not know the thread.
     pub fn place(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Place> {
         let entry = self.table.get_entry(reader, &tid).ok()?;
-        let bytes = |r: Result<&CStr, anyhow::Error>| r.map(|s| s.to_bytes().to_vec()).unwrap_or_default();
-        Some(Place {
-            pid: entry.get_pid(reader).ok()?,
-            root: bytes(entry.get_root(reader)),
-            cwd: bytes(entry.get_cwd(reader)),
-        })
+        let root = entry.get_root(reader).map(CStr::to_bytes).unwrap_or_default();
+        let root = if root == b"/" { Vec::new() } else { root.to_vec() };
+        Some(Place { pid: entry.get_pid(reader).ok()?, tid, root })
+    }
+
+    /// Working directory of a thread, as the engine followed it; may be empty.
+    pub fn cwd(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Vec<u8>> {
+        let entry = self.table.get_entry(reader, &tid).ok()?;
+        entry.get_cwd(reader).ok().map(|cwd| cwd.to_bytes().to_vec())
     }
 
     /// The name of a process's open file, as the engine followed it; `pid` is the id of its main thread.

@@ -116,6 +116,12 @@ impl ImagePath {
         if raw.contains(&0) || cwd.contains(&0) {
             return Err(PathError::Nul);
         }
+        if is_clean(raw) {
+            return match raw.len() > MAX_PATH {
+                true => Err(PathError::TooLong),
+                false => Ok(Self(raw.into())),
+            };
+        }
         let mut parts: Vec<&[u8]> = Vec::new();
         let base: &[u8] = if raw.first() == Some(&b'/') { b"" } else { cwd };
         for component in base.split(|b| *b == b'/').chain(raw.split(|b| *b == b'/')) {
@@ -192,6 +198,12 @@ impl fmt::Debug for ImagePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", String::from_utf8_lossy(&self.0))
     }
+}
+
+/// Whether a path is absolute and has nothing to take out: no `.`, `..` or empty component, no slash at the end.
+fn is_clean(path: &[u8]) -> bool {
+    let Some(rest) = path.strip_prefix(b"/") else { return false };
+    rest.split(|b| *b == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
 #[cfg(test)]

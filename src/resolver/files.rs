@@ -94,10 +94,11 @@ impl Resolver {
         }
         let file = self.file(event, reader)?;
         if file.compared.set(()).is_ok() {
+            let writer = self.writer(event, reader, file.pid);
             if file.mount.is_none() {
-                self.note_written(event, reader, &file.container.id);
+                self.note_written(event, &file.container.id, &writer);
             }
-            self.compare_file(event, reader, &file);
+            self.compare_file(event, &file, writer);
         }
         file.change
     }
@@ -212,7 +213,8 @@ impl Resolver {
                 (container.map_or_else(|| place.root.clone(), |c| self.root_of(c, place)), path)
             }
             Named::Path(path) => {
-                let cwd = Some(place.cwd.clone()).filter(|c| c.starts_with(b"/"));
+                let cwd = reader.threads.and_then(|t| t.cwd(reader.reader, place.tid));
+                let cwd = cwd.filter(|c| c.starts_with(b"/"));
                 (cwd.or_else(|| host.cwd_of(place.pid))?, path)
             }
             Named::At(fd, path) => (of_fd(fd)?, path),
@@ -242,7 +244,7 @@ impl Resolver {
     }
 
     /// Hands the paths of a file on the container's root to the background.
-    fn compare_file(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>, file: &Arc<EventFile>) {
+    fn compare_file(&self, event: &SyscallEvent<'_>, file: &Arc<EventFile>, writer: Writer) {
         let (Some(call), Some(path)) = (FileCall::from_event(event), &file.path) else { return };
         let on_root = file.mount.is_none() && file.container.live.is_some();
         let makes_nothing = call.act == Act::Temporary || (call.directory && call.act == Act::Created);
@@ -252,7 +254,6 @@ impl Resolver {
         {
             return;
         }
-        let writer = self.writer(event, reader, file.pid);
         let Some(background) = &self.background else { return };
         let job = |path: &ImagePath, new_path| FileJob {
             container: Arc::clone(&file.container),

@@ -4,6 +4,7 @@
 //! of files ([`Resolver::note_written`]). Invariant: bounded, what was written longest ago is forgotten first.
 
 use super::{Resolver, ThreadReader};
+use crate::background::files::Writer;
 use crate::event::file;
 use crate::event::raw::SyscallEvent;
 use crate::packages::manager::Manager;
@@ -71,17 +72,11 @@ impl WrittenFiles {
 }
 
 impl Resolver {
-    /// Remembers the event's process as the writer of the file that it opened for writing, if it did.
-    pub(super) fn note_written(
-        &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
-        container: &str,
-    ) {
+    /// Remembers the writer of the file that the event's call opened for writing, if it did.
+    pub(super) fn note_written(&mut self, event: &SyscallEvent<'_>, container: &str, writer: &Writer) {
         let Some(inode) = file::written_inode(event) else { return };
-        let command = self.command(event, reader);
-        let manager = self.writing_manager(event, reader);
-        self.written.note(container, inode, Written { command, manager, at: event.ts });
+        let written = Written { command: Arc::clone(&writer.command), manager: writer.manager, at: event.ts };
+        self.written.note(container, inode, written);
     }
 
     /// The package manager that the event's process works for, where its own program is the image's: anything else can

@@ -114,8 +114,9 @@ pub struct FileReport {
     pub drifts: u64,
 }
 
-/// Pause after events were taken in: those that come in a burst are taken in together.
-const BATCH: Duration = Duration::from_millis(5);
+/// Pause after events were taken in: those that come in a burst are taken in together, and the event thread has to wake
+/// this one up once for all of them.
+const BATCH: Duration = Duration::from_millis(20);
 
 /// What came of a path.
 enum Outcome {
