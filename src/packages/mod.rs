@@ -11,6 +11,7 @@ pub mod apk;
 pub mod dpkg;
 pub mod manager;
 pub mod owners;
+pub mod rpm;
 
 /// The most warnings kept of one database.
 const MAX_WARNINGS: usize = 20;
@@ -32,8 +33,13 @@ impl<T> Parsed<T> {
     }
 
     fn warn(&mut self, line: usize, why: impl FnOnce() -> String) {
+        self.warn_of(|| format!("line {line}: {}", why()));
+    }
+
+    /// As [`Self::warn`], of a record that is no line.
+    fn warn_of(&mut self, what: impl FnOnce() -> String) {
         if self.warnings.len() < MAX_WARNINGS {
-            self.warnings.push(format!("line {line}: {}", why()));
+            self.warnings.push(what());
         } else {
             self.more_warnings += 1;
         }
