@@ -185,6 +185,14 @@ impl Layer {
         }
     }
 
+    /// As [`Self::hides_below`], whether there is an index or not; for a layer on disk.
+    ///
+    /// # Errors
+    /// The kernel's; `ENOENT` too for a layer that is not on disk.
+    pub fn hides_below_now(&self, path: &ImagePath) -> Result<bool, Errno> {
+        self.hides_below_on_disk(path)
+    }
+
     fn hides_below_on_disk(&self, path: &ImagePath) -> Result<bool, Errno> {
         // A panic while the lock was held leaves the map usable: every change is one insertion.
         let hiding = || self.hiding.lock().unwrap_or_else(PoisonError::into_inner);
@@ -230,6 +238,17 @@ impl Layer {
     /// As [`Self::open_file`].
     pub fn open(&self) -> Result<LayerDir, Errno> {
         self.open_dir()
+    }
+
+    /// What the layer has in a directory; see [`LayerDir::list`].
+    ///
+    /// # Errors
+    /// The kernel's; `ENOSYS` for a layer that is not on disk: an index cannot be listed.
+    pub fn list(&self, dir: &ImagePath, max: usize) -> Result<Vec<(Vec<u8>, bool)>, Errno> {
+        match &self.dir {
+            Some(_) => self.open_dir()?.list(dir, max),
+            None => Err(Errno::NOSYS),
+        }
     }
 
     /// The target of a symbolic link of a layer on disk.

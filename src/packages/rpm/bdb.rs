@@ -118,8 +118,7 @@ impl<'a> Database<'a> {
             (_, Some(MAGIC)) => true,
             _ => return Err(Broken::Format("not a Berkeley DB hash")),
         };
-        let mut new =
-            Self { file, big_endian, page_size: 0, last_page: 0, max_bucket: 0, spares: [0; 32] };
+        let mut new = Self { file, big_endian, page_size: 0, last_page: 0, max_bucket: 0, spares: [0; 32] };
         if !(8..=10).contains(&new.u32(&meta, 16)?) {
             return Err(Broken::Format("a Berkeley DB hash of a version not known"));
         }
@@ -173,7 +172,9 @@ impl<'a> Database<'a> {
             // An empty page would lead nowhere, in a circle for ever.
             let part = page.get(PAGE_HEADER..PAGE_HEADER + here).filter(|p| !p.is_empty());
             let part = part.filter(|p| blob.len() + p.len() <= len);
-            blob.extend_from_slice(part.ok_or(Broken::Format("a Berkeley DB overflow page of a wrong length"))?);
+            blob.extend_from_slice(
+                part.ok_or(Broken::Format("a Berkeley DB overflow page of a wrong length"))?,
+            );
             number = self.u32(page, 16)?;
         }
         Ok(())

@@ -57,7 +57,8 @@ fn header_of(number: usize) -> Vec<u8> {
 /// An ndb database of these headers.
 fn build_ndb(headers: &[Vec<u8>]) -> Vec<u8> {
     let pages = (headers.len() + 2).div_ceil(256);
-    let mut slots = [b"RpmP".to_vec(), vec![0; 8], (pages as u32).to_le_bytes().to_vec(), vec![0; 16]].concat();
+    let mut slots =
+        [b"RpmP".to_vec(), vec![0; 8], (pages as u32).to_le_bytes().to_vec(), vec![0; 16]].concat();
     let mut blobs = Vec::new();
     let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
     for (i, header) in headers.iter().enumerate() {
@@ -160,7 +161,7 @@ fn build_sqlite(headers: &[Vec<u8>]) -> Vec<u8> {
         page
     }
     let mut pages: Vec<Vec<u8>> = vec![Vec::new()];
-    let mut cell_of = |number: usize, row: &[u8], pages: &mut Vec<Vec<u8>>| {
+    let cell_of = |number: usize, row: &[u8], pages: &mut Vec<Vec<u8>>| {
         let (most, least) = (PAGE - 35, (PAGE - 12) * 32 / 255 - 23);
         let fitting = least + row.len().saturating_sub(least) % (PAGE - 4);
         let local = match (row.len() <= most, fitting <= most) {
@@ -330,7 +331,6 @@ fn ten_thousand_packages_are_read_once() {
         assert!(started.elapsed().as_secs() < 10, "{backend:?}: {:?}", started.elapsed());
     }
 }
-
 
 #[test]
 fn what_is_no_database_says_so() {

@@ -107,11 +107,7 @@ impl<'a> Database<'a> {
 
     /// Gives the rows of a table, in the order of their numbers. A tree that leads back into itself ends at the depth
     /// limit, or at the limit of bytes read.
-    fn each_row(
-        &self,
-        root: u32,
-        each: &mut dyn FnMut(&[u8]) -> Result<(), Broken>,
-    ) -> Result<(), Broken> {
+    fn each_row(&self, root: u32, each: &mut dyn FnMut(&[u8]) -> Result<(), Broken>) -> Result<(), Broken> {
         let short = Broken::Format("an SQLite page cut short");
         let mut levels = vec![self.level(root)?];
         let mut row = Vec::new();
@@ -158,7 +154,11 @@ impl<'a> Database<'a> {
         } else {
             let least = (self.usable - 12) * 32 / 255 - 23;
             let fitting = least + (len - least) % (self.usable - 4);
-            if fitting <= most { fitting } else { least }
+            if fitting <= most {
+                fitting
+            } else {
+                least
+            }
         };
         row.clear();
         row.extend_from_slice(rest.get(..local).ok_or(SHORT)?);
