@@ -371,7 +371,7 @@ fn circles_end() {
     let e = Backend::Sqlite.packages(&Bytes(sqlite), None).unwrap_err();
     assert!(e.to_string().contains("too deep"), "{e}");
     // Slots that all mean the same large header.
-    let mut ndb = build_ndb(&vec![vec![0; 20 << 20]]);
+    let mut ndb = build_ndb(&[vec![0; 20 << 20]]);
     let slot = ndb[32..48].to_vec();
     for at in (48..4096).step_by(16) {
         ndb[at..at + 16].copy_from_slice(&slot);
