@@ -205,8 +205,14 @@ impl Image {
         // Below the directory: an opaque mark on the directory itself counts too.
         let inside =
             ImagePath::from_archive(&[path.as_bytes(), b"/-"].concat()).map_err(|e| e.to_string())?;
+        // Every layer has the root; an index has no entry for it.
+        let is_root = path.as_bytes() == b"/";
         for layer in &self.layers {
-            match layer.lookup(path, &keys) {
+            let answer = match layer.lookup(path, &keys) {
+                Answer::Silent if is_root => Answer::Entry(IndexedEntry::of_kind(FileKind::Directory)),
+                answer => answer,
+            };
+            match answer {
                 Answer::Entry(entry) if entry.kind == FileKind::Directory => {
                     let unlisted = |e| format!("layer cannot be listed: {e}");
                     for (name, held) in layer.list(path, max).map_err(unlisted)? {

@@ -167,9 +167,7 @@ impl Layer {
     fn look_on_disk(&self, path: &ImagePath) -> Answer {
         let answer = self.open_dir().and_then(|dir| dir.lookup(path));
         match answer {
-            Ok(DiskAnswer::Entry(kind)) => {
-                Answer::Entry(IndexedEntry { kind, size: None, mode: None, sha256: None, link: None })
-            }
+            Ok(DiskAnswer::Entry(kind)) => Answer::Entry(IndexedEntry::of_kind(kind)),
             Ok(DiskAnswer::Hidden) => Answer::Hidden,
             Ok(DiskAnswer::Silent) => Answer::Silent,
             Err(e) => Answer::Unknown(format!("layer unreadable: {e}")),

@@ -147,6 +147,8 @@ impl Tree for Image {
     fn list(&self, dir: &ImagePath) -> Result<Option<Vec<Vec<u8>>>, Unreadable> {
         let (real, found) = self.resolve(dir);
         match found {
+            // Of the root an index has no entry.
+            _ if real.as_bytes() == b"/" => {}
             Presence::Present { entry, .. } if entry.kind == FileKind::Directory => {}
             Presence::Present { .. } => return Ok(None),
             // Archives may leave directories out that have files; only disks are sure.
