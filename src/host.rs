@@ -7,7 +7,7 @@ use crate::container::mountinfo::{MountTable, MAX_BYTES};
 use crate::event::exec::InodeId;
 use arc_swap::ArcSwapOption;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -119,6 +119,21 @@ impl FoundFile {
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(rustix::fs::open(self_fd(&self.fd), flags, Mode::empty())?.into())
+    }
+
+    /// Names in the directory, in no order, without `.` and `..`; one more than `max` where there are more.
+    ///
+    /// # Errors
+    /// The kernel's; `ENOTDIR` for anything but a directory.
+    pub fn names(&self, max: usize) -> Result<Vec<Vec<u8>>, Errno> {
+        if self.kind != FileType::Directory {
+            return Err(Errno::NOTDIR);
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let entries = Dir::new(rustix::fs::open(self_fd(&self.fd), flags, Mode::empty())?)?;
+        let names = entries.map(|e| e.map(|e| e.file_name().to_bytes().to_vec()));
+        let others = names.filter(|name| !matches!(name.as_deref(), Ok(b"." | b"..")));
+        others.take(max.saturating_add(1)).collect()
     }
 
     /// Target of a symbolic link, as stored.

@@ -80,6 +80,16 @@ fn compare(image: &Image, oracle: &BTreeMap<Vec<u8>, FileKind>, how: &str) {
         };
         assert_eq!(got, oracle.get(&path).copied(), "{how}: {}", String::from_utf8_lossy(&path));
     }
+    for dir in [vec![b"/".to_vec()], all_paths()].concat() {
+        let got = image.list(&ImagePath::from_archive(&dir).unwrap(), 100).unwrap();
+        let below = |path: &Vec<u8>| {
+            let cut = path.iter().rposition(|b| *b == b'/').unwrap();
+            (path[..cut.max(1)] == dir).then(|| path[cut + 1..].to_vec())
+        };
+        let is_dir = dir == b"/" || oracle.get(&dir) == Some(&FileKind::Directory);
+        let want = is_dir.then(|| oracle.keys().filter_map(below).collect::<Vec<_>>());
+        assert_eq!(got, want, "{how}: names in {}", String::from_utf8_lossy(&dir));
+    }
 }
 
 fn run(seed: u64, user_xattrs: bool) {

@@ -153,6 +153,31 @@ impl LayerDir {
         Ok(entries.filter(|name| name != b"." && name != b"..").take(max).collect())
     }
 
+    /// What the layer has in a directory: each name, and whether the layer holds it (`true`) or removes it (`false`), in
+    /// no order; one more than `max` names where there are more.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`]; also where an entry cannot be looked at, since it may be a whiteout.
+    pub fn list(&self, dir: &ImagePath, max: usize) -> Result<Vec<(Vec<u8>, bool)>, Errno> {
+        let fd = self.open_path(relative(dir), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+        let opaque = read_xattr(&fd, &self.xattrs.name("opaque"));
+        let mut level = Level { dir: Dir::new(fd)?, key: root_key(), xattr_whiteouts: opaque.is_some() };
+        let mut out = Vec::new();
+        while let Some(item) = level.dir.next() {
+            let item = item?;
+            let name = item.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let kind = classify(self, &level, name, item.file_type())?;
+            out.push((name.to_bytes().to_vec(), kind.is_some()));
+            if out.len() > max {
+                break;
+            }
+        }
+        Ok(out)
+    }
+
     /// The target of a symbolic link of the layer.
     pub fn read_link(&self, path: &ImagePath) -> Option<Vec<u8>> {
         let fd = self.open_path(relative(path), OFlags::PATH | OFlags::NOFOLLOW).ok()?;
@@ -471,6 +496,21 @@ mod tests {
         let fifo = tmp.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert_eq!(dir.open_file(&p("/fifo")).unwrap_err(), Errno::INVAL, "a FIFO is not waited for");
+    }
+
+    #[test]
+    fn lists_tell_whiteouts() {
+        let (_tmp, dir) = layer();
+        let list = |path: &str| {
+            let mut all = dir.list(&p(path), 100).unwrap();
+            all.sort();
+            all
+        };
+        assert_eq!(list("/marked"), [(b"empty".to_vec(), true), (b"gone".to_vec(), false)]);
+        assert_eq!(list("/usr/bin"), [(b"ls".to_vec(), true)]);
+        assert_eq!(dir.list(&p("/"), 2).unwrap().len(), 3, "more than two");
+        assert_eq!(dir.list(&p("/none"), 2).unwrap_err(), Errno::NOENT);
+        assert!(dir.list(&p("/escape"), 2).is_err() && dir.list(&p("/usr/bin/ls"), 2).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::entry::{FileKind, ImagePath};
 use super::index::IndexedEntry;
 use super::key::PathKeys;
 use super::layer::{Answer, Layer};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Symbolic links followed in one look-up; the kernel's own limit (path_resolution(7)).
@@ -190,6 +191,51 @@ impl Image {
                 Err(_) => (path.clone(), Presence::Absent),
             },
         }
+    }
+
+    /// Names in a directory of the image, in order; `None` where the image has no such directory. `path` has no links
+    /// in it: it comes from [`Self::resolve`]. One more than `max` names where a layer has more.
+    ///
+    /// # Errors
+    /// A layer cannot be read, or is known by its index alone, which cannot be listed.
+    pub fn list(&self, path: &ImagePath, max: usize) -> Result<Option<Vec<Vec<u8>>>, String> {
+        let keys = PathKeys::new(path);
+        let mut names: BTreeMap<Vec<u8>, bool> = BTreeMap::new();
+        let mut found = false;
+        // Below the directory: an opaque mark on the directory itself counts too.
+        let inside =
+            ImagePath::from_archive(&[path.as_bytes(), b"/-"].concat()).map_err(|e| e.to_string())?;
+        // Every layer has the root; an index has no entry for it.
+        let is_root = path.as_bytes() == b"/";
+        for layer in &self.layers {
+            let answer = match layer.lookup(path, &keys) {
+                Answer::Silent if is_root => Answer::Entry(IndexedEntry::of_kind(FileKind::Directory)),
+                answer => answer,
+            };
+            match answer {
+                Answer::Entry(entry) if entry.kind == FileKind::Directory => {
+                    let unlisted = |e| format!("layer cannot be listed: {e}");
+                    for (name, held) in layer.list(path, max).map_err(unlisted)? {
+                        names.entry(name).or_insert(held);
+                    }
+                    found = true;
+                }
+                // Replaced or removed: what is below does not count.
+                Answer::Entry(_) | Answer::Hidden => break,
+                // An archive may leave the directory out that its files are in.
+                Answer::Silent if layer.dir().is_none() => {
+                    return Err("a layer is not on disk".into());
+                }
+                Answer::Silent => {}
+                Answer::Unknown(why) => return Err(why),
+            }
+            // Asked of the disk: an index answers for the path as a whole.
+            if layer.hides_below_now(&inside).map_err(|e| format!("layer unreadable: {e}"))? {
+                break;
+            }
+        }
+        let held = names.into_iter().filter_map(|(name, held)| held.then_some(name));
+        Ok(found.then(|| held.collect()))
     }
 
     /// The package that owns a path, as the top-most layer says whose databases know it.

@@ -36,6 +36,13 @@ pub struct IndexedEntry {
     pub link: Option<Box<[u8]>>,
 }
 
+impl IndexedEntry {
+    /// An entry of which nothing but its kind is known.
+    pub fn of_kind(kind: FileKind) -> Self {
+        Self { kind, size: None, mode: None, sha256: None, link: None }
+    }
+}
+
 /// A layer's index.
 #[derive(Debug, Default)]
 pub struct LayerIndex {

@@ -167,9 +167,7 @@ impl Layer {
     fn look_on_disk(&self, path: &ImagePath) -> Answer {
         let answer = self.open_dir().and_then(|dir| dir.lookup(path));
         match answer {
-            Ok(DiskAnswer::Entry(kind)) => {
-                Answer::Entry(IndexedEntry { kind, size: None, mode: None, sha256: None, link: None })
-            }
+            Ok(DiskAnswer::Entry(kind)) => Answer::Entry(IndexedEntry::of_kind(kind)),
             Ok(DiskAnswer::Hidden) => Answer::Hidden,
             Ok(DiskAnswer::Silent) => Answer::Silent,
             Err(e) => Answer::Unknown(format!("layer unreadable: {e}")),
@@ -183,6 +181,14 @@ impl Layer {
             Some(index) if index.partial().is_none() => Ok(false),
             _ => self.hides_below_on_disk(path),
         }
+    }
+
+    /// As [`Self::hides_below`], whether there is an index or not; for a layer on disk.
+    ///
+    /// # Errors
+    /// The kernel's; `ENOENT` too for a layer that is not on disk.
+    pub fn hides_below_now(&self, path: &ImagePath) -> Result<bool, Errno> {
+        self.hides_below_on_disk(path)
     }
 
     fn hides_below_on_disk(&self, path: &ImagePath) -> Result<bool, Errno> {
@@ -230,6 +236,17 @@ impl Layer {
     /// As [`Self::open_file`].
     pub fn open(&self) -> Result<LayerDir, Errno> {
         self.open_dir()
+    }
+
+    /// What the layer has in a directory; see [`LayerDir::list`].
+    ///
+    /// # Errors
+    /// The kernel's; `ENOSYS` for a layer that is not on disk: an index cannot be listed.
+    pub fn list(&self, dir: &ImagePath, max: usize) -> Result<Vec<(Vec<u8>, bool)>, Errno> {
+        match &self.dir {
+            Some(_) => self.open_dir()?.list(dir, max),
+            None => Err(Errno::NOSYS),
+        }
     }
 
     /// The target of a symbolic link of a layer on disk.

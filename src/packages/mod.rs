@@ -1,5 +1,6 @@
-//! Which package owns a file: the databases that package managers leave in an image. Parsers take bytes; `owners`
-//! reads the databases of a layer. And what processes do to packages: `manager`.
+//! Which package owns a file, and which packages there are: the databases that package managers leave in an image or
+//! a container. Parsers take bytes; `owners` reads the databases of a layer, `inventory` those of an image or a
+//! container's root, to compare them. And what processes do to packages: `manager`.
 //!
 //! Databases are as hostile as the container they come from: a malformed record is passed over with a warning, names
 //! that a file name is made of are checked, and what is kept is bounded.
@@ -8,9 +9,15 @@
 //! caller resolves them against the image's symbolic links.
 
 pub mod apk;
+pub mod conda;
 pub mod dpkg;
+pub mod gem;
+pub mod inventory;
 pub mod manager;
+pub mod npm;
 pub mod owners;
+pub mod pip;
+pub mod rpm;
 
 /// The most warnings kept of one database.
 const MAX_WARNINGS: usize = 20;
@@ -32,8 +39,13 @@ impl<T> Parsed<T> {
     }
 
     fn warn(&mut self, line: usize, why: impl FnOnce() -> String) {
+        self.warn_of(|| format!("line {line}: {}", why()));
+    }
+
+    /// As [`Self::warn`], of a record that is no line.
+    fn warn_of(&mut self, what: impl FnOnce() -> String) {
         if self.warnings.len() < MAX_WARNINGS {
-            self.warnings.push(format!("line {line}: {}", why()));
+            self.warnings.push(what());
         } else {
             self.more_warnings += 1;
         }
@@ -51,7 +63,12 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 /// A package name, version or architecture as text; `None` if it is empty, longer than 200 bytes, or has a byte that
 /// none of the managers allows (a slash above all: names become file names).
 fn word(raw: &[u8]) -> Option<String> {
-    let fine = |b: &u8| b.is_ascii_alphanumeric() || b"+-._~:^".contains(b);
+    word_with(b"+-._~:^", raw)
+}
+
+/// As [`word`], of letters, digits and `others`.
+fn word_with(others: &[u8], raw: &[u8]) -> Option<String> {
+    let fine = |b: &u8| b.is_ascii_alphanumeric() || others.contains(b);
     let raw = raw.trim_ascii();
     if raw.is_empty() || raw.len() > 200 || !raw.iter().all(fine) || raw.starts_with(b".") {
         return None;

@@ -1,9 +1,12 @@
 //! Which package owns a path, for one layer of an image.
 //!
 //! Twelve bytes a path: a keyed hash and a package number. A layer's own databases are enough: dpkg's lists and the
-//! files they name are in the layer that installed the package, and apk's database is whole in every layer that
-//! changes it, so the top-most layer that knows a path decides.
+//! files they name are in the layer that installed the package, and the databases of apk and rpm are whole in every
+//! layer that changes them, so the top-most layer that knows a path decides.
 
+use super::inventory::{Database, Ecosystem};
+use super::rpm::header::Header;
+use super::rpm::{Backend, ReadAt};
 use super::{apk, dpkg};
 use crate::manifest::disk::LayerDir;
 use crate::manifest::entry::ImagePath;
@@ -118,6 +121,12 @@ impl Owners {
                 package.files.iter().for_each(|path| builder.add(&name, path));
             }
         }
+        for dir in Database::of_systems().iter().filter(|db| db.ecosystem == Ecosystem::Rpm) {
+            if !keep_going() {
+                return None;
+            }
+            read_rpm(layer, &dir.dir, &mut builder);
+        }
         Some(builder.build())
     }
 
@@ -153,6 +162,26 @@ fn dpkg_name(stem: &[u8]) -> Option<String> {
     super::word(name).map(|name| format!("dpkg:{name}"))
 }
 
+/// rpm's database is whole in every layer that changes it, as apk's is.
+fn read_rpm(layer: &LayerDir, dir: &ImagePath, builder: &mut Builder) {
+    let open = |name: &str| {
+        let path = ImagePath::from_archive(&[dir.as_bytes(), b"/", name.as_bytes()].concat()).ok()?;
+        layer.open_file(&path).ok().map(std::fs::File::from)
+    };
+    for backend in Backend::ALL {
+        let Some(database) = open(backend.file_name()) else { continue };
+        let log = backend.log_name().and_then(open);
+        // A damaged database owns what could be read of it until then: a file has one owner or none.
+        let _ = backend.each_header(&database, log.as_ref().map(|l| l as &dyn ReadAt), &mut |blob| {
+            let Ok(header) = Header::parse(blob) else { return };
+            let Ok(package) = header.package() else { return };
+            let owner = format!("rpm:{}", package.name);
+            header.each_file(&mut |path| builder.add(&owner, path));
+        });
+        return;
+    }
+}
+
 fn names(layer: &LayerDir, dir: &[u8]) -> Vec<Vec<u8>> {
     match ImagePath::from_archive(dir) {
         Ok(dir) => layer.names(&dir, MAX_LISTS).unwrap_or_default(),
@@ -167,7 +196,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn owners_come_from_dpkg_distroless_and_apk() {
+    fn owners_come_from_dpkg_distroless_apk_and_rpm() {
         let tmp = tempfile::tempdir().unwrap();
         let put = |path: &str, text: &str| {
             let path = tmp.path().join(path);
@@ -183,6 +212,10 @@ mod tests {
             "d41d8cd98f00b204e9800998ecf8427e  usr/share/zoneinfo/UTC\n",
         );
         put("lib/apk/db/installed", "P:busybox\nV:1.36.1-r0\nF:bin\nR:busybox\nF:sbin\n\n");
+        let rpmdb = include_bytes!("../../tests/fixtures/packages/rpm/Packages.db.gz");
+        fs::create_dir_all(tmp.path().join("usr/lib/sysimage/rpm")).unwrap();
+        let mut file = fs::File::create(tmp.path().join("usr/lib/sysimage/rpm/Packages.db")).unwrap();
+        std::io::copy(&mut flate2::read::GzDecoder::new(&rpmdb[..]), &mut file).unwrap();
         let layer = LayerDir::open(tmp.path(), XattrSpace::User).unwrap();
         let owners = Owners::read(&layer, || true).unwrap();
         for (path, want) in [
@@ -192,6 +225,9 @@ mod tests {
             ("/usr/lib/x86_64-linux-gnu/libc.so.6", Some("dpkg:libc6")),
             ("/usr/share/zoneinfo/UTC", Some("dpkg:tzdata")),
             ("/bin/busybox", Some("apk:busybox")),
+            ("/usr/share/beta/f2", Some("rpm:beta")),
+            ("/usr/bin/big", Some("rpm:big")),
+            ("/usr/bin/gamma", None),
             ("/usr/bin/evil", None),
             ("/usr/bin/none", None),
         ] {

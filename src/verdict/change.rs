@@ -9,6 +9,7 @@ use crate::host::{FoundFile, RootDir};
 use crate::manifest::entry::{FileKind, ImagePath};
 use crate::manifest::image::{Image, Presence};
 use crate::manifest::index::IndexedEntry;
+use crate::packages::inventory::database_of;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::fs::File;
@@ -301,19 +302,9 @@ pub(crate) fn privileges(file: &FoundFile) -> Vec<&'static str> {
     out
 }
 
-/// Directories and files of package databases.
-const PACKAGE_DATABASES: [&[u8]; 6] = [
-    b"/var/lib/dpkg",
-    b"/var/lib/apt",
-    b"/lib/apk/db",
-    b"/usr/lib/apk/db",
-    b"/var/lib/rpm",
-    b"/usr/lib/sysimage/rpm",
-];
-
 /// The value of `drift.file_kind`: by path for package databases and configuration, else by the first bytes.
 pub fn file_kind(path: &ImagePath, file: Option<&FoundFile>) -> &'static str {
-    if PACKAGE_DATABASES.iter().any(|dir| path.is_within(dir)) {
+    if database_of(path).is_some() {
         return "package_db";
     }
     match file.and_then(content_kind) {
