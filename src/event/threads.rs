@@ -171,8 +171,9 @@ impl Threads {
 
     /// The command line of a thread as `proc.cmdline` gives it: the command's name and its arguments.
     pub fn command(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<String> {
-        let entry = self.table.get_entry(reader, &tid).ok()?;
-        let mut line = entry.get_comm(reader).ok()?.to_bytes().to_vec();
+        // One hold on the thread at a time: a table made with the SDK allows no second.
+        let comm = |entry: ThreadEntry| entry.get_comm(reader).ok().map(|comm| comm.to_bytes().to_vec());
+        let mut line = comm(self.table.get_entry(reader, &tid).ok()?)?;
         for arg in self.args(reader, tid).unwrap_or_default() {
             line.push(b' ');
             line.extend_from_slice(&arg);
