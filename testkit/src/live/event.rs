@@ -5,7 +5,7 @@
 
 use super::layer::Layer;
 use super::process::Process;
-use super::scap::{event_type, Params};
+use super::scap::{self, event_type, Params};
 
 const EXE_WRITABLE: u32 = 1 << 0;
 const EXE_UPPER_LAYER: u32 = 1 << 1;
@@ -51,6 +51,8 @@ pub struct Facts {
     /// file off the overlay has the inode's generation added in its upper half, and the modification time of every
     /// file has the nanoseconds of the change time added there. Both wrap at 2^64.
     pub garbled_times: bool,
+    /// System calls on files are told, too, when they have returned. Slower: each process stops at all of its calls.
+    pub files: bool,
 }
 
 /// What happened.
@@ -64,6 +66,8 @@ pub enum Kind {
     Clone,
     /// A process ends.
     Exit,
+    /// A system call on files has returned.
+    File,
 }
 
 /// One event of a traced container.
@@ -80,12 +84,18 @@ pub struct Event {
 }
 
 impl Event {
+    /// The event as the probe writes it, without the capture's block around it.
+    #[must_use]
+    pub fn raw(&self) -> &[u8] {
+        scap::event_of(&self.block)
+    }
+
     /// The process that was just executed, on an exec.
     #[must_use]
     pub fn exec(&self) -> Option<&Process> {
         match &self.kind {
             Kind::Exec(process) => Some(process),
-            Kind::Chdir | Kind::Clone | Kind::Exit => None,
+            Kind::Chdir | Kind::Clone | Kind::Exit | Kind::File => None,
         }
     }
 

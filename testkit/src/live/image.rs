@@ -11,7 +11,10 @@
 //! | `/opt/opaque/new`, `/usr/local/bin/second` | in 2 |
 //! | `/usr/local/share/third` | in 3 |
 //!
-//! The archive is kept in [`state_dir`], one for each recipe and release.
+//! The image for tests of files ([`Image::files`]) has python3 and a fourth layer: `/etc/case/c001` to `c150`, each with
+//! the files of [`CASE_FILES`].
+//!
+//! The archives are kept in [`state_dir`], one for each kind, recipe and release.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{File, OpenOptions};
@@ -34,6 +37,26 @@ const RECIPE: u32 = 1;
 pub const ENV: [&str; 2] =
     ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "APP_ENV=production"];
 
+/// How many directories `/etc/case/cNNN` the image for tests of files has.
+pub const CASES: usize = 150;
+
+/// The files of each such directory: path, mode, content. Beside them lie `s`, a symlink to `a`, `sd`, a symlink to `d`,
+/// and `e`, an empty directory.
+pub const CASE_FILES: [(&str, u32, &str); 5] = [
+    ("a", 0o644, "content of a\n"),
+    ("b", 0o644, "content of b\n"),
+    ("x", 0o755, "#!/bin/sh\nexit 0\n"),
+    ("empty", 0o644, ""),
+    ("d/f", 0o644, "content of f\n"),
+];
+
+/// What distinguishes the images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    Plain,
+    Files,
+}
+
 /// An image ready to be loaded into a runtime.
 #[derive(Debug, Clone)]
 pub struct Image {
@@ -47,17 +70,32 @@ impl Image {
     /// # Errors
     /// The machine has no apt source to take a mirror from, or debootstrap or tar fail.
     pub fn debian() -> Result<Self> {
+        Self::of(Variant::Plain)
+    }
+
+    /// The same with python3 and files to change.
+    ///
+    /// # Errors
+    /// As [`Image::debian`].
+    pub fn files() -> Result<Self> {
+        Self::of(Variant::Files)
+    }
+
+    fn of(variant: Variant) -> Result<Self> {
         let os = std::fs::read_to_string("/etc/os-release").context("reading /etc/os-release")?;
         let release =
             os_release(&os, "VERSION_CODENAME").context("/etc/os-release has no VERSION_CODENAME")?;
-        let key = format!("{release}-{RECIPE}");
+        let key = match variant {
+            Variant::Plain => format!("{release}-{RECIPE}"),
+            Variant::Files => format!("{release}-files-{RECIPE}"),
+        };
         let dir = state_dir().join("image");
         std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
         let archive = dir.join(format!("{key}.oci.tar"));
         let image = Self { reference: format!("localhost/drift-live:{key}"), archive };
         let _lock = lock(&dir.join("build.lock"))?;
         if !image.archive.is_file() {
-            image.build(&dir, &release)?;
+            image.build(&dir, &release, variant)?;
         }
         Ok(image)
     }
@@ -74,13 +112,18 @@ impl Image {
         &self.archive
     }
 
-    fn build(&self, dir: &Path, release: &str) -> Result<()> {
+    fn build(&self, dir: &Path, release: &str, variant: Variant) -> Result<()> {
         let work =
             tempfile::Builder::new().prefix("build-").tempdir_in(dir).context("making a build directory")?;
         let root = work.path().join("root");
         let mirror = apt_mirror(Path::new("/etc/apt"), release)
             .with_context(|| format!("no apt source of this machine is for its release {release}"))?;
-        output(Command::new("debootstrap").arg("--variant=minbase").arg(release).arg(&root).arg(&mirror))?;
+        let mut debootstrap = Command::new("debootstrap");
+        debootstrap.arg("--variant=minbase");
+        if variant == Variant::Files {
+            debootstrap.arg("--include=python3-minimal");
+        }
+        output(debootstrap.arg(release).arg(&root).arg(&mirror))?;
         clear(&root.join("var/cache/apt/archives"))?;
         put(&root, "etc/drift-live/removed", "layer 1\n", 0o644)?;
         put(&root, "etc/drift-live/kept", "layer 1\n", 0o644)?;
@@ -97,7 +140,12 @@ impl Image {
         put(&third, "usr/local/share/third", "layer 3\n", 0o644)?;
 
         let layout = Layout::new(work.path().join("layout"))?;
-        let layers = [layout.layer(&root)?, layout.layer(&second)?, layout.layer(&third)?];
+        let mut layers = vec![layout.layer(&root)?, layout.layer(&second)?, layout.layer(&third)?];
+        if variant == Variant::Files {
+            let fourth = work.path().join("fourth");
+            put_cases(&fourth)?;
+            layers.push(layout.layer(&fourth)?);
+        }
         layout.finish(&self.reference, &layers)?;
         let made = work.path().join("image.tar");
         output(Command::new("tar").arg("-C").arg(&layout.dir).arg("-cf").arg(&made).arg("."))?;
@@ -217,6 +265,21 @@ fn put(root: &Path, path: &str, content: &str, mode: u32) -> Result<()> {
     }
     std::fs::write(&file, content).with_context(|| format!("writing {}", file.display()))?;
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).context("setting a file's mode")
+}
+
+fn put_cases(root: &Path) -> Result<()> {
+    for number in 1..=CASES {
+        let dir = format!("etc/case/c{number:03}");
+        for (name, mode, content) in CASE_FILES {
+            put(root, &format!("{dir}/{name}"), content, mode)?;
+        }
+        let dir = root.join(dir);
+        let made = std::fs::create_dir(dir.join("e"))
+            .and_then(|()| std::os::unix::fs::symlink("a", dir.join("s")))
+            .and_then(|()| std::os::unix::fs::symlink("d", dir.join("sd")));
+        made.with_context(|| format!("making {}", dir.display()))?;
+    }
+    Ok(())
 }
 
 fn clear(dir: &Path) -> Result<()> {

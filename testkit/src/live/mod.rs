@@ -17,12 +17,16 @@
 pub mod container;
 pub mod containerd;
 pub mod event;
+mod file_flags;
+mod files;
 pub mod image;
 pub mod layer;
 pub mod podman;
 pub mod process;
 pub mod scap;
+pub mod session;
 pub mod stream;
+mod tracee;
 pub mod tracer;
 
 mod run;
@@ -31,6 +35,7 @@ pub use container::Container;
 pub use event::{Delay, Event, Facts, Flags, Kind};
 pub use image::Image;
 pub use process::Process;
+pub use session::Session;
 pub use stream::{Spec, Stream};
 pub use tracer::trace;
 

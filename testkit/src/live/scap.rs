@@ -16,10 +16,14 @@ const TYPE_UNKNOWN: u16 = 0xFFF0;
 
 /// Event types, `PPME_*` in `ppm_events_public.h`.
 pub mod event_type {
+    /// A system call without an event of its own has returned.
+    pub const GENERIC_X: u16 = 1;
     /// chdir(2) has returned.
     pub const CHDIR_X: u16 = 95;
     /// A sleep has ended; used as the mark that an engine has read this far.
     pub const NANOSLEEP_X: u16 = 135;
+    /// mmap(2) has returned.
+    pub const MMAP_X: u16 = 161;
     /// A thread ends.
     pub const PROCEXIT_1_E: u16 = 186;
     /// clone(2) has returned, in the parent or in the child.
@@ -28,6 +32,8 @@ pub mod event_type {
     pub const VFORK_20_X: u16 = 227;
     /// An exec has succeeded.
     pub const EXECVE_19_X: u16 = 293;
+    /// A plugin tells something: plugin id, name, data.
+    pub const ASYNC_E: u16 = 402;
 }
 
 fn block(kind: u32, body: &[u8]) -> Vec<u8> {
@@ -112,6 +118,12 @@ impl Params {
         self.bytes(&value.to_le_bytes())
     }
 
+    /// Adds an unsigned 16-bit number.
+    #[must_use]
+    pub fn u16(self, value: u16) -> Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
     /// Adds one byte.
     #[must_use]
     pub fn u8(self, value: u8) -> Self {
@@ -133,6 +145,35 @@ impl Params {
         body.extend(&self.values);
         block(EVENT_V2, &body)
     }
+}
+
+/// The event in an event block: without the block's header, the processor and what comes after the event.
+#[must_use]
+pub fn event_of(block: &[u8]) -> &[u8] {
+    let event = block.get(10..).unwrap_or_default();
+    let length = event.get(16..20).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+    event.get(..length as usize).unwrap_or_default()
+}
+
+/// The event of a plugin, which may be large: its parameters have lengths of 32 bits.
+#[must_use]
+pub fn async_event(ts: u64, tid: i64, plugin: u32, name: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut name = name.to_vec();
+    name.push(0);
+    let size = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+    let mut body = 0u16.to_le_bytes().to_vec(); // processor
+    body.extend(ts.to_le_bytes());
+    body.extend(tid.to_le_bytes());
+    body.extend(size(26 + 12 + 4 + name.len() + data.len()).to_le_bytes());
+    body.extend(event_type::ASYNC_E.to_le_bytes());
+    body.extend(3u32.to_le_bytes());
+    for length in [4, name.len(), data.len()] {
+        body.extend(size(length).to_le_bytes());
+    }
+    body.extend(plugin.to_le_bytes());
+    body.extend(name);
+    body.extend(data);
+    block(EVENT_V2_LARGE, &body)
 }
 
 /// An event block of at least `len` bytes that the reader skips: what pushes earlier events through its buffers.
@@ -225,5 +266,6 @@ mod tests {
         assert_eq!(event[20..26], [37, 1, 2, 0, 0, 0]);
         assert_eq!(event[26..30], [8, 0, 3, 0]);
         assert_eq!(&event[38..41], b"ab\0");
+        assert_eq!(event_of(&block), &event[..26 + 4 + 8 + 3]);
     }
 }

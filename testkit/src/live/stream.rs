@@ -237,13 +237,13 @@ impl Drop for Stream {
 }
 
 /// One printed line; bytes that are not UTF-8 are replaced as sysdig itself does for most fields.
-fn parse_line(line: &[u8]) -> Result<Value> {
+pub(super) fn parse_line(line: &[u8]) -> Result<Value> {
     let text = String::from_utf8_lossy(line);
     serde_json::from_str(&text).with_context(|| format!("the engine printed what is no JSON: {text}"))
 }
 
 /// When this machine booted, nanoseconds since the epoch.
-fn boot_ns() -> u64 {
+pub(super) fn boot_ns() -> u64 {
     std::fs::read_to_string("/proc/stat")
         .ok()
         .and_then(|stat| {

@@ -1,7 +1,7 @@
 //! The tracer that stands in for the kernel probe.
 //!
 //! It attaches to the container's waiting init process, follows every process that comes of it, and stops each at
-//! its exec. ptrace binds tracees to one thread, so a thread of its own does the tracing and waits only for its own
+//! its exec and, where asked to, at its calls on files ([`Facts::files`]). ptrace binds tracees to one thread, so a thread of its own does the tracing and waits only for its own
 //! tracees (`__WNOTHREAD`): other tests' children in the same process are not touched. When that thread ends, however
 //! it ends, the kernel lets go of all tracees.
 
@@ -18,6 +18,7 @@ use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
 use super::event::{Delay, Event, Facts};
+use super::files::Entry;
 use super::process::Process;
 use super::Container;
 
@@ -91,6 +92,8 @@ struct Tracer {
     /// The working directory that the engine knows of each process. The probe's exec and clone events have none:
     /// engines follow chdir(2), which is told here before the next exec or clone.
     cwd_of: HashMap<i64, Vec<u8>>,
+    /// Calls on files that have begun and not returned, by thread.
+    calls: HashMap<i64, Entry>,
 }
 
 impl Tracer {
@@ -104,7 +107,8 @@ impl Tracer {
             | Options::PTRACE_O_TRACEFORK
             | Options::PTRACE_O_TRACEVFORK
             | Options::PTRACE_O_TRACECLONE
-            | Options::PTRACE_O_TRACEEXIT;
+            | Options::PTRACE_O_TRACEEXIT
+            | Options::PTRACE_O_TRACESYSGOOD;
         let pidns_start_ns = Process::read(init)?.start_ns;
         ptrace::seize(pid(init), options).with_context(|| format!("tracing the container's init {init}"))?;
         Ok(Self {
@@ -121,6 +125,7 @@ impl Tracer {
             queue_of: HashMap::new(),
             held: HashMap::new(),
             cwd_of: HashMap::new(),
+            calls: HashMap::new(),
         })
     }
 
@@ -183,13 +188,35 @@ impl Tracer {
                     }
                     _ => {}
                 }
-                resume(tid, None)
+                self.resume(tid, None)
             }
-            WaitStatus::Stopped(who, signal) => resume(i64::from(who.as_raw()), Some(signal)),
+            WaitStatus::PtraceSyscall(who) => {
+                let tid = i64::from(who.as_raw());
+                self.at_syscall(tid)?;
+                self.resume(tid, None)
+            }
+            WaitStatus::Stopped(who, signal) => self.resume(i64::from(who.as_raw()), Some(signal)),
             WaitStatus::Exited(who, _) | WaitStatus::Signaled(who, _, _) => {
                 self.ended(i64::from(who.as_raw()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A call begins or returns.
+    fn at_syscall(&mut self, tid: i64) -> Result<()> {
+        match syscall_stop(tid) {
+            Some(SyscallStop::Entry { number, args }) => {
+                self.calls.remove(&tid);
+                self.calls.extend(Entry::new(tid, number, args).map(|entry| (tid, entry)));
+                Ok(())
+            }
+            Some(SyscallStop::Return { result }) => {
+                let Some(entry) = self.calls.remove(&tid) else { return Ok(()) };
+                let ts = self.now();
+                self.tell(entry.returned(ts, tid, result))
+            }
+            None => Ok(()), // killed in the meantime
         }
     }
 
@@ -208,6 +235,9 @@ impl Tracer {
 
     /// Tells of a working directory that the engine does not know yet; it knows that of init from its process list.
     fn tell_cwd(&mut self, process: &Process) -> Result<()> {
+        if self.facts.files {
+            return Ok(()); // the calls that change it are told themselves
+        }
         let known = self.cwd_of.insert(process.tid, process.own_cwd().to_vec());
         if process.tid == self.init || known.as_deref() == Some(process.own_cwd()) {
             return Ok(());
@@ -236,7 +266,7 @@ impl Tracer {
             self.tell(Event::from_child(ts, &process, vfork))?;
         }
         if self.early.remove(&child) {
-            resume(child, None)?;
+            self.resume(child, None)?;
         }
         Ok(())
     }
@@ -257,6 +287,7 @@ impl Tracer {
         self.living.remove(&tid);
         self.early.remove(&tid);
         self.cwd_of.remove(&tid);
+        self.calls.remove(&tid);
         match self.held.get_mut(&tid) {
             Some(held) => held.ended = Some(Instant::now()),
             None => drop(self.queue_of.remove(&tid)),
@@ -312,23 +343,51 @@ impl Tracer {
                     ptrace::detach(pid(self.init), None).context("letting go of the container's init")?;
                     return Ok(());
                 }
-                WaitStatus::Stopped(_, signal) => resume(self.init, Some(signal))?,
-                WaitStatus::PtraceEvent(..) => resume(self.init, None)?,
+                WaitStatus::Stopped(_, signal) => self.resume(self.init, Some(signal))?,
+                WaitStatus::PtraceEvent(..) => self.resume(self.init, None)?,
                 other => bail!("the container's init ended: {other:?}"),
             }
         }
         bail!("the container's init does not stop")
     }
+
+    /// Lets a stopped tracee go on, to its next call's begin or return where those are told; one that was killed in the
+    /// meantime is no error. Init's own calls are not told: it only waits for commands.
+    fn resume(&self, tid: i64, signal: Option<Signal>) -> Result<()> {
+        let resumed = match self.facts.files && tid != self.init {
+            true => ptrace::syscall(pid(tid), signal),
+            false => ptrace::cont(pid(tid), signal),
+        };
+        match resumed {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(errno).with_context(|| format!("letting process {tid} go on")),
+        }
+    }
+}
+
+/// Where a thread stands in a call.
+enum SyscallStop {
+    Entry { number: u64, args: [u64; 6] },
+    Return { result: i64 },
+}
+
+fn syscall_stop(tid: i64) -> Option<SyscallStop> {
+    let info = ptrace::syscall_info(pid(tid)).ok()?;
+    match info.op {
+        libc::PTRACE_SYSCALL_INFO_ENTRY => {
+            // SAFETY: the kernel has filled in this variant, as `op` says.
+            let entry = unsafe { info.u.entry };
+            Some(SyscallStop::Entry { number: entry.nr, args: entry.args })
+        }
+        libc::PTRACE_SYSCALL_INFO_EXIT => {
+            // SAFETY: as above.
+            let exit = unsafe { info.u.exit };
+            Some(SyscallStop::Return { result: exit.sval })
+        }
+        _ => None,
+    }
 }
 
 fn pid(tid: i64) -> Pid {
     Pid::from_raw(i32::try_from(tid).unwrap_or(-1))
-}
-
-/// Lets a stopped tracee go on; one that was killed in the meantime is no error.
-fn resume(tid: i64, signal: Option<Signal>) -> Result<()> {
-    match ptrace::cont(pid(tid), signal) {
-        Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(errno) => Err(errno).with_context(|| format!("letting process {tid} go on")),
-    }
 }

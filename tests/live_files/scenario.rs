@@ -1,0 +1,96 @@
+//! The scenarios of `captures/scenarios/file.sh`, each with the alert that is due.
+
+use super::common::captures;
+use super::{watch, Outcome, Runtime};
+use serde_json::Value;
+use std::path::Path;
+
+/// One row of `expected/file.tsv`.
+#[derive(Debug)]
+struct Row {
+    scenario: String,
+    /// `None` where nothing is changed.
+    alert: Option<bool>,
+    path: String,
+    change: String,
+    /// The other name of a rename.
+    new_path: Option<String>,
+}
+
+fn rows(captures: &Path) -> Vec<Row> {
+    let text = std::fs::read_to_string(captures.join("expected/file.tsv")).unwrap();
+    text.lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| {
+            let cells: Vec<&str> = line.split('\t').collect();
+            let to = cells.get(4).and_then(|what| what.strip_prefix("to "));
+            Row {
+                scenario: cells[0].to_owned(),
+                alert: (cells[1] != "-").then(|| cells[1] == "1"),
+                path: cells[2].to_owned(),
+                change: cells[3].to_owned(),
+                new_path: to.filter(|_| cells[3] == "renamed").map(str::to_owned),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn podman_every_scenario() {
+    run("live files: podman, scenarios", Runtime::Podman);
+}
+
+#[test]
+fn containerd_every_scenario() {
+    run("live files: containerd, scenarios", Runtime::Containerd);
+}
+
+fn run(test: &str, runtime: Runtime) {
+    if !runtime.usable(test) {
+        return;
+    }
+    let Some(captures) = captures(test) else { return };
+    let container = runtime.start();
+    let script = std::fs::read(captures.join("scenarios/file.sh")).unwrap();
+    let script = container.put("file.sh", &script).unwrap();
+    let outcome = watch(&container, &format!("sh {script}"));
+    let wrong = compare(&rows(&captures), &outcome);
+    assert!(wrong.is_empty(), "{wrong:#?}\nall that was told:\n{}", listed(&outcome));
+}
+
+fn compare(rows: &[Row], outcome: &Outcome) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let field = |alert: &testkit::alerts::Alert, name: &str| {
+        alert.output_fields.get(name).and_then(Value::as_str).map(str::to_owned)
+    };
+    for row in rows {
+        let Some(due) = row.alert else { continue };
+        let alerts: Vec<_> = outcome
+            .alerts
+            .iter()
+            .filter(|alert| field(alert, "drift.file_path").as_deref() == Some(&row.path))
+            .collect();
+        if alerts.len() != usize::from(due) {
+            wrong.push(format!("{}: {} alerts, expected {due}: {row:?}", row.scenario, alerts.len()));
+        }
+        let told: Vec<_> = outcome.told.iter().filter(|told| told.path == row.path).collect();
+        // What is no alert need not be told; an alert is told with these very values.
+        let right = |change: &str, new: &Option<String>| change == row.change && *new == row.new_path;
+        if told.len() > 1 || told.iter().any(|told| !right(&told.change, &told.new_path)) {
+            wrong.push(format!("{}: told {told:?}, expected {row:?}", row.scenario));
+        }
+    }
+    let known = |path: &str| rows.iter().any(|row| row.path == path);
+    for alert in &outcome.alerts {
+        let path = field(alert, "drift.file_path").unwrap_or_default();
+        if !known(&path) {
+            wrong.push(format!("an alert that is not due: {}", alert.output));
+        }
+    }
+    wrong
+}
+
+fn listed(outcome: &Outcome) -> String {
+    let told = outcome.told.iter().map(ToString::to_string);
+    told.chain(outcome.alerts.iter().map(|alert| alert.output.clone())).collect::<Vec<_>>().join("\n")
+}
