@@ -265,7 +265,8 @@ fn when_the_process_has_exited() {
 #[test]
 fn when_the_process_has_exited_and_there_are_no_flags() {
     let Some(s) = setting("live: exited, no flags", Runtime::Containerd) else { return };
-    let facts = Facts { flags: Flags::Absent, delay: Delay::AfterExit, garbled_times: true, ..Facts::default() };
+    let facts =
+        Facts { flags: Flags::Absent, delay: Delay::AfterExit, garbled_times: true, ..Facts::default() };
     let outcome = s.run(Runtime::Containerd, &Mode { facts, ..Mode::default() });
     assert_never_wrong(&s, &outcome, 20);
 }

@@ -15,6 +15,7 @@ mod text;
 
 use common::engine_config;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use testkit::alerts::Alert;
 use testkit::engine::{Engine, Replay};
@@ -116,8 +117,12 @@ const QUIET: Duration = Duration::from_secs(5);
 /// How long all of it may take after the command's end.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// One at a time: drift's judgement depends on how long a file is left alone, which a loaded machine stretches.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Runs `command` while the engine watches, and evaluates the shipped rules on what it saw.
 fn watch(container: &Container, command: &str) -> Outcome {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let library = testkit::plugin_library().unwrap();
     let source = testkit::source_library().unwrap();
     let engine = Engine::sysdig().unwrap();
@@ -134,8 +139,8 @@ fn watch(container: &Container, command: &str) -> Outcome {
     };
     let mut session = Session::start(&spec, &source, &container.table().unwrap()).unwrap();
     let facts = Facts { files: true, ..Facts::default() };
-    let status = live::trace(container, command, facts, &mut |event| session.feed(event)).unwrap();
-    assert_eq!(status, 0, "{command}");
+    // The scenarios' last command fails on purpose: the status says nothing.
+    live::trace(container, command, facts, &mut |event| session.feed(event)).unwrap();
     session.settle(QUIET, LIMIT).unwrap();
     for line in session.lines() {
         assert_eq!(line.text("drift.container_id"), Some(container.id()), "{line:?}");

@@ -117,10 +117,7 @@ extern "C" fn plugin_get_required_event_schema_version(_: *mut ss_plugin_t) -> *
 }
 
 #[no_mangle]
-unsafe extern "C" fn plugin_init(
-    _: *const ss_plugin_init_input,
-    rc: *mut ss_plugin_rc,
-) -> *mut ss_plugin_t {
+unsafe extern "C" fn plugin_init(_: *const ss_plugin_init_input, rc: *mut ss_plugin_rc) -> *mut ss_plugin_t {
     // SAFETY: the engine's pointer.
     unsafe { *rc = SUCCESS };
     Box::into_raw(Box::new(Plugin { error: vec![0] })).cast()
@@ -154,8 +151,7 @@ unsafe extern "C" fn plugin_open(
     rc: *mut ss_plugin_rc,
 ) -> *mut ss_instance_t {
     // SAFETY: what `plugin_init` made, the engine's text and the engine's pointer.
-    let (plugin, params, rc) =
-        unsafe { (&mut *plugin.cast::<Plugin>(), CStr::from_ptr(params), &mut *rc) };
+    let (plugin, params, rc) = unsafe { (&mut *plugin.cast::<Plugin>(), CStr::from_ptr(params), &mut *rc) };
     match Instance::open(params) {
         Ok(instance) => {
             *rc = SUCCESS;

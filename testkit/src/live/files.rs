@@ -50,7 +50,7 @@ const CALLS: &[Call] = {
         (libc::SYS_close, 5, &[Fd(0)]),
         (libc::SYS_dup, 367, &[Fd(0)]),
         (libc::SYS_dup3, 365, &[Fd(0), Fd(1), CloseOnExec(2)]),
-        (libc::SYS_fcntl, 151, &[Fd(0), Command(1), U64(2)]),
+        (libc::SYS_fcntl, 151, &[Fd(0), Command(1)]),
         (libc::SYS_unlinkat, 303, &[Fd(0), Path(1), Masked(2, REMOVEDIR)]),
         (libc::SYS_renameat2, 319, &[Fd(0), Path(1), Fd(2), Path(3), U32(4)]),
         (libc::SYS_linkat, 311, &[Fd(0), Path(1), Fd(2), Path(3), Masked(4, LINK_FLAGS)]),
@@ -109,7 +109,7 @@ enum Followed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
     #[cfg(target_arch = "x86_64")]
-    Open,
+    Plain,
     #[cfg(target_arch = "x86_64")]
     Creat,
     At,
@@ -149,9 +149,9 @@ impl Entry {
     pub(super) fn returned(&self, ts: u64, tid: i64, result: i64) -> Event {
         let block = match self.followed {
             Followed::Plain((_, kind, params)) => {
-                let params = params.iter().fold(Params::default().i64(result), |out, param| {
-                    self.param(tid, *param, out)
-                });
+                let params = params
+                    .iter()
+                    .fold(Params::default().i64(result), |out, param| self.param(tid, *param, out));
                 params.event(ts, tid, *kind)
             }
             Followed::Generic(code) => {
@@ -176,7 +176,9 @@ impl Entry {
             Param::U64(index) => out.u64(self.arg(index)),
             Param::Masked(index, mask) => out.u32(narrow(index) & mask),
             Param::NodeMode(index) => out.u32(flags::node_mode(narrow(index))),
-            Param::CloseOnExec(index) => out.u32(flags::open(narrow(index) & flags::O_CLOEXEC) & !flags::PPM_O_RDONLY),
+            Param::CloseOnExec(index) => {
+                out.u32(flags::open(narrow(index) & flags::O_CLOEXEC) & !flags::PPM_O_RDONLY)
+            }
             Param::Command(index) => out.u8(flags::fcntl_command(narrow(index))),
         }
     }
@@ -216,7 +218,9 @@ impl Entry {
         let result = Params::default().i64(result);
         match open {
             #[cfg(target_arch = "x86_64")]
-            Open::Open => path(result).u32(given).u32(mode).u32(opened.dev).u64(opened.ino).event(ts, tid, 3),
+            Open::Plain => {
+                path(result).u32(given).u32(mode).u32(opened.dev).u64(opened.ino).event(ts, tid, 3)
+            }
             #[cfg(target_arch = "x86_64")]
             Open::Creat => {
                 let layer = (given >> 15) & 3; // the same two flags, further down
@@ -248,7 +252,7 @@ impl Entry {
         };
         match open {
             #[cfg(target_arch = "x86_64")]
-            Open::Open => at(0, self.arg(1), self.arg(2)),
+            Open::Plain => at(0, self.arg(1), self.arg(2)),
             #[cfg(target_arch = "x86_64")]
             Open::Creat => at(0, u64::from(flags::O_CREAT), self.arg(1)),
             Open::At => at(1, self.arg(2), self.arg(3)),
@@ -284,18 +288,19 @@ fn arg(args: &[u64; 6], index: usize) -> u64 {
 
 fn follow(number: i64) -> Option<Followed> {
     let plain = CALLS.iter().chain(OLDER_CALLS).find(|call| call.0 == number).map(Followed::Plain);
-    plain.or_else(|| {
-        let generic = GENERIC.iter().find(|call| call.0 == number);
-        generic.map(|call| Followed::Generic(call.1))
-    })
-    .or(match number {
-        libc::SYS_mmap => Some(Followed::Mmap),
-        libc::SYS_openat => Some(Followed::Open(Open::At)),
-        libc::SYS_openat2 => Some(Followed::Open(Open::At2)),
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_open => Some(Followed::Open(Open::Open)),
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_creat => Some(Followed::Open(Open::Creat)),
-        _ => None,
-    })
+    plain
+        .or_else(|| {
+            let generic = GENERIC.iter().find(|call| call.0 == number);
+            generic.map(|call| Followed::Generic(call.1))
+        })
+        .or(match number {
+            libc::SYS_mmap => Some(Followed::Mmap),
+            libc::SYS_openat => Some(Followed::Open(Open::At)),
+            libc::SYS_openat2 => Some(Followed::Open(Open::At2)),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_open => Some(Followed::Open(Open::Plain)),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_creat => Some(Followed::Open(Open::Creat)),
+            _ => None,
+        })
 }

@@ -265,13 +265,12 @@ fn plugins_event(fields: &Value) -> Result<Option<(u64, Vec<u8>)>> {
     let (Some(name), Some(data)) = (get("evt.arg.name"), get("evt.arg.data").and_then(Value::as_str)) else {
         return Ok(None);
     };
-    let number = |field: &str| get(field).and_then(Value::as_u64);
-    let (Some(ts), Some(plugin)) = (number("evt.rawtime"), number("evt.arg.plugin_id")) else {
-        return Ok(None);
-    };
+    let ts = get("evt.rawtime").and_then(Value::as_u64).context("an event's time is no number")?;
+    // Arguments are printed as texts.
+    let plugin = get("evt.arg.plugin_id").and_then(Value::as_str).and_then(|id| id.parse::<u32>().ok());
+    let plugin = plugin.context("a plugin's id is no number of 32 bits")?;
     let tid = get("thread.tid").and_then(Value::as_i64).unwrap_or(-1);
     let data = from_base64(data).with_context(|| format!("an event's data is no base64: {data}"))?;
-    let plugin = u32::try_from(plugin).context("a plugin's id has more than 32 bits")?;
     let name = name.as_str().unwrap_or_default().as_bytes();
     Ok(Some((ts, scap::async_event(ts, tid, plugin, name, &data))))
 }
@@ -305,7 +304,14 @@ mod tests {
 
     #[test]
     fn base64_is_read() {
-        for (text, expected) in [("", Some(&b""[..])), ("Zg==", Some(b"f")), ("Zm8=", Some(b"fo")), ("Zm9v", Some(b"foo")), ("+/8A", Some(b"\xfb\xff\0")), ("%", None)] {
+        for (text, expected) in [
+            ("", Some(&b""[..])),
+            ("Zg==", Some(b"f")),
+            ("Zm8=", Some(b"fo")),
+            ("Zm9v", Some(b"foo")),
+            ("+/8A", Some(b"\xfb\xff\0")),
+            ("%", None),
+        ] {
             assert_eq!(from_base64(text).as_deref(), expected, "{text}");
         }
     }

@@ -212,7 +212,8 @@ fn a_containerd_container_is_told_as_it_is() {
 
 #[test]
 fn an_old_kernel_with_garbled_times_is_told_late() {
-    let facts = Facts { flags: Flags::Absent, delay: Delay::AfterExit, garbled_times: true };
+    let facts =
+        Facts { flags: Flags::Absent, delay: Delay::AfterExit, garbled_times: true, ..Facts::default() };
     whole(PODMAN_TOOLS, Container::podman, facts);
 }
 

@@ -46,7 +46,8 @@ pub(super) fn text(tid: i64, address: u64) -> Option<Vec<u8>> {
 /// Three words of memory; zeros where they cannot be read.
 pub(super) fn words(tid: i64, address: u64) -> [u64; 3] {
     let mut bytes = [0u8; 24];
-    let read = File::open(format!("/proc/{tid}/mem")).and_then(|memory| memory.read_exact_at(&mut bytes, address));
+    let read =
+        File::open(format!("/proc/{tid}/mem")).and_then(|memory| memory.read_exact_at(&mut bytes, address));
     if read.is_err() {
         return [0; 3];
     }
@@ -95,7 +96,8 @@ fn find(tid: i64, dirfd: i64, path: &[u8], follow: bool) -> Option<OwnedFd> {
     let open = |link: &str| rustix::fs::open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
     let root = open(&format!("/proc/{tid}/root"))?;
     let in_root = |path: &[u8]| {
-        rustix::fs::openat2(root.as_fd(), OsStr::from_bytes(path), how, Mode::empty(), ResolveFlags::IN_ROOT).ok()
+        rustix::fs::openat2(root.as_fd(), OsStr::from_bytes(path), how, Mode::empty(), ResolveFlags::IN_ROOT)
+            .ok()
     };
     if path.first() == Some(&b'/') {
         return in_root(path);
@@ -145,7 +147,13 @@ mod tests {
         let me = i64::from(std::process::id());
         let handle = File::open(dir.path()).unwrap();
         let fd = i64::from(std::os::fd::AsRawFd::as_raw_fd(&handle));
-        let cases = [("there", true, true), ("link", true, true), ("gone", true, false), ("dangling", true, false), ("dangling", false, true)];
+        let cases = [
+            ("there", true, true),
+            ("link", true, true),
+            ("gone", true, false),
+            ("dangling", true, false),
+            ("dangling", false, true),
+        ];
         for (name, follow, expected) in cases {
             assert_eq!(exists(me, fd, name.as_bytes(), follow), expected, "{name}");
             let whole = dir.path().join(name);

@@ -23,8 +23,8 @@ pub(crate) fn make(name: &str, args: &[i64; 6]) -> Result<i64, Error> {
         }
         "poke" => poke(a, b),
         name => {
-            let number = syscall(name)
-                .ok_or_else(|| Error::other(format!("{name} is no call that is known here")))?;
+            let number =
+                syscall(name).ok_or_else(|| Error::other(format!("{name} is no call that is known here")))?;
             call(number, [a, b, c, d, e, f])
         }
     }
