@@ -109,6 +109,9 @@ struct Outcome {
     told: Vec<Told>,
     /// Of the rules on files alone.
     alerts: Vec<Alert>,
+    /// All that the engine was told, and what drift told it.
+    capture: PathBuf,
+    _dir: tempfile::TempDir,
 }
 
 /// How long drift may be silent before it is taken to have told all: longer than it waits between two looks at a file
@@ -148,14 +151,13 @@ fn watch(container: &Container, command: &str) -> Outcome {
     }
     let capture = dir.path().join("told.scap");
     session.write_capture(&capture).unwrap();
-    if let Some(keep) = std::env::var_os("DRIFT_KEEP_CAPTURE") {
-        std::fs::copy(&capture, keep).unwrap();
-    }
     let replay = Replay { plugin: Some(&library), init_config: "", capture: &capture };
     let alerts = testkit::alerts::evaluate(&engine, &replay, &rules_file).unwrap().alerts;
     Outcome {
         told: session.lines().iter().map(Told::of).collect(),
         alerts: alerts.into_iter().filter(|alert| alert.tags.iter().any(|tag| tag == "filesystem")).collect(),
+        capture,
+        _dir: dir,
     }
 }
 

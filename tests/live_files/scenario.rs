@@ -4,6 +4,7 @@ use super::common::captures;
 use super::{watch, Outcome, Runtime};
 use serde_json::Value;
 use std::path::Path;
+use testkit::engine::{Engine, Replay};
 
 /// One row of `expected/file.tsv`.
 #[derive(Debug)]
@@ -56,6 +57,39 @@ fn run(test: &str, runtime: Runtime) {
     let outcome = watch(&container, &format!("sh {script}"));
     let wrong = compare(&rows(&captures), &outcome);
     assert!(wrong.is_empty(), "{wrong:#?}\nall that was told:\n{}", listed(&outcome));
+    as_recorded(&captures, &outcome);
+}
+
+/// The tracer's events are those that the real probe recorded of the same script on Debian 12.
+fn as_recorded(captures: &Path, outcome: &Outcome) {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap();
+    if !release.lines().any(|line| line == "VERSION_CODENAME=bookworm") {
+        return; // other versions of the programs make other calls
+    }
+    let recorded = calls(&captures.join("file.scap"));
+    let told = calls(&outcome.capture);
+    assert!(recorded.len() >= 40, "{recorded:#?}");
+    let first = recorded.iter().zip(&told).find(|(recorded, told)| recorded != told);
+    assert_eq!(first, None, "recorded and told");
+    assert_eq!(recorded.len(), told.len());
+}
+
+/// The calls of a capture that name a file of the scenarios, without what differs from one machine to the next.
+fn calls(capture: &Path) -> Vec<String> {
+    let engine = Engine::sysdig().unwrap();
+    let replay = Replay { plugin: None, init_config: "", capture };
+    let calls = "not evt.type in (execve, clone, vfork, clone3, prlimit, mount)";
+    // What lies on a volume, or is only there with some runtimes (/etc/hostname), differs.
+    let others = "not (evt.args contains drift_file or evt.args contains /vol/ or evt.args contains fil-19)";
+    let filter = format!("{calls} and evt.args contains fil- and {others}");
+    let fields = ["proc.name", "evt.type", "evt.args"];
+    let differs = ["dev=", "ino=", "addr=", "vm_size=", "vm_rss=", "vm_swap="];
+    let event = |event: &testkit::engine::Event| {
+        let words = fields.map(|field| event.text(field).unwrap().unwrap_or_default()).join(" ");
+        let same = words.split(' ').filter(|word| !differs.iter().any(|name| word.starts_with(name)));
+        same.collect::<Vec<_>>().join(" ")
+    };
+    engine.replay(&replay, &filter, &fields).unwrap().events.iter().map(event).collect()
 }
 
 fn compare(rows: &[Row], outcome: &Outcome) -> Vec<String> {

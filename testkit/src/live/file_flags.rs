@@ -66,10 +66,14 @@ pub(super) fn node_mode(mode: u32) -> u32 {
     kind | (mode & 0o7777)
 }
 
-/// `fcntl_cmd_to_scap`, for the commands that give a descriptor; the others are told as unknown.
+/// `fcntl_cmd_to_scap`, for the commands on descriptors and flags; the others (locks, leases) are told as unknown.
 pub(super) fn fcntl_command(command: u32) -> u8 {
     match command as i32 {
         libc::F_DUPFD => 1,
+        libc::F_GETFD => 2,
+        libc::F_SETFD => 3,
+        libc::F_GETFL => 4,
+        libc::F_SETFL => 5,
         libc::F_DUPFD_CLOEXEC => 26,
         _ => 0,
     }
