@@ -2,10 +2,10 @@
 //!
 //! `file-call TABLE RESULTS` reads a tab-separated table of cases: an id and operations, separated by ` ; `; further
 //! columns are the test's. Each case runs in a process of its own. An operation is a system call's name with its
-//! arguments in words; what is no system call is described at [`run`]. An operation that fails where it should not, or does not
+//! arguments in words; what is no system call is described at [`Case::run`]. An operation that fails where it should not, or does not
 //! fail where it should (`!` before it), is a line in RESULTS.
 //!
-//! Words: `=text` is a text (see [`expand`]), `@name` a descriptor stored by `name<-call …`, `cwd` stands for
+//! Words: `=text` is a text (see [`text`]), `@name` a descriptor stored by `name<-call …`, `cwd` stands for
 //! `AT_FDCWD`, numbers are decimal, `0x…` or `0o…`, names of flags are joined by `|`.
 
 // A program of tests: it ends with a message where its own input is wrong.
