@@ -358,7 +358,7 @@ impl Host {
     }
 
     /// Device and inode number of the regular files that a process has open for writing; empty if it is gone. A process
-    /// with more than [`MAX_DESCRIPTORS`] descriptors is looked at in part.
+    /// with more than 16,384 descriptors is looked at in part.
     pub fn open_for_writing(&self, pid: i64) -> HashSet<FileId> {
         let Ok(entries) = std::fs::read_dir(self.proc(pid, "fd")) else { return HashSet::new() };
         let mut found = HashSet::new();

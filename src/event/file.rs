@@ -48,6 +48,8 @@ const O_F_CREATED: u32 = 1 << 14;
 const AT_FDCWD: i64 = -100;
 /// `PPM_AT_SYMLINK_NOFOLLOW`.
 const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+/// `PPM_RESOLVE_IN_ROOT`.
+const RESOLVE_IN_ROOT: u32 = 1 << 1;
 /// `PPM_RENAME_EXCHANGE`.
 const RENAME_EXCHANGE: u32 = 1 << 1;
 
@@ -78,6 +80,12 @@ pub fn changes_unnamed(event: &SyscallEvent<'_>) -> bool {
         && event
             .param(0)
             .is_some_and(|id| matches!(*id, [a, b] if CALLS.contains(&u16::from_ne_bytes([a, b]))))
+}
+
+/// Descriptor of the file that a call opened; `None` for other calls and failed ones.
+pub fn opened_descriptor(event: &SyscallEvent<'_>) -> Option<i64> {
+    let opens = matches!(event.code, code::OPEN | code::OPENAT | code::OPENAT2 | code::CREAT);
+    event.i64_param(0).filter(|fd| opens && *fd >= 0)
 }
 
 /// What a call did to a file, as far as the call alone tells.
@@ -164,7 +172,18 @@ impl<'a> FileCall<'a> {
         let result = event.i64_param(0).filter(|r| *r >= 0);
         let call = match event.code {
             code::OPEN => followed(opened(event.u32_param(2)?)?, path(1)),
-            code::OPENAT | code::OPENAT2 => followed(opened(event.u32_param(3)?)?, at(1, 2)),
+            code::OPENAT => followed(opened(event.u32_param(3)?)?, at(1, 2)),
+            code::OPENAT2 => {
+                // The directory is the root: an absolute path begins there too.
+                let in_root = event.u32_param(5).is_some_and(|resolve| resolve & RESOLVE_IN_ROOT != 0);
+                let name = event.str_param(2).filter(|_| in_root);
+                let below = name.and_then(|name| name.strip_prefix(b"/"));
+                let file = match below {
+                    Some(below) => event.i64_param(1).map(|dir| Named::at(dir, below)),
+                    None => at(1, 2),
+                };
+                followed(opened(event.u32_param(3)?)?, file)
+            }
             code::CREAT => followed(Act::OpenedOrCreated, path(1)),
             code::RENAME => renamed(Act::Renamed, path(1), path(2)),
             code::RENAMEAT => renamed(Act::Renamed, at(1, 2), at(3, 4)),

@@ -46,6 +46,9 @@ pub struct EventFile {
     compared: OnceLock<()>,
 }
 
+/// Length from which on the engine's working directories may be cut (`SCAP_MAX_PATH_SIZE` is 1024).
+const MAX_EXACT: usize = 1000;
+
 /// File systems of the kernel's own, whose files are no files.
 const PSEUDO: [&[u8]; 12] = [
     b"proc",
@@ -117,6 +120,7 @@ impl Resolver {
                     return None;
                 }
                 let path = self.path_of(reader, Some(&container), &place, call.file);
+                let path = path.and_then(|path| self.behind_proc(event, &place, path));
                 let new_path = call.to.map(|to| self.path_of(reader, Some(&container), &place, to));
                 match new_path {
                     // Half of a rename is not known: then nothing is.
@@ -214,7 +218,18 @@ impl Resolver {
             }
             Named::Path(path) => {
                 let cwd = reader.threads.and_then(|t| t.cwd(reader.reader, place.tid));
+                // The engine replaces bytes that are no text, and cuts what is long.
                 let cwd = cwd.filter(|c| c.starts_with(b"/"));
+                // Its directories of a process in a chroot begin at that root.
+                let exact = |c: &Vec<u8>| {
+                    place.root.is_empty()
+                        && c.is_ascii()
+                        && c.len() < MAX_EXACT
+                        && !c.starts_with(b"/DIR_TOO_LONG")
+                };
+                if let Some(own) = host.cwd_of(place.pid).filter(|_| !cwd.as_ref().is_some_and(exact)) {
+                    return ImagePath::lexical(&own, path).ok();
+                }
                 (cwd.or_else(|| host.cwd_of(place.pid))?, path)
             }
             Named::At(fd, path) => (of_fd(fd)?, path),
@@ -222,6 +237,21 @@ impl Resolver {
         };
         let relative = path.iter().position(|b| *b != b'/').and_then(|at| path.get(at..)).unwrap_or_default();
         ImagePath::lexical(&base, relative).ok()
+    }
+
+    /// Where a path through `/proc` (`/proc/self/fd/7`, `/proc/self/root/etc/passwd`) led the process: its own links there mean
+    /// nothing to anybody else, but the file it opened tells. Other paths are given back as they are.
+    fn behind_proc(&self, event: &SyscallEvent<'_>, place: &Place, path: ImagePath) -> Option<ImagePath> {
+        const LINKS: [&[u8]; 3] = [b"/fd/", b"/root/", b"/cwd/"];
+        let through = path.is_within(b"/dev/fd")
+            || (path.is_within(b"/proc")
+                && LINKS.iter().any(|link| path.as_bytes().windows(link.len()).any(|part| part == *link)));
+        if !through {
+            return Some(path);
+        }
+        let fd = file::opened_descriptor(event)?;
+        let real = self.judge.host().fd_path_of(place.pid, fd).filter(|real| real.starts_with(b"/"))?;
+        ImagePath::lexical(b"/", &real).ok()
     }
 
     /// The root directory that absolute paths of a process begin at.

@@ -12,11 +12,12 @@ mod writers;
 
 use crate::config::Config;
 use crate::container::registry::Container;
-use crate::host::{Host, RootDir};
+use crate::host::{FoundFile, Host, RootDir};
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::Presence;
 use crate::metrics::Metrics;
 use crate::packages::manager::Manager;
+use crate::scan::walk::{Item, Walk, MAX_DEPTH};
 use crate::verdict::change::{
     compare, file_kind, is_images_file, locate, Change, Compared, Incomparable, Located,
 };
@@ -34,6 +35,8 @@ use writers::{OpenFiles, Watches};
 
 /// First and longest wait for a writer that cannot be watched.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// Most entries of a renamed directory that are looked at.
+const MAX_RENAMED: usize = 10_000;
 /// Longest wait for events while nothing is due; bounds how long a stop takes.
 const IDLE: Duration = Duration::from_millis(500);
 /// As [`IDLE`], while files are watched.
@@ -199,6 +202,21 @@ impl Files {
         }
     }
 
+    /// Takes in what is in a directory that was renamed: what was made there has another path now.
+    fn accept_below(&mut self, job: FileJob, path: &ImagePath, dir: &FoundFile) {
+        let Ok(walk) = Walk::new(&dir.fd, None, MAX_DEPTH) else { return };
+        for (seen, item) in walk.enumerate() {
+            if seen >= MAX_RENAMED {
+                self.metrics.files_dropped.inc();
+                return;
+            }
+            let Item::File(below, _) = item else { continue };
+            let whole = [path.as_bytes(), below.as_bytes()].concat();
+            let Ok(whole) = ImagePath::from_archive(&whole) else { continue };
+            self.accept(FileJob { path: whole, new_path: None, follows: false, ..job.clone() });
+        }
+    }
+
     fn accept(&mut self, job: FileJob) {
         let now = Instant::now();
         let Err(job) = self.waiting.merge(job, now) else { return };
@@ -288,6 +306,11 @@ impl Files {
                     (true, Ok(target)) => self.tell(job, target, report),
                     _ => Ok(outcome),
                 };
+            }
+        }
+        if let Ok(Located { path, now: Some(found) }) = &target {
+            if found.kind == FileType::Directory {
+                self.accept_below(job.clone(), path, found);
             }
         }
         // Not the image's file: two paths, each with its own state.

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 /// Most paths waiting.
 pub(super) const MAX_WAITING: usize = 16_384;
-/// How long a path is left alone before it is looked at.
-pub(super) const QUIET: Duration = Duration::from_millis(100);
+/// How long a path is left alone before it is looked at: a file that is made under one name and renamed to another is one
+/// change.
+pub(super) const QUIET: Duration = Duration::from_millis(500);
 /// Most processes remembered as writers of one path.
 const MAX_WRITERS: usize = 8;
 
@@ -41,7 +42,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct WaitList {
     by_key: HashMap<Key, Waiting>,
-    /// One entry for each key. A path that was put off since is found out when its old time comes.
+    /// At least one entry for each key. A path that was put off since is found out when its old time comes.
     order: BinaryHeap<Reverse<(Instant, Key)>>,
 }
 
@@ -60,7 +61,12 @@ impl WaitList {
         let key = (job.container.id.clone(), job.path.clone(), job.follows);
         let Some(known) = self.by_key.get_mut(&key) else { return Err(job) };
         // Put off, but not for ever: a file that is written again and again is looked at in between.
-        known.due = (now + QUIET).min(known.until).max(known.due.min(known.until));
+        let due = (now + QUIET).min(known.until);
+        if due < known.due {
+            // A writer that was waited for is done.
+            self.order.push(Reverse((due, Arc::new(key))));
+        }
+        known.due = due;
         if !known.writers.contains(&job.writer.pid) && known.writers.len() < MAX_WRITERS {
             known.writers.push(job.writer.pid);
         }
@@ -89,7 +95,8 @@ impl WaitList {
                 return None;
             }
             let Reverse((_, key)) = self.order.pop()?;
-            let due = self.by_key.get(&key)?.due;
+            // Nothing waits under a key that was looked at by an earlier entry.
+            let Some(due) = self.by_key.get(&key).map(|waiting| waiting.due) else { continue };
             if due <= now {
                 return self.by_key.remove(&key);
             }
