@@ -72,13 +72,20 @@ fn nothing_stays_behind() {
     let good = host::config(dir.path(), &manifest, "*").to_string();
     let api = library::api();
 
-    (0..100).for_each(|_| round(api, dir.path(), &good));
-    let (threads_before, descriptors_before, resident_before) = (threads(), descriptors(), resident());
-    (0..500).for_each(|_| round(api, dir.path(), &good));
+    (0..20).for_each(|_| round(api, dir.path(), &good));
+    let (threads_before, descriptors_before) = (threads(), descriptors());
+    // The allocator takes memory for each thread that it meets, when they happen to run at the same time: that ends. A leak
+    // goes on, and shows each time.
+    let grown: Vec<u64> = (0..6)
+        .map(|_| {
+            let before = resident();
+            (0..100).for_each(|_| round(api, dir.path(), &good));
+            resident().saturating_sub(before)
+        })
+        .collect();
     expect_threads(threads_before);
     assert_eq!(descriptors(), descriptors_before);
-    let grown = resident().saturating_sub(resident_before);
-    assert!(grown < 2048, "{grown} KiB more after 500 rounds");
+    assert!(grown.iter().any(|kib| *kib < 128), "KiB more after each 100 rounds: {grown:?}");
 
     // Also with the library itself closed and opened again.
     for _ in 0..5 {
