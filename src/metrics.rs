@@ -102,6 +102,12 @@ metrics! {
     files_changed: Counter,
     /// Libraries that were loaded and are not the image's, reported by the event `drift_library`.
     libraries_loaded: Counter,
+    /// Comparisons of a container with its image by the event source `drift`.
+    source_scans: Counter,
+    /// Events that the source `drift` has sent.
+    source_events: Counter,
+    /// Comparisons by the source `drift` that did not reach everything.
+    source_incomplete: Counter,
     /// Panics caught at the C interface; any is a bug.
     panics_caught: Gauge,
 }
