@@ -277,6 +277,64 @@ impl Host {
         self.proc(1, "root").join(OsStr::from_bytes(rel))
     }
 
+    /// Opens a regular file of the host, such as a runtime's record; `None` where there is none. Links in it stay inside
+    /// the host's root, as the host's own processes follow them.
+    ///
+    /// # Errors
+    /// The kernel's, but for a missing file; `EINVAL` for anything but a regular file.
+    pub fn open_state(&self, path: &[u8]) -> Result<Option<std::fs::File>, Errno> {
+        let open = |root: &Path| match RootDir::open(root)?.find(path) {
+            Ok(found) => found.open().map(Some),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(why) => Err(why),
+        };
+        match open(&self.root) {
+            Ok(None) | Err(Errno::NOENT) if self.root != Path::new("/") => {
+                // What is not mounted here, as in [`Host::path`]. Without /proc there is nothing to look in.
+                match open(&self.proc(1, "root")) {
+                    Err(Errno::NOENT) => Ok(None),
+                    other => other,
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Reads such a file whole; `None` where there is none.
+    ///
+    /// # Errors
+    /// The kernel's; `FileTooLarge` beyond `max` bytes.
+    pub fn read_state(&self, path: &[u8], max: usize) -> std::io::Result<Option<Vec<u8>>> {
+        match self.open_state(path)? {
+            Some(file) => read_to_bound(file, max).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Arguments of a process, each ended by a NUL; `None` if it is gone.
+    pub fn command_line(&self, pid: i64) -> Option<Vec<u8>> {
+        read_bounded(&self.proc(pid, "cmdline"), 256 << 10).ok()
+    }
+
+    /// Process id of a process's parent; `None` if it is gone.
+    pub fn parent_of(&self, pid: i64) -> Option<i64> {
+        parent(&read_bounded(&self.proc(pid, "stat"), 4096).ok()?)
+    }
+
+    /// Process id in the process's own PID namespace; `None` if it is gone, or the kernel is older than 4.1.
+    pub fn own_pid_of(&self, pid: i64) -> Option<i64> {
+        let status = read_bounded(&self.proc(pid, "status"), 64 << 10).ok()?;
+        let line = status.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"NSpid:"))?;
+        std::str::from_utf8(line).ok()?.split_ascii_whitespace().last()?.parse().ok()
+    }
+
+    /// Identity of a process's namespace (`net`, `pid`): device and inode. `None` if it may not be looked at.
+    pub fn namespace_of(&self, pid: i64, kind: &str) -> Option<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(self.proc(pid, &format!("ns/{kind}"))).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    }
+
     /// Control group lines of a process (`/proc/<pid>/cgroup`); `None` if it is gone.
     pub fn cgroups(&self, pid: i64) -> Option<Vec<u8>> {
         read_bounded(&self.proc(pid, "cgroup"), 64 << 10).ok()
@@ -447,6 +505,13 @@ fn start_ticks(stat: &[u8]) -> Option<u64> {
     text.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
+/// The 4th field of `/proc/<pid>/stat`.
+fn parent(stat: &[u8]) -> Option<i64> {
+    let after_comm = stat.iter().rposition(|b| *b == b')')?;
+    let text = std::str::from_utf8(stat.get(after_comm + 1..)?).ok()?;
+    text.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// `btime` of `/proc/stat`: seconds since the epoch when the system booted.
 fn boot_time(stat: &[u8]) -> Option<u64> {
     let line = stat.split(|b| *b == b'\n').find(|l| l.starts_with(b"btime "))?;
@@ -458,8 +523,12 @@ fn boot_time(stat: &[u8]) -> Option<u64> {
 /// # Errors
 /// The kernel's; `FileTooLarge` for a longer file.
 pub fn read_bounded(path: &Path, max: usize) -> std::io::Result<Vec<u8>> {
+    read_to_bound(std::fs::File::open(path)?, max)
+}
+
+fn read_to_bound(file: std::fs::File, max: usize) -> std::io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    std::fs::File::open(path)?.take(max as u64 + 1).read_to_end(&mut out)?;
+    file.take(max as u64 + 1).read_to_end(&mut out)?;
     if out.len() > max {
         return Err(std::io::ErrorKind::FileTooLarge.into());
     }
@@ -474,6 +543,7 @@ mod tests {
     fn stat_lines_survive_hostile_command_names() {
         let line = b"42 (a) b) R 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 8 9";
         assert_eq!(start_ticks(line), Some(777));
+        assert_eq!(parent(line), Some(1));
         assert_eq!(start_ticks(b"42 (x"), None);
         assert_eq!(boot_time(b"cpu 1\nbtime 1700000000\nx"), Some(1_700_000_000));
     }
@@ -508,6 +578,27 @@ mod tests {
         assert!(now.abs_diff(age) < 3_600_000_000_000, "started within the hour: {age} {now}");
         assert!(host.mounts(pid).unwrap().root().is_some());
         assert!(host.pids().contains(&pid));
+        assert_eq!(host.parent_of(pid), Some(i64::from(std::os::unix::process::parent_id())));
+        assert!(host.own_pid_of(pid).is_some_and(|own| own > 0));
+        assert!(host.command_line(pid).is_some_and(|line| !line.is_empty()));
+        assert_eq!(host.namespace_of(pid, "net"), host.namespace_of(host.parent_of(pid).unwrap(), "net"));
+    }
+
+    #[test]
+    fn state_files_are_regular_bounded_and_inside_the_root() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path();
+        std::fs::create_dir_all(dir.join("run/c")).unwrap();
+        std::fs::write(dir.join("run/c/state"), b"12345").unwrap();
+        std::os::unix::fs::symlink("/run", dir.join("var")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dir.join("out")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, dir.join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let host = Host::new(dir);
+        assert_eq!(host.read_state(b"/var/c/state", 5).unwrap().unwrap(), b"12345");
+        assert_eq!(host.read_state(b"/var/c/state", 4).unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
+        assert_eq!(host.read_state(b"/out", 9).unwrap(), None, "the host has no such file");
+        assert_eq!(host.read_state(b"/nowhere/x", 9).unwrap(), None);
+        assert!(host.read_state(b"/fifo", 9).is_err() && host.read_state(b"/run", 9).is_err());
     }
 
     #[test]

@@ -229,6 +229,19 @@ impl<'a> Volumes<'a> {
     }
 }
 
+/// Whether a directory or file of the host is one that kubelet or an engine keeps for containers: a volume, or what it
+/// provides itself (`/etc/hosts`).
+pub fn is_kept_for_containers(path: &[u8]) -> bool {
+    let of_pod = PodPath::find(path).is_some_and(|pod| {
+        let volume =
+            pod.rest.starts_with(b"volumes/") && !pod.rest.starts_with(b"volumes/kubernetes.io~host-path/");
+        let other = [&b"containers/"[..], b"volume-subpaths/"].iter().any(|d| pod.rest.starts_with(d));
+        volume || other || pod.rest == b"etc-hosts"
+    });
+    let named = path.ends_with(b"/_data") && after(path, b"/volumes/").is_some();
+    of_pod || named || EngineState::of(path).is_some()
+}
+
 fn is_memory(mount: &Mount) -> bool {
     matches!(mount.fstype.as_slice(), b"tmpfs" | b"ramfs")
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::digest::{BadDigest, Digest};
+use super::key::value_key;
 
 /// The parts of an image configuration that Drift judges by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,18 +35,28 @@ pub struct ImageConfig {
     pub diff_ids: Vec<Digest>,
 }
 
-/// One variable of `Env`. Its value is private: it is compared by [`EnvVar::value_is`] and never shown.
+/// One variable of `Env`. Of its value only a hash under the process's own random key is kept: it can be compared by
+/// [`EnvVar::value_is`], not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EnvVar {
     name: String,
-    value: String,
+    value: u64,
+    /// Hashes of the directories that `PATH` lists; empty for any other variable.
+    directories: Vec<u64>,
 }
+
+/// The variable whose value is a list of directories that programs are looked for in.
+pub const PATH: &str = "PATH";
 
 impl EnvVar {
     /// Splits `NAME=value`; without `=` the value is empty.
     pub fn parse(text: &str) -> Self {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        Self { name: name.to_owned(), value: value.to_owned() }
+        let directories = match name {
+            PATH => value.as_bytes().split(|b| *b == b':').map(value_key).collect(),
+            _ => Vec::new(),
+        };
+        Self { name: name.to_owned(), value: value_key(value.as_bytes()), directories }
     }
 
     /// The variable's name.
@@ -55,7 +66,12 @@ impl EnvVar {
 
     /// Whether the variable has this value.
     pub fn value_is(&self, actual: &[u8]) -> bool {
-        self.value.as_bytes() == actual
+        self.value == value_key(actual)
+    }
+
+    /// Whether this is `PATH` and lists this directory.
+    pub fn lists(&self, directory: &[u8]) -> bool {
+        self.directories.contains(&value_key(directory))
     }
 }
 
@@ -65,20 +81,30 @@ impl fmt::Debug for EnvVar {
     }
 }
 
-/// Why bytes are not an image configuration.
+/// Why bytes are not an image configuration, or another declaration that may hold values.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Not JSON, or a known field of another type. Carries the position only: the text may hold values.
-    #[error("not an OCI image configuration: bad JSON at line {line}, column {column}")]
+    #[error("bad JSON, or not what it should be, at line {line}, column {column}")]
     Json {
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
     },
+    /// Another document than was looked for: another container's, an unknown version.
+    #[error("not the record that was looked for")]
+    Other,
     /// A `diff_id` that is no digest.
     #[error("rootfs.diff_ids: {0}")]
     Digest(#[from] BadDigest),
+}
+
+impl ConfigError {
+    /// The place of an error, without its text.
+    pub(crate) fn at(error: &serde_json::Error) -> Self {
+        Self::Json { line: error.line(), column: error.column() }
+    }
 }
 
 #[derive(Deserialize)]
@@ -115,8 +141,7 @@ impl ImageConfig {
     /// # Errors
     /// [`ConfigError`]; its text never holds any of the document.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
-        let raw: Raw = serde_json::from_slice(json)
-            .map_err(|e| ConfigError::Json { line: e.line(), column: e.column() })?;
+        let raw: Raw = serde_json::from_slice(json).map_err(|e| ConfigError::at(&e))?;
         let run = raw.config.unwrap_or_default();
         let diff_ids = raw.rootfs.diff_ids.unwrap_or_default();
         Ok(Self {
@@ -167,6 +192,7 @@ mod tests {
             config.env[1].value_is(b"oci_is_a=well_written_spec") && !config.env[1].value_is(b"oci_is_a")
         );
         assert!(config.env[2].value_is(b""));
+        assert!(config.env[0].lists(b"/bin") && !config.env[0].lists(b"/usr") && !config.env[0].lists(b""));
         assert!(config.exposed_ports.contains("8080/tcp"));
         assert_eq!((config.user.as_str(), config.working_dir.as_str()), ("alice", "/home/alice"));
         assert_eq!(config.volumes.len(), 2);

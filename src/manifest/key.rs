@@ -39,6 +39,14 @@ pub fn child_key(parent: PathKey, name: &[u8]) -> PathKey {
     hasher.finish()
 }
 
+/// The hash of a value that is to be compared without being kept.
+pub fn value_key(value: &[u8]) -> u64 {
+    let (k0, k1) = process_key();
+    let mut hasher = SipHasher13::new_with_keys(k0, !k1);
+    hasher.write(value);
+    hasher.finish()
+}
+
 /// The keys of a path and all directories above it, from the root down; the last is the path's own.
 #[derive(Debug, Clone)]
 pub struct PathKeys(Vec<PathKey>);
