@@ -3,6 +3,7 @@
 //! Invariant: bad configuration is refused at start with the key, the value and what is allowed. Raw types carry the
 //! documentation that the README's table and the plugin's schema are made from.
 
+use crate::container::declared::ports::Ports;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -29,6 +30,12 @@ pub struct RawConfig {
     /// Globs on paths in containers: what changes there is not compared with the image. `*` matches across
     /// directories.
     pub ignore: Option<Vec<String>>,
+    /// Approved images: files, or folders of files, with a reference a line, or (`.yaml`, `.yml`, `.json`) Kubernetes
+    /// manifests of any kind that has containers. Read again when they change. Default: none, and `drift.image_approved`
+    /// is absent.
+    pub approved_images: Option<Vec<String>>,
+    /// Ports that any container may listen on, such as `9100/tcp` or `30000-32767/udp`.
+    pub allowed_ports: Option<Vec<String>>,
     /// Directories that relative layer names are looked up in, where the mount itself gives no absolute one.
     /// Default: those of Docker and podman.
     pub storage_roots: Option<Vec<String>>,
@@ -207,6 +214,10 @@ pub struct Config {
     pub ignored_files: globset::GlobSet,
     /// Where relative layer names are looked up.
     pub storage_roots: Vec<PathBuf>,
+    /// Files and folders with approved images.
+    pub approved_images: Vec<PathBuf>,
+    /// Ports that any container may listen on.
+    pub allowed_ports: Vec<Ports>,
 }
 
 /// Bounds of the process-wide cache.
@@ -288,8 +299,15 @@ impl TryFrom<RawConfig> for Config {
                 Some(roots) => absolute("storage_roots", roots)?,
                 None => STORAGE_ROOTS.iter().map(PathBuf::from).collect(),
             },
+            approved_images: absolute("approved_images", &raw.approved_images.unwrap_or_default())?,
+            allowed_ports: raw.allowed_ports.iter().flatten().map(|p| port(p)).collect::<Result<_, _>>()?,
         })
     }
+}
+
+fn port(text: &str) -> Result<Ports, ConfigError> {
+    let expected = "a port or range with its protocol, such as 9100/tcp or 30000-32767/udp";
+    Ports::parse(text).ok_or_else(|| ConfigError::new("allowed_ports", text, expected))
 }
 
 fn absolute(key: &str, paths: &[String]) -> Result<Vec<PathBuf>, ConfigError> {
@@ -376,6 +394,8 @@ mod tests {
     fn bad_values_are_refused_with_key_and_reason() {
         for (json, parts) in [
             (r#"{"host_rot":"/"}"#, vec!["host_rot", "host_root"]),
+            (r#"{"allowed_ports":["x/tcp"]}"#, vec!["allowed_ports", "x/tcp", "9100/tcp"]),
+            (r#"{"approved_images":["list.txt"]}"#, vec!["approved_images", "list.txt", "absolute"]),
             (r#"{"host_root":7}"#, vec!["expected a string"]),
             (r#"{"host_root":"x"}"#, vec!["host_root", "\"x\"", "absolute"]),
             (r#"{"cache":{"max_bytes":"1 parsec"}}"#, vec!["cache.max_bytes", "1 parsec", "MiB"]),

@@ -102,6 +102,12 @@ metrics! {
     files_changed: Counter,
     /// Libraries that were loaded and are not the image's, reported by the event `drift_library`.
     libraries_loaded: Counter,
+    /// Containers whose declaration (image, deployment) was read whole.
+    declared: Counter,
+    /// Containers of whose declaration a part could not be read.
+    declared_partly: Counter,
+    /// Times that the changed list of approved images could not be read; the last good one counts.
+    approved_failed: Counter,
     /// Panics caught at the C interface; any is a bug.
     panics_caught: Gauge,
 }

@@ -2,13 +2,15 @@
 
 use crate::background::{Background, Reports};
 use crate::config::{Config, InitConfig};
+use crate::container::approved::Approved;
 use crate::event::raw::{StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
-use crate::extract::{self, BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT};
+use crate::extract::{self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT};
 use crate::metrics::{Kind, Metrics};
 use crate::prebuilt;
-use crate::report::{binary_payload, file_payload, library_payload, send};
+use crate::report::{binary_payload, container_payload, file_payload, library_payload, send};
 use crate::resolver::Resolver;
+use arc_swap::ArcSwap;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
 use falco_plugin::base::{Json, Metric, MetricLabel, MetricType, MetricValue, Plugin};
@@ -24,6 +26,7 @@ pub struct Drift {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     threads: Option<Threads>,
+    approved: Option<Arc<ArcSwap<Approved>>>,
     resolver: Resolver,
 }
 
@@ -44,11 +47,12 @@ impl Plugin for Drift {
     ) -> Result<Self, anyhow::Error> {
         let config = Arc::new(Config::try_from(raw)?);
         let manifests = prebuilt::load_all(&config)?;
+        let approved = prebuilt::load_approved(&config)?;
         let metrics = Arc::new(Metrics::default());
         // Without threads (a source of another plugin is open) there is nothing to say, and nothing wrong.
         let threads = input.and_then(|tables| Threads::import(tables).ok());
-        let resolver = Resolver::new(Arc::clone(&config), manifests, Arc::clone(&metrics));
-        Ok(Self { config, metrics, threads, resolver })
+        let resolver = Resolver::new(Arc::clone(&config), manifests, approved.clone(), Arc::clone(&metrics));
+        Ok(Self { config, metrics, threads, approved, resolver })
     }
 
     fn get_metrics(&mut self) -> impl IntoIterator<Item = Metric> {
@@ -114,12 +118,13 @@ impl ExtractPlugin for Drift {
 }
 
 impl AsyncEventPlugin for Drift {
-    const ASYNC_EVENTS: &'static [&'static str] = &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT];
+    const ASYNC_EVENTS: &'static [&'static str] = &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT];
     const EVENT_SOURCES: &'static [&'static str] = &["syscall"];
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
         let handler = Arc::new(handler);
         let (for_files, for_libraries) = (Arc::clone(&handler), Arc::clone(&handler));
+        let for_containers = Arc::clone(&handler);
         // The engine refuses events while it shuts down; there is nobody to tell then.
         let reports = Reports {
             binary: Box::new(move |finding| {
@@ -131,8 +136,13 @@ impl AsyncEventPlugin for Drift {
             library: Box::new(move |library| {
                 let _ = send(&for_libraries, LIBRARY_EVENT, library.job.tid, &library_payload(library));
             }),
+            container: Box::new(move |container| {
+                let _ = send(&for_containers, CONTAINER_EVENT, container.tid, &container_payload(container));
+            }),
         };
-        let background = Background::start(self.resolver.host(), &self.config, &self.metrics, reports)?;
+        let approved = self.approved.clone();
+        let background =
+            Background::start(self.resolver.host(), &self.config, &self.metrics, approved, reports)?;
         self.resolver.start(background);
         Ok(())
     }

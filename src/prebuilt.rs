@@ -1,14 +1,17 @@
-//! Prebuilt manifests that the configuration names: loaded once, at start, or refused.
+//! Prebuilt manifests and approved images that the configuration names: loaded at start, or refused.
 
 use crate::config::{Config, ConfigError};
+use crate::container::approved::{self, Approved};
 use crate::container::registry::LoadedManifest;
 use crate::manifest::entry::LayerSink;
 use crate::manifest::image::Image;
+use crate::manifest::image_config::ImageConfig;
 use crate::manifest::index::IndexBuilder;
 use crate::manifest::layer::Layer;
 use crate::manifest::limits::Limits;
 use crate::manifest::mtree;
 use crate::manifest::oci;
+use arc_swap::ArcSwap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,9 +31,26 @@ pub fn load_all(config: &Config) -> Result<Vec<LoadedManifest>, anyhow::Error> {
                     format!("an mtree file, OCI layout or docker-archive that can be read ({why})");
                 ConfigError::new(&m.key, &m.path.display().to_string(), &expected)
             })?;
-            Ok(LoadedManifest { containers: m.containers.clone(), images: m.images.clone(), image })
+            let (image, config) = image;
+            Ok(LoadedManifest { containers: m.containers.clone(), images: m.images.clone(), image, config })
         })
         .collect()
+}
+
+/// Loads the approved images, where any are configured.
+///
+/// # Errors
+/// A file that is missing or damaged, with its key and what was wrong.
+pub fn load_approved(config: &Config) -> Result<Option<Arc<ArcSwap<Approved>>>, anyhow::Error> {
+    if config.approved_images.is_empty() {
+        return Ok(None);
+    }
+    let list = approved::load(&config.approved_images).map_err(|why| {
+        let shown: Vec<String> = config.approved_images.iter().map(|p| p.display().to_string()).collect();
+        let expected = format!("lists of image references or manifests that have them ({why})");
+        ConfigError::new("approved_images", &shown.join(", "), &expected)
+    })?;
+    Ok(Some(Arc::new(ArcSwap::from_pointee(list))))
 }
 
 /// Goes through a manifest's paths, without keeping them. Of an image with several layers, each layer's in turn from the
@@ -54,16 +74,16 @@ pub fn list(path: &Path, limits: &Limits, sink: &mut dyn LayerSink) -> Result<()
 ///
 /// # Errors
 /// It is missing or damaged.
-pub fn load(path: &Path, limits: &Limits) -> Result<Image, anyhow::Error> {
+pub fn load(path: &Path, limits: &Limits) -> Result<(Image, Option<ImageConfig>), anyhow::Error> {
     if path.is_dir() || is_tar(path)? {
         return load_image(path, limits);
     }
     let mut builder = IndexBuilder::new(limits.max_files);
     mtree::open(path, limits, &mut builder)?;
-    Ok(Image::new(vec![Arc::new(Layer::indexed(None, builder.build()))]))
+    Ok((Image::new(vec![Arc::new(Layer::indexed(None, builder.build()))]), None))
 }
 
-fn load_image(path: &Path, limits: &Limits) -> Result<Image, anyhow::Error> {
+fn load_image(path: &Path, limits: &Limits) -> Result<(Image, Option<ImageConfig>), anyhow::Error> {
     let image = oci::open(path, limits)?;
     let mut layers = Vec::with_capacity(image.layers.len());
     for (i, layer) in image.layers.iter().enumerate() {
@@ -74,7 +94,7 @@ fn load_image(path: &Path, limits: &Limits) -> Result<Image, anyhow::Error> {
     }
     // An image's manifest lists its layers from the base up.
     layers.reverse();
-    Ok(Image::new(layers))
+    Ok((Image::new(layers), Some(image.config)))
 }
 
 /// Whether a file is a tar archive: POSIX and GNU tar have `ustar` at byte 257 (tar(5)).

@@ -3,9 +3,11 @@
 //! A payload is a JSON object whose keys are names of fields without `drift.`, so that the fields of such an event are read
 //! from it alone ([`crate::extract`]). Values of environment variables and contents of files are in none.
 
+use crate::background::declarer::ContainerReport;
 use crate::background::files::FileReport;
 use crate::background::libraries::LibraryReport;
 use crate::background::verifier::Finding;
+use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
 use crate::plugin::Drift;
 use crate::resolver::Provenance;
@@ -46,6 +48,22 @@ pub fn file_payload(change: &FileReport) -> serde_json::Value {
         "file_provenance": file_provenance(change).to_string(),
         "container_drifts": change.drifts,
         "pkg_manager": change.writer.manager.map(|manager| manager.as_str()),
+    })
+}
+
+/// Payload of the event `drift_container`.
+pub fn container_payload(report: &ContainerReport) -> serde_json::Value {
+    let known = |digest: Option<Digest>| digest.map_or("unknown".to_owned(), |d| d.to_string());
+    serde_json::json!({
+        "container_id": report.container.id,
+        "image": report.image.identity.reference.as_deref().unwrap_or("unknown"),
+        "image_id": known(report.image.identity.id),
+        "image_digest": known(report.image.digest),
+        "image_pinned": report.image.pinned,
+        "image_approved": report.approval.map(|a| a.as_str()),
+        "runtime_overrides": report.declared.overrides,
+        "entrypoint_match": report.entrypoint_match,
+        "rootfs_readonly": report.container.live.as_ref().map(|l| l.read_only),
     })
 }
 

@@ -6,12 +6,15 @@
 use crate::background::indexer::NewImage;
 use crate::background::Background;
 use crate::config::Config;
+use crate::container::approved::Approved;
+use crate::container::declared::ImageIdentity;
 use crate::container::id::{may_be_cut, IdRules};
 use crate::container::registry::{Container, LoadedManifest, Registry};
 use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
 use crate::host::Host;
+use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::{Image, Presence};
 use crate::metrics::Metrics;
@@ -19,6 +22,7 @@ use crate::packages::manager::Invocation;
 use crate::verdict::binary::{Binary, BinaryKey};
 use crate::verdict::judge::Judge;
 use crate::verdict::script::Script;
+use arc_swap::ArcSwap;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
 use libraries::SeenLibraries;
@@ -28,11 +32,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 mod binary;
+mod declared;
 mod files;
 mod libraries;
 mod packages;
 mod provenance;
 
+pub use declared::EnvNames;
 pub use packages::{PackageRole, PackageWork};
 pub use provenance::{Provenance, Written};
 
@@ -67,6 +73,12 @@ struct ThreadState {
     own_package: Option<Option<Arc<Invocation>>>,
     /// The package manager at work; outer `None`: not asked yet.
     package: Option<Option<PackageWork>>,
+    /// The environment against the declared one; `None`: not asked yet, or not known yet.
+    environment: Option<Arc<EnvNames>>,
+    /// Its exec was seen.
+    executed: bool,
+    /// Its last exec is its first one in this container.
+    first_exec: bool,
     /// The program that this process was before its last exec was a package manager that changes something.
     was_changing: bool,
 }
@@ -107,6 +119,8 @@ pub struct Resolver {
     libraries: SeenLibraries,
     metrics: Arc<Metrics>,
     background: Option<Background>,
+    /// Approved images, as last read; `None` where none are configured.
+    approved: Option<Arc<ArcSwap<Approved>>>,
     /// Whether the kernel's probe was seen to tell layers.
     flags_given: bool,
 }
@@ -120,7 +134,12 @@ fn bound(n: usize) -> NonZeroUsize {
 
 impl Resolver {
     /// A resolver with nothing remembered.
-    pub fn new(config: Arc<Config>, manifests: Vec<LoadedManifest>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        manifests: Vec<LoadedManifest>,
+        approved: Option<Arc<ArcSwap<Approved>>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let host = Host::new(&config.host_root);
         Self {
             ids: IdRules::default(),
@@ -136,6 +155,7 @@ impl Resolver {
             libraries: SeenLibraries::new(),
             metrics,
             background: None,
+            approved,
             flags_given: false,
             config,
         }
@@ -153,7 +173,7 @@ impl Resolver {
         for pid in host.pids() {
             let Some(lines) = host.cgroups(pid) else { continue };
             if let Some(id) = self.ids.find(lines.split(|b| *b == b'\n')) {
-                self.container_by_id(&id.id, pid);
+                self.container_by_id(&id.id, pid, None);
             }
         }
     }
@@ -202,12 +222,19 @@ impl Resolver {
         let Ok(json) = serde_json::from_slice::<serde_json::Value>(data) else { return };
         let text = |key: &str| json.pointer(&format!("/container/{key}")).and_then(|v| v.as_str());
         if let (Some(id), Some(image)) = (text("full_id").or_else(|| text("id")), text("image")) {
-            self.registry.note_reference(id, image);
+            let digest = |text: &str| Digest::parse(text).ok().or_else(|| Digest::from_hex(text));
+            let image = ImageIdentity {
+                reference: Some(image.to_owned()).filter(|i| !i.is_empty()),
+                id: text("imageid").and_then(digest),
+                digests: text("imagedigest").and_then(digest).into_iter().collect(),
+            };
+            self.registry.note_image(id, image);
         }
     }
 
-    fn container_by_id(&mut self, id: &str, pid: i64) -> Arc<Container> {
+    fn container_by_id(&mut self, id: &str, pid: i64, exec: Option<&ExecFacts<'_>>) -> Arc<Container> {
         let (container, fresh) = self.registry.look_at(id, pid);
+        self.ask_declaration(&container, exec);
         if let (Some(background), Some(live), Some(image)) = (&self.background, &container.live, fresh) {
             background.index(NewImage { image, looked_at: live.looked_at() });
         }
@@ -218,10 +245,22 @@ impl Resolver {
     fn state_of_exec(&mut self, exec: &ExecFacts<'_>) -> ThreadState {
         self.flags_given |= exec.flags.lower;
         let id = self.container_id(exec.cgroups(), exec.pid);
-        let container = id.map(|id| self.container_by_id(&id, exec.pid));
+        let container = id.map(|id| self.container_by_id(&id, exec.pid, Some(exec)));
+        let id = container.as_ref().map(|c| &c.id);
+        let again = self
+            .threads
+            .peek(&exec.pid)
+            .is_some_and(|s| s.executed && s.container.as_ref().map(|c| &c.id) == id);
         let before = self.threads.peek(&exec.pid).filter(|s| s.package.is_some());
         let was_changing = before.is_some_and(|s| s.own_package.iter().flatten().any(|i| i.action.changes()));
-        ThreadState { pid: exec.pid, container, was_changing, ..ThreadState::default() }
+        ThreadState {
+            pid: exec.pid,
+            container,
+            was_changing,
+            executed: true,
+            first_exec: !again,
+            ..ThreadState::default()
+        }
     }
 
     /// The container that a thread's control groups name.
@@ -283,7 +322,7 @@ impl Resolver {
         }
         let cgroups = reader.threads?.cgroups(reader.reader, tid)?;
         let id = self.container_id(cgroups.iter().map(Vec::as_slice), thread.pid);
-        let container = id.map(|id| self.container_by_id(&id, thread.pid));
+        let container = id.map(|id| self.container_by_id(&id, thread.pid, None));
         Some(ThreadState { pid: thread.pid, container, ..ThreadState::default() })
     }
 

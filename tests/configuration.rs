@@ -140,6 +140,8 @@ fn the_engine_gets_the_same_schema_as_the_plugin_reads() {
     assert_eq!(
         keys,
         [
+            "allowed_ports",
+            "approved_images",
             "cache",
             "compare",
             "confirm_mmap",

@@ -15,12 +15,23 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 33] = [
+const FIELDS: [&str; 44] = [
     "container_id",
     "container_age",
     "container_drifts",
     "manifest_state",
     "rootfs_readonly",
+    "image",
+    "image_id",
+    "image_digest",
+    "image_pinned",
+    "image_approved",
+    "runtime_overrides",
+    "entrypoint_match",
+    "env_added",
+    "env_changed",
+    "env_risky",
+    "port_declared",
     "image_has_file",
     "file_path",
     "file_new_path",
@@ -83,7 +94,7 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
     assert_eq!(
         library::text(api.__bindgen_anon_4.get_async_events),
-        r#"["drift_binary","drift_file","drift_library"]"#
+        r#"["drift_binary","drift_file","drift_library","drift_container"]"#
     );
 
     let every: Vec<u16> = vec![];
@@ -499,4 +510,49 @@ fn the_container_plugins_event_names_the_image() {
 
 fn event_of(tid: i64) -> Vec<u8> {
     event(OPENAT_2_X, tid, &[])
+}
+
+#[test]
+fn what_was_declared_is_read_from_drifts_own_event() {
+    let (mut host, _dir) = start("*");
+    let payload = r#"{"container_id":"c1","image":"app:1","image_id":"unknown","image_digest":"sha256:00","image_pinned":false,
+        "image_approved":"unlisted","runtime_overrides":["user","cap_add:NET_ADMIN"],"entrypoint_match":null}"#;
+    let event = host.feed(async_event(TID, "drift_container", payload.as_bytes()));
+    for (field, want) in [
+        ("container_id", Some("c1")),
+        ("image", Some("app:1")),
+        ("image_id", Some("unknown")),
+        ("image_digest", Some("sha256:00")),
+        ("image_pinned", Some("false")),
+        ("image_approved", Some("unlisted")),
+        ("entrypoint_match", None),
+        ("env_added", None),
+    ] {
+        assert_eq!(host.text(&event, field).as_deref(), want, "{field}");
+    }
+    let overrides = host.text(&event, "runtime_overrides").unwrap();
+    assert!(overrides.contains("user") && overrides.contains("cap_add:NET_ADMIN"), "{overrides}");
+}
+
+#[test]
+fn the_container_plugin_tells_the_image_where_nothing_else_does() {
+    let (mut host, _dir) = start("*");
+    let id = "sha256:5cee8aabe7e0f989bbbd07828c4e5fd92b982d77d9ca1f7146c38f434b67b77a";
+    let told = format!(
+        r#"{{"container":{{"full_id":"{ID}","image":"app:1","imageid":"{}","imagedigest":"{id}","env":["TOKEN=planted"]}}}}"#,
+        &id[7..]
+    );
+    host.feed(async_event(-1, "container", told.as_bytes()));
+    let cgroup = group(ID);
+    let event = host.feed(Exec::new(TID, &cgroup, "/usr/bin/python3", LOWER, &["python3"]).bytes());
+    assert_eq!(host.text(&event, "image").as_deref(), Some("app:1"));
+    assert_eq!(host.text(&event, "image_id").as_deref(), Some(id));
+    assert_eq!(host.text(&event, "image_digest").as_deref(), Some(id));
+    assert_eq!(host.text(&event, "image_pinned").as_deref(), Some("false"));
+    // Told later, about a container that is known.
+    host.feed(async_event(-1, "container", told.replace("app:1", "app:2").as_bytes()));
+    assert_eq!(host.text(&event, "image").as_deref(), Some("app:2"));
+    for (field, answer) in answers(&mut host, &event) {
+        assert!(!answer.is_some_and(|a| a.contains("planted") || a.contains("hunter2")), "{field}");
+    }
 }

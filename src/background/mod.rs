@@ -3,15 +3,20 @@
 //! Invariants: the queues are bounded, what does not fit is counted; threads start when the engine opens a live
 //! capture and are joined before the instance goes, so that nothing of drift runs once its library is unloaded.
 
+pub mod declarer;
 pub mod files;
 pub mod indexer;
 pub mod libraries;
 pub mod verifier;
 
 use crate::config::Config;
+use crate::container::approved::Approved;
+use crate::container::registry::Container;
 use crate::host::Host;
 use crate::metrics::Metrics;
+use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
+use declarer::ContainerReport;
 use files::{FileReport, Notice};
 use indexer::NewImage;
 use libraries::{LibraryJob, LibraryReport};
@@ -27,6 +32,8 @@ const INDEX_QUEUE: usize = 1024;
 const VERIFY_QUEUE: usize = 256;
 /// Opened libraries waiting to be taken in.
 const LIBRARY_QUEUE: usize = 4096;
+/// Containers waiting for what was declared of them to be read.
+const DECLARE_QUEUE: usize = 4096;
 /// Changed paths waiting to be taken in.
 const FILE_QUEUE: usize = 8192;
 
@@ -41,6 +48,8 @@ pub struct Reports {
     pub file: Report<FileReport>,
     /// Each library that was loaded and is not the image's.
     pub library: Report<LibraryReport>,
+    /// Each container whose declaration was read.
+    pub container: Report<ContainerReport>,
 }
 
 impl std::fmt::Debug for Reports {
@@ -57,6 +66,7 @@ pub struct Background {
     jobs: Option<Sender<Job>>,
     changes: Option<Sender<Notice>>,
     libraries: Option<Sender<LibraryJob>>,
+    declarations: Option<Sender<Arc<Container>>>,
     findings: Receiver<Finding>,
     metrics: Arc<Metrics>,
     threads: Vec<JoinHandle<()>>,
@@ -71,6 +81,7 @@ impl Background {
         host: &Host,
         config: &Arc<Config>,
         metrics: &Arc<Metrics>,
+        approved: Option<Arc<ArcSwap<Approved>>>,
         reports: Reports,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -78,6 +89,7 @@ impl Background {
         let (jobs, to_verify) = crossbeam_channel::bounded(VERIFY_QUEUE);
         let (changes, to_compare) = crossbeam_channel::bounded(FILE_QUEUE);
         let (libraries, to_look_at) = crossbeam_channel::bounded(LIBRARY_QUEUE);
+        let (declarations, to_declare) = crossbeam_channel::bounded(DECLARE_QUEUE);
         let (found, findings) = crossbeam_channel::bounded(VERIFY_QUEUE);
         let mut this = Self {
             stop: Arc::clone(&stop),
@@ -85,6 +97,7 @@ impl Background {
             jobs: Some(jobs),
             changes: Some(changes),
             libraries: Some(libraries),
+            declarations: Some(declarations),
             findings,
             metrics: Arc::clone(metrics),
             threads: Vec::new(),
@@ -98,6 +111,14 @@ impl Background {
         let libraries =
             libraries::Libraries::new(host.clone(), config.background_max, counters, Arc::clone(&stop));
         this.spawn("drift-libraries", move || libraries.run(&to_look_at, &reports.library))?;
+        let declarer = declarer::Declarer::new(
+            host.clone(),
+            Arc::clone(config),
+            Arc::clone(metrics),
+            Arc::clone(&stop),
+            approved,
+        );
+        this.spawn("drift-declarer", move || declarer.run(&to_declare, &reports.container))?;
         let files = files::Files::new(host.clone(), Arc::clone(config), Arc::clone(metrics), stop);
         this.spawn("drift-files", move || files.run(&to_compare, &reports.file))?;
         Ok(this)
@@ -142,6 +163,13 @@ impl Background {
         }
     }
 
+    /// Asks for what was declared of a container; `false` if the queue is full.
+    pub fn declare(&self, container: Arc<Container>) -> bool {
+        let sent = self.declarations.as_ref().is_some_and(|q| q.try_send(container).is_ok());
+        self.note_sent(sent);
+        sent
+    }
+
     fn note_sent(&self, sent: bool) {
         if !sent {
             self.metrics.queue_full.inc();
@@ -164,6 +192,7 @@ impl Drop for Background {
         self.jobs = None;
         self.changes = None;
         self.libraries = None;
+        self.declarations = None;
         for thread in self.threads.drain(..) {
             // A panic in the thread was caught and counted there.
             let _ = thread.join();

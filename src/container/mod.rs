@@ -3,6 +3,7 @@
 //! `id`, `mountinfo`, `overlay` and `volume` are pure parsers: bytes in, values out. `live` looks at a container on
 //! this host, `registry` remembers them all.
 
+pub mod approved;
 pub mod declared;
 pub mod directories;
 pub mod id;

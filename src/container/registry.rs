@@ -3,17 +3,21 @@
 //! Invariant: bounded, least recently used out first. A container that could not be looked at is tried again with each
 //! new process of it (a runtime starts several before the container's own); in a replay that is one failed `open` each.
 
+use super::declared::{Declared, ImageIdentity};
 use super::directories::HostDirectories;
 use super::live::{self, Live, NotLive};
 use crate::config::Config;
 use crate::host::Host;
 use crate::manifest::cache::LayerCache;
+use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::{Image, ManifestState};
+use crate::manifest::image_config::ImageConfig;
+use arc_swap::ArcSwapOption;
 use lru::LruCache;
 use std::num::NonZeroUsize;
-use std::sync::atomic::AtomicU64;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What is known of one container. Immutable: learning more replaces it.
 #[derive(Debug)]
@@ -28,6 +32,83 @@ pub struct Container {
     pub from_manifest: bool,
     /// Drifted files, programs and packages seen in it so far; stays when the container is looked at anew.
     pub drifts: Arc<AtomicU64>,
+    /// What was declared of it.
+    pub declaration: Declaration,
+}
+
+/// The image of a container, and what follows from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// The image.
+    pub identity: ImageIdentity,
+    /// [`ImageIdentity::digest`].
+    pub digest: Option<Digest>,
+    /// [`ImageIdentity::is_pinned`].
+    pub pinned: Option<bool>,
+}
+
+/// What was declared of a container, as it comes to be known.
+#[derive(Debug, Default)]
+pub struct Declaration {
+    /// What the files on the node say; `None` while it is not known.
+    read: ArcSwapOption<Declared>,
+    /// What another plugin told of the image.
+    told: ArcSwapOption<ImageIdentity>,
+    /// The image by both.
+    pub image: ArcSwapOption<ImageFacts>,
+    /// Set by whoever reads it.
+    asked: AtomicBool,
+    /// The exec by which the container became known: process id and arguments.
+    pub first_exec: OnceLock<(i64, Vec<Box<[u8]>>)>,
+}
+
+impl Declaration {
+    /// Whether nobody reads it yet; from now on somebody does.
+    pub fn ask(&self) -> bool {
+        !self.asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Takes the answer of [`Declaration::ask`] back: there was no room in the queue.
+    pub fn ask_again(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// What the files on the node say; `None` while it is not known.
+    pub fn read(&self) -> arc_swap::Guard<Option<Arc<Declared>>> {
+        self.read.load()
+    }
+
+    /// Notes what the files on the node say.
+    pub fn set_read(&self, declared: Option<Arc<Declared>>) {
+        self.read.store(declared);
+        self.settle();
+    }
+
+    /// Notes what another plugin told of the image.
+    pub fn set_told(&self, image: Option<Arc<ImageIdentity>>) {
+        self.told.store(image);
+        self.settle();
+    }
+
+    /// After either changed; the one who comes last sees both.
+    fn settle(&self) {
+        let identity = self.merged();
+        let facts = ImageFacts { digest: identity.digest(), pinned: identity.is_pinned(), identity };
+        self.image.store(Some(Arc::new(facts)));
+    }
+
+    /// What was read, and what was told where nothing was.
+    fn merged(&self) -> ImageIdentity {
+        let mut image = self.read.load().as_ref().map(|d| d.image.clone()).unwrap_or_default();
+        if let Some(told) = self.told.load().as_ref() {
+            image.reference = image.reference.or_else(|| told.reference.clone());
+            image.id = image.id.or(told.id);
+            if image.digests.is_empty() {
+                image.digests.clone_from(&told.digests);
+            }
+        }
+        image
+    }
 }
 
 impl Container {
@@ -57,6 +138,8 @@ pub struct LoadedManifest {
     pub images: globset::GlobSet,
     /// What it holds.
     pub image: Image,
+    /// What the image declares, where the manifest tells.
+    pub config: Option<ImageConfig>,
 }
 
 /// All containers.
@@ -67,7 +150,7 @@ pub struct Registry {
     cache: &'static LayerCache,
     manifests: Vec<LoadedManifest>,
     containers: LruCache<Box<str>, Arc<Container>>,
-    references: LruCache<Box<str>, Box<str>>,
+    told: LruCache<Box<str>, Arc<ImageIdentity>>,
     /// Containers by the process that each was looked at through.
     by_pid: LruCache<i64, Box<str>>,
     directories: HostDirectories,
@@ -88,7 +171,7 @@ impl Registry {
             cache: LayerCache::shared(),
             manifests,
             containers: LruCache::new(capacity),
-            references: LruCache::new(capacity),
+            told: LruCache::new(capacity),
             by_pid: LruCache::new(capacity),
             directories: HostDirectories::default(),
             changes: 1,
@@ -105,9 +188,13 @@ impl Registry {
         self.containers.is_empty()
     }
 
-    /// Notes the image reference of a container, as another plugin told it.
-    pub fn note_reference(&mut self, id: &str, reference: &str) {
-        self.references.put(id.into(), reference.into());
+    /// Notes the image of a container, as another plugin told it.
+    pub fn note_image(&mut self, id: &str, image: ImageIdentity) {
+        let image = Arc::new(image);
+        if let Some(container) = self.containers.peek(id) {
+            container.declaration.set_told(Some(Arc::clone(&image)));
+        }
+        self.told.put(id.into(), image);
         // Which manifest applies may have changed.
         if !self.manifests.is_empty() {
             self.containers.pop(id);
@@ -136,8 +223,16 @@ impl Registry {
         if let Some(known) = &known {
             container.drifts = Arc::clone(&known.drifts);
         }
+        let known_before = known.clone();
         if let Some(known) = known.filter(|k| !container.says_more_than(k)) {
             return (known, None);
+        }
+        container.declaration.set_told(self.told.peek(id).cloned());
+        if let Some(known) = &known_before {
+            // A restart changes no declaration; it is read again all the same.
+            if container.live.is_some() {
+                container.declaration.set_read(known.declaration.read.load_full());
+            }
         }
         let container = Arc::new(container);
         if let Some(live) = &container.live {
@@ -168,11 +263,18 @@ impl Registry {
     }
 
     fn look(&self, id: &str, pid: i64) -> (Container, Option<Image>) {
-        let reference = self.references.peek(id).map(AsRef::as_ref);
+        let reference = self.told.peek(id).and_then(|told| told.reference.as_deref());
         let manifest = self
             .manifests
             .iter()
             .find(|m| m.containers.is_match(id) || reference.is_some_and(|r| m.images.is_match(r)));
+        let config = manifest.and_then(|m| m.config.as_ref());
+        // Where the container cannot be looked at, its image alone says what was declared.
+        let declared = || {
+            let declaration = Declaration::default();
+            declaration.set_read(config.map(|c| Arc::new(Declared::of_image(c))));
+            declaration
+        };
         let manifest = manifest.map(|m| m.image.clone());
         match Live::look(&self.host, pid, id) {
             Ok((mut live, root)) => {
@@ -187,22 +289,16 @@ impl Registry {
                             image: Ok(image),
                             from_manifest: false,
                             drifts: Arc::default(),
+                            declaration: Declaration::default(),
                         };
                         (c, fresh)
                     }
                     Err(why) => {
                         let from_manifest = manifest.is_some();
                         let image = manifest.ok_or_else(|| why.to_string());
-                        (
-                            Container {
-                                id: id.into(),
-                                live: Some(live),
-                                image,
-                                from_manifest,
-                                drifts: Arc::default(),
-                            },
-                            None,
-                        )
+                        let (declaration, drifts) = Default::default();
+                        let live = Some(live);
+                        (Container { id: id.into(), live, image, from_manifest, drifts, declaration }, None)
                     }
                 }
             }
@@ -212,7 +308,8 @@ impl Registry {
                     NotLive::Gone => "container not found on this host".to_owned(),
                     NotLive::BeingSetUp => "container is being set up".to_owned(),
                 });
-                (Container { id: id.into(), live: None, image, from_manifest, drifts: Arc::default() }, None)
+                let (declaration, drifts) = (declared(), Arc::default());
+                (Container { id: id.into(), live: None, image, from_manifest, drifts, declaration }, None)
             }
         }
     }

@@ -81,6 +81,8 @@ pub struct ExecFacts<'a> {
     /// Working directory; empty from the modern probe.
     pub cwd: &'a [u8],
     cgroups: &'a [u8],
+    /// Environment, each variable ended by a NUL; cut by the probe. `None` in captures without it.
+    pub environment: Option<&'a [u8]>,
     /// Layer flags.
     pub flags: ExeFlags,
     /// Inode of the executable.
@@ -102,6 +104,7 @@ impl<'a> ExecFacts<'a> {
             args: event.param(2)?,
             cwd: event.str_param(6).unwrap_or_default(),
             cgroups: event.param(14)?,
+            environment: event.param(15),
             flags: event.u32_param(19).map(ExeFlags::from_bits).unwrap_or_default(),
             inode: InodeId {
                 ino: event.u64_param(23).unwrap_or(0),

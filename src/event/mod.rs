@@ -4,6 +4,7 @@ pub mod exec;
 pub mod file;
 pub mod library;
 pub mod raw;
+pub mod socket;
 // The SDK's derive makes public items without docs.
 #[allow(missing_docs)]
 pub mod threads;

@@ -5,6 +5,8 @@
 //! (controller) and `second` (path): `state/table_adapters.h`.
 
 use super::exec::{ExeFlags, InodeId};
+use super::socket::Bound;
+use crate::container::declared::ports::Protocol;
 use falco_plugin::tables::import::{Bool, Entry, Field, Table, TableMetadata};
 use falco_plugin::tables::{LazyTableReader, TablesInput};
 use std::ffi::CStr;
@@ -36,6 +38,8 @@ struct PairMetadata {
 #[entry_type(FdEntry)]
 struct FdMetadata {
     name: Field<CStr, FdEntry>,
+    socket_ipv4_server_l4_proto: Field<u8, FdEntry>,
+    socket_ipv6_server_l4_proto: Field<u8, FdEntry>,
 }
 
 #[derive(TableMetadata)]
@@ -58,6 +62,7 @@ struct ThreadMetadata {
     cwd: Field<CStr, ThreadEntry>,
     file_descriptors: Field<FdTable, ThreadEntry>,
     args: Field<StringTable, ThreadEntry>,
+    env: Field<StringTable, ThreadEntry>,
     cgroups: Field<PairTable, ThreadEntry>,
 }
 
@@ -97,6 +102,9 @@ pub struct Place {
     /// Root directory as the engine followed it, where it is not `/`: the process called chroot.
     pub root: Vec<u8>,
 }
+
+/// Longest environment that is read, bytes; an exec event has no more than 4096.
+const MAX_ENVIRONMENT: usize = 64 << 10;
 
 /// Longest command line that is made up, bytes; a longer one is cut.
 const MAX_COMMAND: usize = 4096;
@@ -169,6 +177,24 @@ impl Threads {
         open.get_name(reader).ok().map(|name| name.to_bytes().to_vec())
     }
 
+    /// Protocol of a socket that a process has bound; `None` where the engine does not know it.
+    pub fn protocol_of(&self, reader: &LazyTableReader<'_>, pid: i64, bound: &Bound) -> Option<Protocol> {
+        let entry = self.table.get_entry(reader, &pid).ok()?;
+        let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &bound.fd).ok()?;
+        // A union: the address says which part of it has a meaning.
+        let protocol = if bound.is_ipv6 {
+            open.get_socket_ipv6_server_l4_proto(reader)
+        } else {
+            open.get_socket_ipv4_server_l4_proto(reader)
+        };
+        // `scap_l4_proto` of userspace/libscap/scap.h.
+        match protocol.ok()? {
+            2 => Some(Protocol::Tcp),
+            3 => Some(Protocol::Udp),
+            _ => None,
+        }
+    }
+
     /// The command line of a thread as `proc.cmdline` gives it: the command's name and its arguments.
     pub fn command(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<String> {
         // One hold on the thread at a time: a table made with the SDK allows no second.
@@ -203,6 +229,26 @@ impl Threads {
             })
             .ok()?;
         Some(args)
+    }
+
+    /// The environment that the thread's program was started with, as an exec event has it: each variable ended by a NUL.
+    pub fn environment(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Vec<u8>> {
+        let entry = self.table.get_entry(reader, &tid).ok()?;
+        let mut environment = Vec::new();
+        let table = entry.get_env(reader).ok()?;
+        table
+            .iter_entries_mut(reader, |e| {
+                if let Ok(value) = e.get_value(reader) {
+                    environment.extend_from_slice(value.to_bytes_with_nul());
+                }
+                if environment.len() < MAX_ENVIRONMENT {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })
+            .ok()?;
+        Some(environment)
     }
 
     /// The thread's control group paths.

@@ -4,14 +4,17 @@
 
 mod binary;
 mod container;
+mod environment;
 mod file;
+mod image;
 mod library;
 mod package;
 mod payload;
+mod port;
 mod script;
 pub mod value;
 
-pub(crate) use payload::{BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT};
+pub(crate) use payload::{BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT};
 
 use crate::event::raw::SyscallEvent;
 use crate::resolver::{Resolver, ThreadReader};
@@ -139,6 +142,94 @@ pub static FIELDS: &[FieldDef] = &[
         FieldType::Bool,
         "Whether the container's root file system is mounted read-only.",
         container::rootfs_readonly,
+    ),
+    field(
+        "drift.image",
+        FieldType::String,
+        "Reference of the container's image, as it was deployed.",
+        image::reference,
+    ),
+    field(
+        "drift.image_id",
+        FieldType::String,
+        "Digest of the image's configuration, which engines call the image's id: `sha256:…`.",
+        image::id,
+    ),
+    field(
+        "drift.image_digest",
+        FieldType::String,
+        "Digest of the image's manifest: the one in the reference, else that of the index or manifest that the image was \
+         pulled by.",
+        image::digest,
+    ),
+    field(
+        "drift.image_pinned",
+        FieldType::Bool,
+        "Whether the reference carries a digest. Absent where the reference is not known.",
+        image::pinned,
+    ),
+    field(
+        "drift.image_approved",
+        FieldType::String,
+        "What the configured `approved_images` say: `approved`; `unapproved` (the repository is listed, this image is \
+         not); `unlisted` (the repository is not listed); `unknown`. Absent where nothing is configured.",
+        image::approved,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.runtime_overrides",
+            FieldType::String,
+            "What the deployment changed against the image and the engines' defaults: `command`, `entrypoint`, `user`, \
+             `privileged`, `host_network`, `host_pid`, `cap_add:NAME`, `hostpath_rw:PATH`.",
+            image::overrides,
+        )
+    },
+    field(
+        "drift.entrypoint_match",
+        FieldType::Bool,
+        "On the exec by which the container's first process starts its program, and on drift_container: whether that is \
+         what the deployment (or the image) declares. Absent where it is not known.",
+        image::entrypoint,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.env_added",
+            FieldType::String,
+            "Names (never values) of the environment variables that the process was started with and that neither \
+             deployment nor image declare. What shells set themselves does not count.",
+            environment::added,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.env_changed",
+            FieldType::String,
+            "Names (never values) of declared environment variables that the process was started with another value of.",
+            environment::changed,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.env_risky",
+            FieldType::String,
+            "Those of drift.env_added and drift.env_changed that make programs load or run other code, or send their \
+             traffic elsewhere, and that the parent was not started with: `LD_*`, `*_PRELOAD`, `PYTHONPATH`, \
+             `NODE_OPTIONS`, `BASH_ENV`, proxies and the like; `PATH` where it gained a directory that is relative, \
+             writable for all, on a volume or tmpfs, or not in the image.",
+            environment::risky,
+        )
+    },
+    field(
+        "drift.port_declared",
+        FieldType::Bool,
+        "On bind of a TCP or UDP socket in a container: whether the port is one that the image exposes, the \
+         deployment declares or the configuration's `allowed_ports` have. Absent for ports that the kernel chooses, and \
+         where the declared ports are not known.",
+        port::declared,
     ),
     FieldDef {
         argument: Argument::OptionalKey,

@@ -14,12 +14,16 @@ pub(crate) const FILE_EVENT: &str = "drift_file";
 /// Name of the event that tells of a loaded library that is not the image's.
 pub(crate) const LIBRARY_EVENT: &str = "drift_library";
 
+/// Name of the event that tells what was declared of a container, once that is known.
+pub(crate) const CONTAINER_EVENT: &str = "drift_container";
+
 /// Longest payload read, bytes.
 const MAX_PAYLOAD: usize = 64 << 10;
 
 /// Whether an async event is drift's.
 pub(super) fn is_ours(name: &[u8]) -> bool {
-    [BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT].iter().any(|ours| ours.as_bytes() == name)
+    let ours = [BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT];
+    ours.iter().any(|ours| ours.as_bytes() == name)
 }
 
 /// The field's value in a payload: a JSON object whose keys are field names without `drift.`.

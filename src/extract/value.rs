@@ -49,6 +49,17 @@ impl<'a> Value<'a> {
         Self::Text(arena.alloc_slice_copy(bytes))
     }
 
+    /// Several texts; none at all is absent.
+    pub fn list<'i>(arena: &'a Bump, items: impl Iterator<Item = &'i [u8]>) -> Self {
+        let items = items.map(|item| &*arena.alloc_slice_copy(item));
+        let items: bumpalo::collections::Vec<'a, &'a [u8]> =
+            bumpalo::collections::Vec::from_iter_in(items, arena);
+        match items.into_bump_slice() {
+            [] => Self::Absent,
+            items => Self::List(items),
+        }
+    }
+
     /// `None` is absent.
     pub fn or_absent(value: Option<Self>) -> Self {
         value.unwrap_or(Self::Absent)

@@ -178,7 +178,7 @@ fn a_listing_tells_what_is_gone_from_a_whole_root() {
          ./opt/app/x type=file mode=0755 size=1\n./lib type=dir mode=0755\n./lib/y type=file mode=0755 size=1\n"
     );
     fs::write(&listing, text).unwrap();
-    let image = crate::prebuilt::load(&listing, &crate::manifest::limits::Limits::default()).unwrap();
+    let (image, _) = crate::prebuilt::load(&listing, &crate::manifest::limits::Limits::default()).unwrap();
     let scan = FileScan::of_root(image, &root, Some(&listing), Limits::default()).unwrap();
     let mut found = Vec::new();
     let summary = scan.run(None, &mut || true, &mut |f| {

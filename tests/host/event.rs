@@ -65,13 +65,26 @@ pub struct Exec<'a> {
     pub flags: u32,
     pub ino: u64,
     pub path: &'a str,
+    /// Environment; NULs separate variables.
+    pub env: &'a str,
 }
 
 impl Exec<'_> {
     /// A successful execve.
     pub fn new<'a>(tid: i64, cgroup: &'a str, path: &'a str, flags: u32, argv: &'a [&'a str]) -> Exec<'a> {
         let ino = 1000 + path.len() as u64;
-        Exec { code: EXECVE_19_X, result: 0, tid, argv, cwd: "/", cgroup, flags, ino, path }
+        Exec {
+            code: EXECVE_19_X,
+            result: 0,
+            tid,
+            argv,
+            cwd: "/",
+            cgroup,
+            flags,
+            ino,
+            path,
+            env: "SECRET=hunter2",
+        }
     }
 
     /// Its bytes.
@@ -96,7 +109,7 @@ impl Exec<'_> {
             zero4.clone(),                                  // 12 vm_swap
             text("comm"),                                   // 13 comm
             [text(&format!("cpuset={}", self.cgroup)), text(&format!("memory={}", self.cgroup))].concat(), // 14
-            text("SECRET=hunter2"),            // 15 env
+            text(self.env),                    // 15 env
             zero4.clone(),                     // 16 tty
             zero8.clone(),                     // 17 vpgid
             zero4.clone(),                     // 18 loginuid

@@ -30,6 +30,8 @@ struct PairEntry {
 #[derive(export::Entry)]
 struct FdEntry {
     name: export::Public<CString>,
+    socket_ipv4_server_l4_proto: export::Public<u8>,
+    socket_ipv6_server_l4_proto: export::Public<u8>,
 }
 
 #[derive(export::Entry)]
@@ -51,6 +53,7 @@ struct ThreadEntry {
     cwd: export::Public<CString>,
     file_descriptors: Box<FdTable>,
     args: Box<StringTable>,
+    env: Box<StringTable>,
     cgroups: Box<PairTable>,
 }
 

@@ -1,0 +1,282 @@
+//! Images that somebody has approved: lists of references, or Kubernetes manifests that have them.
+//!
+//! A file named `*.yaml`, `*.yml` or `*.json` is a stream of YAML documents (JSON is YAML): every text under a key `image`
+//! counts, whatever the kind, so that each pod template is found, and every item of a list `images`. Any other file has a
+//! reference a line; `#` begins a comment. Invariant: a file that cannot be read whole makes the list fail, never
+//! shorter: what is missing in it would count as not approved.
+
+use crate::container::declared::reference::{Reference, MAX_REFERENCE};
+use crate::container::declared::ImageIdentity;
+use crate::manifest::digest::Digest;
+use saphyr_parser::{Event, Parser};
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Largest file that is read, bytes.
+const MAX_FILE: u64 = 32 << 20;
+/// Most files of all folders.
+const MAX_FILES: usize = 20_000;
+/// Most references of all files.
+const MAX_REFERENCES: usize = 1_000_000;
+/// Deepest nesting of YAML that is followed.
+const MAX_DEPTH: usize = 128;
+
+/// Why a list cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ApprovedError {
+    /// A file or folder could not be read.
+    #[error("{path}: {why}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        why: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {why}")]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// Where and what.
+        why: String,
+    },
+    /// More files or references than are kept.
+    #[error("more than {0}")]
+    TooMany(String),
+}
+
+/// What the list says of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// It is on the list.
+    Approved,
+    /// The list has its repository, but not this image.
+    Unapproved,
+    /// The list does not have its repository.
+    Unlisted,
+    /// The image's reference or digest is not known.
+    Unknown,
+}
+
+impl Approval {
+    /// The value of `drift.image_approved`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Unapproved => "unapproved",
+            Self::Unlisted => "unlisted",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What is approved of one repository.
+#[derive(Debug, Default)]
+struct Repository {
+    digests: HashSet<Digest>,
+    /// Tags that are approved whatever they stand for.
+    tags: HashSet<String>,
+}
+
+/// The approved images.
+#[derive(Debug, Default)]
+pub struct Approved {
+    repositories: HashMap<String, Repository>,
+    digests: HashSet<Digest>,
+}
+
+impl Approved {
+    fn add(&mut self, text: &str) -> bool {
+        let Some(reference) = Reference::parse(text) else { return false };
+        let repository = self.repositories.entry(reference.repository).or_default();
+        match reference.digest {
+            Some(digest) => {
+                repository.digests.insert(digest);
+                self.digests.insert(digest);
+            }
+            None => {
+                repository.tags.insert(reference.tag.unwrap_or_else(|| "latest".to_owned()));
+            }
+        }
+        true
+    }
+
+    /// Number of repositories.
+    pub fn len(&self) -> usize {
+        self.repositories.len()
+    }
+
+    /// Whether nothing is approved.
+    pub fn is_empty(&self) -> bool {
+        self.repositories.is_empty()
+    }
+
+    /// What the list says of an image. A digest decides where the list has any of the repository; a tag only where it was
+    /// approved without one.
+    pub fn judge(&self, image: &ImageIdentity) -> Approval {
+        let known = |digests: &HashSet<Digest>| {
+            image.id.iter().chain(&image.digests).chain(image.digest().iter()).any(|d| digests.contains(d))
+        };
+        let Some(reference) = image.parsed() else {
+            // Deployed by its id, or under no name that is kept: only a digest can speak for it.
+            return if known(&self.digests) { Approval::Approved } else { Approval::Unknown };
+        };
+        let Some(repository) = self.repositories.get(&reference.repository) else {
+            return Approval::Unlisted;
+        };
+        let tag = reference.tag.as_deref().or(reference.digest.is_none().then_some("latest"));
+        if known(&repository.digests) || tag.is_some_and(|tag| repository.tags.contains(tag)) {
+            return Approval::Approved;
+        }
+        match image.digest() {
+            None if !repository.digests.is_empty() => Approval::Unknown,
+            _ => Approval::Unapproved,
+        }
+    }
+}
+
+/// Reads all files, and those in the folders.
+///
+/// # Errors
+/// [`ApprovedError`].
+pub fn load(paths: &[PathBuf]) -> Result<Approved, ApprovedError> {
+    let mut approved = Approved::default();
+    let mut count = 0;
+    for path in files(paths)? {
+        let io = |why| ApprovedError::Io { path: path.clone(), why };
+        let mut text = Vec::new();
+        let size = std::fs::File::open(&path).and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut text));
+        if size.map_err(io)? as u64 > MAX_FILE {
+            return Err(io(std::io::ErrorKind::FileTooLarge.into()));
+        }
+        let content = |why: String| ApprovedError::Content { path: path.clone(), why };
+        let text = std::str::from_utf8(&text).map_err(|e| content(e.to_string()))?;
+        let is_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
+        let mut take = |reference: &str| -> bool {
+            count += 1;
+            count <= MAX_REFERENCES && approved.add(reference)
+        };
+        let result = if is_yaml { from_yaml(text, &mut take) } else { from_lines(text, &mut take) };
+        result.map_err(content)?;
+        if count > MAX_REFERENCES {
+            return Err(ApprovedError::TooMany(format!("{MAX_REFERENCES} references")));
+        }
+    }
+    Ok(approved)
+}
+
+/// The files, and when each was changed: what tells that a list is to be read anew.
+pub fn state(paths: &[PathBuf]) -> Vec<(PathBuf, Option<SystemTime>, u64)> {
+    let files = files(paths).unwrap_or_default();
+    let look = |path: PathBuf| {
+        let metadata = std::fs::metadata(&path).ok();
+        let (time, size) = metadata.map_or((None, 0), |m| (m.modified().ok(), m.len()));
+        (path, time, size)
+    };
+    files.into_iter().map(look).collect()
+}
+
+/// The files that are meant: of a folder all that are not hidden (a mounted ConfigMap has its own machinery there).
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ApprovedError> {
+    let mut found = Vec::new();
+    for path in paths {
+        let io = |why| ApprovedError::Io { path: path.clone(), why };
+        let metadata = std::fs::metadata(path).map_err(io)?;
+        if metadata.is_file() {
+            found.push(path.clone());
+            continue;
+        }
+        if !metadata.is_dir() {
+            return Err(io(std::io::ErrorKind::InvalidInput.into()));
+        }
+        for entry in std::fs::read_dir(path).map_err(io)? {
+            let entry = entry.map_err(io)?.path();
+            if is_shown(&entry) && entry.is_file() {
+                found.push(entry);
+            }
+            if found.len() > MAX_FILES {
+                return Err(ApprovedError::TooMany(format!("{MAX_FILES} files")));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_shown(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))
+}
+
+fn from_lines(text: &str, take: &mut dyn FnMut(&str) -> bool) -> Result<(), String> {
+    for (number, line) in text.lines().enumerate() {
+        let reference = line.split('#').next().unwrap_or_default().trim();
+        if !reference.is_empty() && !take(reference) {
+            let shown: String = reference.chars().take(100).collect();
+            return Err(format!("line {}: {shown:?} is no image reference", number + 1));
+        }
+    }
+    Ok(())
+}
+
+/// Where in a document a scalar stands.
+enum Level {
+    /// In a mapping; the key that was read last, where a value comes next.
+    Map(Option<String>),
+    /// In a sequence, and whether its items are references.
+    List(bool),
+}
+
+fn from_yaml(text: &str, take: &mut dyn FnMut(&str) -> bool) -> Result<(), String> {
+    let mut levels: Vec<Level> = Vec::new();
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|e| e.to_string())?;
+        let at = |what: &str| format!("line {}: {what}", span.start.line());
+        match event {
+            Event::MappingStart(..) | Event::SequenceStart(..) => {
+                // A top-level list is one of references; further down one under the key `images`.
+                let of_images = match levels.last_mut() {
+                    None => true,
+                    Some(Level::Map(key)) => key.take().is_some_and(|k| k == "images"),
+                    Some(Level::List(_)) => false,
+                };
+                let is_map = matches!(event, Event::MappingStart(..));
+                levels.push(if is_map { Level::Map(None) } else { Level::List(of_images) });
+                if levels.len() > MAX_DEPTH {
+                    return Err(at("nested too deeply"));
+                }
+            }
+            Event::MappingEnd | Event::SequenceEnd => drop(levels.pop()),
+            Event::Alias(..) => {
+                if let Some(Level::Map(key)) = levels.last_mut() {
+                    // Expanding aliases takes no bounded work. What one would stand for would be missing.
+                    if key.take().is_some_and(|k| k == "image" || k == "images") {
+                        return Err(at("an alias (`*name`) is not followed; write the reference out"));
+                    }
+                }
+            }
+            Event::Scalar(value, ..) => match levels.last_mut() {
+                Some(Level::Map(key)) => match key.take() {
+                    None => *key = Some(value.chars().take(MAX_REFERENCE).collect()),
+                    // A chart may have an empty image, and other kinds other things under this key.
+                    Some(name) if name == "image" => drop(take(&value)),
+                    Some(_) => {}
+                },
+                Some(Level::List(true)) if !take(&value) => {
+                    let shown: String = value.chars().take(100).collect();
+                    return Err(at(&format!("{shown:?} is no image reference")));
+                }
+                Some(Level::List(_)) => {}
+                None if value.trim().is_empty() => {}
+                None => return Err(at("a single text, not a list or manifest")),
+            },
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "approved_tests.rs"]
+mod tests;

@@ -1,0 +1,8 @@
+//! Fields of ports.
+
+use super::value::Value;
+use super::Question;
+
+pub(super) fn declared<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.resolver.port_declared(q.event, q.reader).map(Value::Bool))
+}

@@ -1,0 +1,151 @@
+//! Tier 3: what was declared of real podman and containerd containers, read from what those really keep on disk, and the
+//! scenarios of `config.sh` in them.
+
+// Helpers of tests: a failure there is a failure of the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{captures, engine_config};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use testkit::engine::Engine;
+use testkit::live::{self, Container, Facts, Image, Spec, Stream};
+use testkit::skip::skip;
+
+const FIELDS: &[&str] = &[
+    "proc.args",
+    "drift.container_id",
+    "drift.image",
+    "drift.image_id",
+    "drift.image_digest",
+    "drift.image_pinned",
+    "drift.image_approved",
+    "drift.runtime_overrides",
+    "drift.entrypoint_match",
+    "drift.env_added",
+    "drift.env_changed",
+    "drift.env_risky",
+];
+
+/// Answers and fired rules by scenario.
+type Outcome = BTreeMap<String, (Value, bool)>;
+
+fn scenario(answer: &Value) -> Option<String> {
+    let args = answer["proc.args"].as_str()?;
+    let at = args.find("cfg-")?;
+    args.get(at..at + 6).map(str::to_owned)
+}
+
+fn run(container: &Container, image: &Image) -> Outcome {
+    let captures = captures("live: declared").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("approved.txt");
+    std::fs::write(&list, format!("{}\n", image.reference())).unwrap();
+    let init_config = format!("approved_images: [{}]\n", list.display());
+    let config = engine_config(dir.path(), &testkit::plugin_library().unwrap(), &init_config);
+    let rules = testkit::rules::load(&testkit::workspace_dir().join("rules/drift_rules.yaml")).unwrap();
+    let rule = rules.into_iter().find(|r| r.name == "Drift dangerous environment").unwrap();
+    let spec = |filter: &str, fields: &[&str]| Spec {
+        program: Engine::sysdig().unwrap().command(),
+        plugin_config: Some(config.clone()),
+        filter: filter.to_owned(),
+        fields: fields.iter().map(|f| (*f).to_owned()).collect(),
+    };
+    let table = container.table().unwrap();
+    let mut streams = vec![
+        Stream::new(&spec("evt.type = execve", FIELDS), &table).unwrap(),
+        Stream::new(&spec(&rule.filter, &["proc.args"]), &table).unwrap(),
+    ];
+    let script = std::fs::read(captures.join("scenarios/config.sh")).unwrap();
+    let script = container.put("config.sh", &script).unwrap();
+    let mut outcome = Outcome::new();
+    live::trace(container, &format!("sh {script}"), Facts::default(), &mut |event| {
+        let lines = Stream::feed_all(&mut streams, event)?;
+        if let Some((scenario, answer)) = lines[0].first().and_then(|a| Some((scenario(a)?, a.clone()))) {
+            outcome.insert(scenario, (answer, !lines[1].is_empty()));
+        }
+        Ok(())
+    })
+    .unwrap();
+    outcome
+}
+
+fn assert_rows(outcome: &Outcome, image: &Image, container: &Container) {
+    let captures = captures("live: declared").unwrap();
+    let text = std::fs::read_to_string(captures.join("expected/config.tsv")).unwrap();
+    let mut wrong = Vec::new();
+    for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let Some((answer, alert)) = outcome.get(cells[0]) else {
+            wrong.push(format!("{}: no exec seen", cells[0]));
+            continue;
+        };
+        let names = |field: &str| match &answer[field] {
+            Value::Null => "-".to_owned(),
+            Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            other => other.to_string(),
+        };
+        if (names("drift.env_added").as_str(), names("drift.env_changed").as_str()) != (cells[2], cells[3])
+            || *alert != (cells[1] == "1")
+        {
+            wrong.push(format!("{}: {answer} alert: {alert}", cells[0]));
+        }
+        let expected = [
+            ("drift.container_id", Value::from(container.id())),
+            ("drift.image", Value::from(image.reference())),
+            ("drift.image_pinned", Value::from(false)),
+            ("drift.image_approved", Value::from("approved")),
+            ("drift.entrypoint_match", Value::Null),
+        ];
+        for (field, want) in expected {
+            if answer[field] != want {
+                wrong.push(format!("{}: {field} {}, expected {want}", cells[0], answer[field]));
+            }
+        }
+        for field in ["drift.image_id", "drift.image_digest"] {
+            let digest = answer[field].as_str().unwrap_or_default();
+            if digest.strip_prefix("sha256:").is_none_or(|hex| hex.len() != 64) {
+                wrong.push(format!("{}: {field} {}", cells[0], answer[field]));
+            }
+        }
+        // Another command than the image's, and the test's /vol, which is writable.
+        let overrides = answer["drift.runtime_overrides"].to_string();
+        let vol = format!("hostpath_rw:{}", container.vol().display());
+        if !overrides.contains("command") || !overrides.contains(&vol) || overrides.contains("/corpus") {
+            wrong.push(format!("{}: {overrides}", cells[0]));
+        }
+        if answer.to_string().contains("evil.so") || answer.to_string().contains("debug") {
+            wrong.push(format!("{}: a value in {answer}", cells[0]));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn missing(test: &str, tools: &[&str]) -> bool {
+    if let Some(why) = live::missing(tools) {
+        skip(test, &why);
+        return true;
+    }
+    captures(test).is_none()
+}
+
+#[test]
+fn podman_containers_are_told_as_declared() {
+    if missing("live: declared, podman", live::PODMAN_TOOLS) {
+        return;
+    }
+    let image = Image::debian().unwrap();
+    let container = Container::podman(&image).unwrap();
+    assert_rows(&run(&container, &image), &image, &container);
+}
+
+#[test]
+fn containerd_containers_are_told_as_declared() {
+    if missing("live: declared, containerd", live::CONTAINERD_TOOLS) {
+        return;
+    }
+    let image = Image::debian().unwrap();
+    let container = Container::containerd(&image).unwrap();
+    assert_rows(&run(&container, &image), &image, &container);
+}

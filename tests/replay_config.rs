@@ -1,0 +1,173 @@
+//! Tier 2: environments and ports against what the image declares, in real libsinsp, over real captures.
+
+// Helpers of tests: a failure there is a failure of the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::captures;
+use drift::manifest::digest::Digest;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use testkit::alerts::evaluate;
+use testkit::engine::{Engine, Event, Replay};
+
+const EXECS: &str = "evt.type in (execve, execveat) and evt.rawres = 0";
+
+/// What captures/README.md says of the image.
+const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","config":{"Cmd":["/bin/sleep","100000"],"User":"0:0",
+    "Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","APP_ENV=production"],
+    "ExposedPorts":{"8080/tcp":{}}},"rootfs":{"type":"layers","diff_ids":[]}}"#;
+
+/// Writes an OCI layout with the image's configuration and no layer.
+fn layout(dir: &Path) -> PathBuf {
+    let put = |content: &str| {
+        let digest = Digest::of(content.as_bytes());
+        let blobs = dir.join("blobs/sha256");
+        std::fs::create_dir_all(&blobs).unwrap();
+        std::fs::write(blobs.join(digest.hex()), content).unwrap();
+        format!(r#""digest":"{digest}","size":{}"#, content.len())
+    };
+    let config = put(CONFIG);
+    let kind = "application/vnd.oci.image";
+    let manifest = put(&format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"{kind}.config.v1+json",{config}}},"layers":[]}}"#
+    ));
+    let index = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{kind}.manifest.v1+json",{manifest}}}]}}"#
+    );
+    std::fs::write(dir.join("index.json"), index).unwrap();
+    std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    dir.to_owned()
+}
+
+struct Setting {
+    engine: Engine,
+    library: PathBuf,
+    captures: PathBuf,
+    _nowhere: tempfile::TempDir,
+    config: String,
+}
+
+fn setting(test: &str) -> Option<Setting> {
+    let captures = captures(test)?;
+    // An empty host root: no process of this machine may answer for the capture's.
+    let nowhere = tempfile::tempdir().unwrap();
+    let image = layout(&nowhere.path().join("image"));
+    let config = format!(
+        "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n",
+        nowhere.path().join("none").display(),
+        image.display()
+    );
+    let (engine, library) = (Engine::sysdig().unwrap(), testkit::plugin_library().unwrap());
+    Some(Setting { engine, library, captures, _nowhere: nowhere, config })
+}
+
+impl Setting {
+    fn fields(&self, capture: &str, filter: &str, fields: &[&str]) -> Vec<Event> {
+        let capture = self.captures.join(capture);
+        let replay = Replay { plugin: Some(&self.library), init_config: &self.config, capture: &capture };
+        self.engine.replay(&replay, filter, fields).unwrap().events
+    }
+
+    fn alerts(&self, capture: &str, rule: &str) -> Vec<String> {
+        let capture = self.captures.join(capture);
+        let replay = Replay { plugin: Some(&self.library), init_config: &self.config, capture: &capture };
+        let rules = testkit::workspace_dir().join("rules/drift_rules.yaml");
+        let alerts = evaluate(&self.engine, &replay, &rules).unwrap().alerts;
+        alerts.into_iter().filter(|a| a.rule == rule).map(|a| a.output).collect()
+    }
+}
+
+/// Scenario, alert and the other cells of `expected/<name>.tsv`.
+fn rows(captures: &Path, name: &str) -> Vec<(String, bool, Vec<String>)> {
+    let text = std::fs::read_to_string(captures.join("expected").join(name)).unwrap();
+    let rows = text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()).map(|line| {
+        let cells: Vec<String> = line.split('\t').map(str::to_owned).collect();
+        (cells[0].clone(), cells[1] == "1", cells[2..].to_vec())
+    });
+    rows.collect()
+}
+
+fn scenario(text: &str, prefix: &str) -> Option<String> {
+    let at = text.find(prefix)?;
+    text.get(at..at + 6).map(str::to_owned)
+}
+
+#[test]
+fn every_row_of_the_config_capture_is_right() {
+    let Some(setting) = setting("replay: config.scap") else { return };
+    let fields = ["proc.args", "drift.env_added", "drift.env_changed", "drift.env_risky"];
+    let mut answers: BTreeMap<String, Event> = BTreeMap::new();
+    for event in setting.fields("config.scap", EXECS, &fields) {
+        if let Some(scenario) = scenario(&event.text("proc.args").unwrap().unwrap_or_default(), "cfg-") {
+            answers.insert(scenario, event);
+        }
+    }
+    let mut alerts: BTreeMap<String, usize> = BTreeMap::new();
+    for output in setting.alerts("config.scap", "Drift dangerous environment") {
+        *alerts.entry(scenario(&output, "cfg-").unwrap_or(output)).or_default() += 1;
+    }
+    let mut wrong = Vec::new();
+    for (scenario, alert, cells) in rows(&setting.captures, "config.tsv") {
+        let event = &answers[&scenario];
+        let names = |field: &str| event.text(field).unwrap().unwrap_or_else(|| "-".to_owned());
+        let strip = |list: String| list.trim_start_matches('(').trim_end_matches(')').to_owned();
+        let got = (strip(names("drift.env_added")), strip(names("drift.env_changed")));
+        if got != (cells[0].clone(), cells[1].clone()) {
+            wrong.push(format!("{scenario}: {got:?}, expected {cells:?}"));
+        }
+        if alerts.remove(&scenario).unwrap_or(0) != usize::from(alert) {
+            wrong.push(format!("{scenario}: alert expected: {alert}"));
+        }
+    }
+    assert!(wrong.is_empty() && alerts.is_empty(), "{wrong:#?} {alerts:#?}");
+}
+
+#[test]
+fn values_of_variables_appear_nowhere() {
+    let Some(setting) = setting("replay: no values") else { return };
+    let names: Vec<&str> = drift::extract::FIELDS.iter().map(|f| f.name).collect();
+    let events = setting.fields("config.scap", EXECS, &names);
+    assert!(events.len() > 8);
+    for event in events {
+        let text = format!("{event:?}");
+        // Values in the capture: of LD_PRELOAD, of APP_ENV as changed and as declared.
+        for value in ["evil.so", "debug", "production"] {
+            assert!(!text.contains(value), "{text}");
+        }
+    }
+    for output in setting.alerts("config.scap", "Drift dangerous environment") {
+        assert!(!output.contains("evil.so") && !output.contains("/tmp:"), "{output}");
+    }
+}
+
+#[test]
+fn every_row_of_the_network_capture_that_binds_a_port_is_right() {
+    let Some(setting) = setting("replay: network.scap") else { return };
+    let fields = ["fd.sport", "fd.l4proto", "drift.port_declared", "fd.type"];
+    let events = setting.fields("network.scap", "evt.type = bind and evt.dir = <", &fields);
+    let mut got: Vec<(String, String, Option<String>)> = Vec::new();
+    for event in events {
+        let text = |field: &str| event.text(field).unwrap();
+        if text("fd.type").as_deref() == Some("unix") {
+            assert_eq!(text("drift.port_declared"), None);
+            continue;
+        }
+        let port = text("fd.sport").unwrap_or_default();
+        got.push((port, text("fd.l4proto").unwrap_or_default(), text("drift.port_declared")));
+    }
+    let expected = |port: &str, protocol: &str, declared: bool| {
+        let declared = Some(declared.to_string());
+        let one = got.iter().filter(|g| (g.0.as_str(), g.1.as_str()) == (port, protocol));
+        let answers: Vec<_> = one.map(|g| g.2.clone()).collect();
+        assert!(!answers.is_empty() && answers.iter().all(|a| *a == declared), "{port} {protocol}: {got:#?}");
+    };
+    expected("8080", "tcp", true);
+    expected("4444", "tcp", false);
+    expected("5353", "udp", false);
+    expected("8000", "tcp", false);
+    let alerts = setting.alerts("network.scap", "Drift undeclared port");
+    let due = rows(&setting.captures, "network.tsv").iter().filter(|row| row.1).count();
+    assert_eq!(alerts.len(), due, "{alerts:#?}");
+}
