@@ -149,3 +149,53 @@ fn containerd_containers_are_told_as_declared() {
     let container = Container::containerd(&image).unwrap();
     assert_rows(&run(&container, &image), &image, &container);
 }
+
+/// The background reads a container's declaration, and tells it once.
+#[test]
+fn the_background_tells_what_was_declared() {
+    use drift::background::declarer::{ContainerReport, Declarer};
+    use drift::config::{Config, RawConfig};
+    use drift::container::live::Live;
+    use drift::container::registry::{Container as Known, Declaration};
+    use drift::host::Host;
+    use std::sync::{Arc, Mutex};
+
+    if missing("live: declarer", live::PODMAN_TOOLS) {
+        return;
+    }
+    let image = Image::debian().unwrap();
+    let container = Container::podman(&image).unwrap();
+    let host = Host::new(std::path::Path::new("/"));
+    let (found, _) = Live::look(&host, container.init_pid(), container.id()).unwrap();
+    let declaration = Declaration::default();
+    assert!(declaration.ask() && !declaration.ask());
+    let line = host.command_line(container.init_pid()).unwrap();
+    let argv = line.strip_suffix(b"\0").unwrap().split(|b| *b == 0).map(Box::from).collect();
+    declaration.first_exec.set((container.init_pid(), argv)).unwrap();
+    let known = Arc::new(Known {
+        id: container.id().into(),
+        live: Some(found),
+        image: Err("not looked at".into()),
+        from_manifest: false,
+        drifts: Arc::default(),
+        declaration,
+    });
+    let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
+    let declarer = Declarer::new(host, config, Arc::default(), Arc::default(), None);
+    let (send, containers) = crossbeam_channel::unbounded();
+    send.send(Arc::clone(&known)).unwrap();
+    drop(send);
+    let told = Mutex::new(Vec::new());
+    declarer.run(&containers, &|report: &ContainerReport| {
+        told.lock().unwrap().push(drift::report::container_payload(report));
+    });
+    let told = told.into_inner().unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["image"], image.reference());
+    assert_eq!(told[0]["entrypoint_match"], true);
+    assert_eq!(told[0]["image_pinned"], false);
+    assert_eq!(told[0]["image_approved"], Value::Null);
+    assert!(told[0]["runtime_overrides"].to_string().contains("command"), "{told:?}");
+    assert!(!told[0].to_string().contains("production"), "{told:?}");
+    assert!(known.declaration.read().is_some());
+}
