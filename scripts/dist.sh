@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the library as it is published: for glibc 2.17, which Falco itself is built for, stripped, linked with nothing
+# Builds the library, and the command, as they are published: for glibc 2.17, which Falco itself is built for, stripped, linked with nothing
 # but glibc. Packs it with what belongs to it into <target>/dist/drift-<version>-linux-<arch>.tar.gz, and SHA256SUMS.
 # The same sources, toolchain and SOURCE_DATE_EPOCH give the same bytes.
 #
@@ -57,17 +57,18 @@ for arch in x86_64 aarch64; do
         continue
     fi
     PATH=$tools/venv/bin:$tools/bin:$PATH RUSTFLAGS=$rustflags CARGO_PROFILE_RELEASE_STRIP=symbols \
-        cargo zigbuild --release --locked --package drift --lib --target "$triple.$glibc" --target-dir "$target"
+        cargo zigbuild --release --locked --package drift --lib --bin drift --target "$triple.$glibc" --target-dir "$target"
 
     stage=$dist/linux-$arch
     mkdir "$stage"
-    cp "$target/$triple/release/libdrift.so" "$stage/"
+    cp "$target/$triple/release/libdrift.so" "$target/$triple/release/drift" "$stage/"
     for file in falco.drift_plugin.yaml rules/drift_rules.yaml LICENSE README.md; do
         if [ -f "$file" ]; then
             cp "$file" "$stage/"
         fi
     done
     chmod 644 "$stage"/*
+    chmod 755 "$stage/drift"
     name=drift-$version-linux-$arch.tar.gz
     (cd "$stage" && LC_ALL=C tar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=ustar \
         --sort=name -cf "$dist/$name.tmp" -- *)

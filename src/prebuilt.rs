@@ -9,6 +9,7 @@ use crate::manifest::image_config::ImageConfig;
 use crate::manifest::index::IndexBuilder;
 use crate::manifest::layer::Layer;
 use crate::manifest::limits::Limits;
+use crate::manifest::listing::{LayerListing, Listing};
 use crate::manifest::mtree;
 use crate::manifest::oci;
 use arc_swap::ArcSwap;
@@ -68,6 +69,21 @@ pub fn list(path: &Path, limits: &Limits, sink: &mut dyn LayerSink) -> Result<()
     }
     mtree::open(path, limits, sink)?;
     Ok(())
+}
+
+/// Lists an OCI layout or docker-archive: what is left of its layers laid over each other.
+///
+/// # Errors
+/// It is missing or damaged.
+pub fn flatten(path: &Path, limits: &Limits) -> Result<Listing, anyhow::Error> {
+    let image = oci::open(path, limits)?;
+    let mut listing = Listing::default();
+    for i in 0..image.layers.len() {
+        let mut layer = LayerListing::new(limits.max_files);
+        image.read_layer(i, limits, &mut layer)?;
+        listing.add(layer);
+    }
+    Ok(listing)
 }
 
 /// Loads one manifest: an mtree file, an OCI layout or a docker-archive.

@@ -130,7 +130,7 @@ impl Container {
 }
 
 /// A manifest loaded at start and the containers it describes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LoadedManifest {
     /// Globs on the container id.
     pub containers: globset::GlobSet,

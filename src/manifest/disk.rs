@@ -70,6 +70,12 @@ fn relative(path: &ImagePath) -> &[u8] {
     }
 }
 
+impl AsFd for LayerDir {
+    fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl LayerDir {
     /// Opens a layer's directory. The path is the runtime's own (it may hold links such as Docker's `l/`), so links
     /// in it are followed.
@@ -141,6 +147,11 @@ impl LayerDir {
             FileType::RegularFile => Ok(fd),
             _ => Err(Errno::INVAL),
         }
+    }
+
+    /// Where the layer's overlay xattrs are.
+    pub fn xattr_space(&self) -> XattrSpace {
+        self.xattrs
     }
 
     /// Names in a directory of the layer, no more than `max`, in no order.

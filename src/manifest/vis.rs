@@ -1,5 +1,21 @@
 //! The escapes that mtree files use in names: vis(3) and plain octal.
 
+/// Escapes what a line of words cannot hold, and what a terminal would act on: everything but printable ASCII, and of
+/// that space, backslash, `#`, `=` and what a shell expands.
+pub fn vis(raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(raw.len());
+    for byte in raw {
+        match byte {
+            b'\\' | b'#' | b'=' | b'*' | b'?' | b'[' => {
+                out.extend_from_slice(format!("\\{byte:03o}").as_bytes())
+            }
+            byte if byte.is_ascii_graphic() => out.push(*byte),
+            byte => out.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+        }
+    }
+    out
+}
+
 /// Undoes vis(3): `\040`, `\s`, `\n`, `\^A`, `\M-a`, `\M^A`, `\\`, `\#`.
 ///
 /// `None` where a backslash is followed by nothing that vis(3) writes, or by an octal number over `\377`.
@@ -94,6 +110,13 @@ mod tests {
         fn octal_comes_back(name in prop::collection::vec(any::<u8>(), 0..64)) {
             let written: String = name.iter().map(|b| format!("\\{b:03o}")).collect();
             prop_assert_eq!(unvis(written.as_bytes()), Some(name));
+        }
+
+        #[test]
+        fn escaped_names_come_back(name in prop::collection::vec(any::<u8>(), 0..64)) {
+            let written = vis(&name);
+            prop_assert!(written.iter().all(u8::is_ascii_graphic));
+            prop_assert_eq!(unvis(&written), Some(name));
         }
 
         #[test]

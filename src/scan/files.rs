@@ -77,6 +77,23 @@ impl FileScan {
         Ok(Self::new(image, tree, mounts, listing, limits))
     }
 
+    /// The container's whole root against an image of the caller's, whatever its own layers are.
+    ///
+    /// # Errors
+    /// The container is gone, or its files cannot be reached: why.
+    pub fn against(
+        host: &Host,
+        container: &Container,
+        image: Image,
+        listing: Option<&Path>,
+        limits: Limits,
+    ) -> Result<Self, String> {
+        let live = container.live.as_ref().ok_or("the container is not running")?;
+        let mounts = live.refresh_mounts(host, &container.id);
+        let root = live.root(host, &[]).ok_or("the container's files cannot be reached")?;
+        Ok(Self::new(image, Tree::Root(root), mounts, listing, limits))
+    }
+
     /// A writable layer against layers, for those who have both at hand.
     ///
     /// # Errors
@@ -136,8 +153,16 @@ impl FileScan {
     /// # Errors
     /// The kernel's; `EINVAL` for anything but a regular file.
     pub fn open_file(&self, path: &ImagePath) -> Result<std::fs::File, Errno> {
-        let (Tree::Upper { dir: root, .. } | Tree::Root(root)) = &self.tree;
-        root.find_beneath(path.as_bytes())?.open()
+        let (root, marks) = match &self.tree {
+            Tree::Upper { dir, xattrs, .. } => (dir, Some(xattrs)),
+            Tree::Root(root) => (root, None),
+        };
+        let found = root.find_beneath(path.as_bytes())?;
+        // A copy of metadata alone reads as zeros.
+        if marks.is_some_and(|space| found.xattr(&space.name("metacopy")).is_some()) {
+            return Err(Errno::NODATA);
+        }
+        found.open()
     }
 
     /// Whether a mount lies at or over this path.
@@ -155,6 +180,14 @@ impl FileScan {
         let at = self.mount_points.partition_point(|m| m.as_slice() < prefix.as_slice());
         self.mount_points.get(at).is_some_and(|m| m.starts_with(&prefix))
     }
+}
+
+/// podman and CRI-O make this link in each container (podman `libpod/container_internal_common.go`). It tells nothing
+/// that `/proc` does not.
+pub(super) fn is_runtimes_own(path: &ImagePath, found: &FoundFile) -> bool {
+    path.as_bytes() == b"/etc/mtab"
+        && found.kind == FileType::Symlink
+        && found.link_target().is_some_and(|to| to == b"/proc/mounts" || to == b"/proc/self/mounts")
 }
 
 /// Why a scan ends early.

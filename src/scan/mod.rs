@@ -7,6 +7,7 @@
 
 pub mod files;
 pub mod finding;
+pub mod layers;
 pub mod processes;
 mod tree;
 mod upper;

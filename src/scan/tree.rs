@@ -1,6 +1,6 @@
 //! A container's whole root against its image, where there is no writable layer to look at: other storage drivers.
 
-use super::files::{Cut, Run};
+use super::files::{is_runtimes_own, Cut, Run};
 use super::finding::{FileChange, FileFinding};
 use super::walk::{Item, Walk};
 use crate::host::RootDir;
@@ -34,7 +34,8 @@ impl Run<'_> {
                 Item::Leave | Item::Mount(_) | Item::Whiteout(_) => {}
                 Item::Problem(path, why) => self.summary.gap(path, why),
                 // A bind mount of the same file system.
-                Item::File(path, _) if self.scan.is_mount_point(&path) => {}
+                Item::File(path, found)
+                    if self.scan.is_mount_point(&path) || is_runtimes_own(&path, &found) => {}
                 Item::Enter(path, ..) if self.scan.is_mount_point(&path) => {
                     walk.pass_over();
                     above.push(false);

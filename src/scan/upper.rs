@@ -5,7 +5,7 @@
 //! Documentation/filesystems/overlayfs.rst. Marks cannot be made from within the container: overlayfs keeps them for
 //! itself.
 
-use super::files::{Cut, Run};
+use super::files::{is_runtimes_own, Cut, Run};
 use super::finding::{FileChange, FileFinding};
 use super::walk::{Item, Marks, Walk};
 use crate::host::{FoundFile, RootDir};
@@ -127,6 +127,9 @@ impl Run<'_> {
         metacopy: Option<XattrSpace>,
         renames: &mut Renames,
     ) -> Result<(), Cut> {
+        if is_runtimes_own(path, &found) {
+            return Ok(());
+        }
         let regular = found.kind == FileType::RegularFile;
         let target = self.scan.is_mount_point(path);
         if target && regular && found.size == 0 {

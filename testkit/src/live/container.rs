@@ -33,6 +33,11 @@ pub(crate) const INIT: [&str; 3] =
 pub(crate) trait Runtime: std::fmt::Debug + Send + Sync {
     /// Stops and removes the container.
     fn remove(&mut self) -> Result<()>;
+
+    /// What the runtime itself says has changed; `None` for one that cannot tell.
+    fn diff(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// The host's directories of a container's bind mounts.
@@ -118,6 +123,15 @@ impl Container {
     #[must_use]
     pub fn init_pid(&self) -> i64 {
         self.init_pid
+    }
+
+    /// What the runtime itself says has changed (`podman diff`), each line `A`, `C` or `D` and a path; `None` where
+    /// the runtime cannot tell.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    pub fn runtime_diff(&self) -> Result<Option<String>> {
+        self.runtime.diff()
     }
 
     /// The container's writable layer on the host.

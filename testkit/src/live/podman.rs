@@ -23,6 +23,10 @@ impl Runtime for Podman {
     fn remove(&mut self) -> Result<()> {
         output(podman().args(["rm", "--force", "--time", "0", "--ignore", &self.id])).map(drop)
     }
+
+    fn diff(&self) -> Result<Option<String>> {
+        output(podman().args(["diff", &self.id])).map(Some)
+    }
 }
 
 /// podman with our storage. cgroupfs: the machine may have no systemd.
