@@ -62,7 +62,7 @@ for arch in x86_64 aarch64; do
     stage=$dist/linux-$arch
     mkdir "$stage"
     cp "$target/$triple/release/libdrift.so" "$target/$triple/release/drift" "$stage/"
-    for file in falco.drift_plugin.yaml rules/drift_rules.yaml LICENSE README.md; do
+    for file in falco.drift_plugin.yaml rules/drift_rules.yaml rules/drift_source_rules.yaml LICENSE README.md; do
         if [ -f "$file" ]; then
             cp "$file" "$stage/"
         fi

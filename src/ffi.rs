@@ -9,11 +9,12 @@
 
 use crate::plugin::Drift;
 use falco_plugin::api::{
-    ss_plugin_async_event_handler_t, ss_plugin_event_input, ss_plugin_event_parse_input,
-    ss_plugin_field_extract_input, ss_plugin_init_input, ss_plugin_metric, ss_plugin_owner_t, ss_plugin_rc,
-    ss_plugin_rc_SS_PLUGIN_FAILURE, ss_plugin_schema_type, ss_plugin_set_config_input, ss_plugin_t,
+    ss_instance_t, ss_plugin_async_event_handler_t, ss_plugin_event, ss_plugin_event_input,
+    ss_plugin_event_parse_input, ss_plugin_field_extract_input, ss_plugin_init_input, ss_plugin_metric,
+    ss_plugin_owner_t, ss_plugin_rc, ss_plugin_rc_SS_PLUGIN_FAILURE, ss_plugin_schema_type,
+    ss_plugin_set_config_input, ss_plugin_t,
 };
-use falco_plugin::internals::{async_event, base, extract, parse};
+use falco_plugin::internals::{async_event, base, extract, parse, source};
 use std::ffi::{c_char, CStr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +44,8 @@ unsafe impl base::wrappers::BasePluginExported for Drift {}
 unsafe impl extract::wrappers::ExtractPluginExported for Drift {}
 // SAFETY: as above.
 unsafe impl parse::wrappers::ParsePluginExported for Drift {}
+// SAFETY: as above.
+unsafe impl source::wrappers::SourcePluginExported for Drift {}
 // SAFETY: as above.
 unsafe impl async_event::wrappers::AsyncPluginExported for Drift {}
 
@@ -76,6 +79,8 @@ export_safe! {
     extract::plugin_get_extract_event_sources() -> *const c_char, or std::ptr::null();
     extract::plugin_get_fields() -> *const c_char, or std::ptr::null();
     parse::plugin_get_parse_event_sources() -> *const c_char, or std::ptr::null();
+    source::plugin_get_id() -> u32, or 0;
+    source::plugin_get_event_source() -> *const c_char, or std::ptr::null();
     async_event::plugin_get_async_events() -> *const c_char, or std::ptr::null();
     async_event::plugin_get_async_event_sources() -> *const c_char, or std::ptr::null();
 }
@@ -110,6 +115,17 @@ export! {
         event: *const ss_plugin_event_input,
         input: *const ss_plugin_event_parse_input
     ) -> ss_plugin_rc, or ss_plugin_rc_SS_PLUGIN_FAILURE;
+    source::plugin_close(plugin: *mut ss_plugin_t, instance: *mut ss_instance_t) -> (), or ();
+    source::plugin_next_batch(
+        plugin: *mut ss_plugin_t,
+        instance: *mut ss_instance_t,
+        count: *mut u32,
+        events: *mut *mut *mut ss_plugin_event
+    ) -> ss_plugin_rc, or ss_plugin_rc_SS_PLUGIN_FAILURE;
+    source::plugin_event_to_string(
+        plugin: *mut ss_plugin_t,
+        event: *const ss_plugin_event_input
+    ) -> *const c_char, or std::ptr::null();
     async_event::plugin_set_async_event_handler(
         plugin: *mut ss_plugin_t,
         owner: *mut ss_plugin_owner_t,
@@ -138,6 +154,21 @@ unsafe extern "C-unwind" fn plugin_init(
             *rc = ss_plugin_rc_SS_PLUGIN_FAILURE;
         }
         guard(std::ptr::null_mut(), || base::wrappers::plugin_init::<Drift>(input, rc))
+    }
+}
+
+#[no_mangle]
+unsafe extern "C-unwind" fn plugin_open(
+    plugin: *mut ss_plugin_t,
+    params: *const c_char,
+    rc: *mut ss_plugin_rc,
+) -> *mut ss_instance_t {
+    // SAFETY: as for `plugin_init`.
+    unsafe {
+        if let Some(rc) = rc.as_mut() {
+            *rc = ss_plugin_rc_SS_PLUGIN_FAILURE;
+        }
+        guard(std::ptr::null_mut(), || source::wrappers::plugin_open::<Drift>(plugin, params, rc))
     }
 }
 

@@ -17,4 +17,5 @@ pub mod prebuilt;
 pub mod report;
 pub mod resolver;
 pub mod scan;
+pub mod source;
 pub mod verdict;

@@ -108,6 +108,12 @@ metrics! {
     declared_partly: Counter,
     /// Times that the changed list of approved images could not be read; the last good one counts.
     approved_failed: Counter,
+    /// Comparisons of a container with its image by the event source `drift`.
+    source_scans: Counter,
+    /// Events that the source `drift` has sent.
+    source_events: Counter,
+    /// Comparisons by the source `drift` that did not reach everything.
+    source_incomplete: Counter,
     /// Panics caught at the C interface; any is a bug.
     panics_caught: Gauge,
 }

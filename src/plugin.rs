@@ -3,6 +3,7 @@
 use crate::background::{Background, Reports};
 use crate::config::{Config, InitConfig};
 use crate::container::approved::Approved;
+use crate::container::registry::LoadedManifest;
 use crate::event::raw::{StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
 use crate::extract::{self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT};
@@ -10,14 +11,18 @@ use crate::metrics::{Kind, Metrics};
 use crate::prebuilt;
 use crate::report::{binary_payload, container_payload, file_payload, library_payload, send};
 use crate::resolver::Resolver;
+use crate::source::params::Params;
+use crate::source::{self, Next, Opened};
 use arc_swap::ArcSwap;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
 use falco_plugin::base::{Json, Metric, MetricLabel, MetricType, MetricValue, Plugin};
 use falco_plugin::extract::{EventInput, ExtractFieldInfo, ExtractPlugin};
 use falco_plugin::parse::{ParseInput, ParsePlugin};
+use falco_plugin::source::{EventBatch, SourcePlugin, SourcePluginInstance};
 use falco_plugin::tables::{LazyTableReader, TablesInput};
-use std::ffi::CStr;
+use falco_plugin::FailureReason;
+use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
 /// One instance of the plugin.
@@ -28,6 +33,8 @@ pub struct Drift {
     threads: Option<Threads>,
     approved: Option<Arc<ArcSwap<Approved>>>,
     resolver: Resolver,
+    /// Kept for the event source, which looks at containers on its own.
+    manifests: Vec<LoadedManifest>,
 }
 
 impl Plugin for Drift {
@@ -51,8 +58,9 @@ impl Plugin for Drift {
         let metrics = Arc::new(Metrics::default());
         // Without threads (a source of another plugin is open) there is nothing to say, and nothing wrong.
         let threads = input.and_then(|tables| Threads::import(tables).ok());
-        let resolver = Resolver::new(Arc::clone(&config), manifests, approved.clone(), Arc::clone(&metrics));
-        Ok(Self { config, metrics, threads, approved, resolver })
+        let resolver =
+            Resolver::new(Arc::clone(&config), manifests.clone(), approved.clone(), Arc::clone(&metrics));
+        Ok(Self { config, metrics, threads, approved, resolver, manifests })
     }
 
     fn get_metrics(&mut self) -> impl IntoIterator<Item = Metric> {
@@ -150,5 +158,46 @@ impl AsyncEventPlugin for Drift {
     fn stop_async(&mut self) -> Result<(), anyhow::Error> {
         self.resolver.stop();
         Ok(())
+    }
+}
+
+impl SourcePlugin for Drift {
+    type Instance = OpenSource;
+    const EVENT_SOURCE: &'static CStr = source::NAME;
+    const PLUGIN_ID: u32 = source::PLUGIN_ID;
+    type Event<'a> = SyscallEvent<'a>;
+
+    fn open(&mut self, params: Option<&str>) -> Result<Self::Instance, anyhow::Error> {
+        let params = Params::parse(params.unwrap_or_default()).map_err(anyhow::Error::msg)?;
+        Ok(OpenSource(Opened::start(params, &self.config, self.manifests.clone(), &self.metrics)?))
+    }
+
+    fn event_to_string(
+        &mut self,
+        event: &falco_plugin::source::EventInput<Self::Event<'_>>,
+    ) -> Result<CString, anyhow::Error> {
+        let event = event.event()?;
+        let payload = event.source_payload(source::PLUGIN_ID).unwrap_or_default();
+        Ok(CString::new(payload)?)
+    }
+}
+
+/// The source while it is open.
+#[derive(Debug)]
+pub struct OpenSource(Opened);
+
+impl SourcePluginInstance for OpenSource {
+    type Plugin = Drift;
+
+    fn next_batch(&mut self, _: &mut Drift, batch: &mut EventBatch<'_>) -> Result<(), anyhow::Error> {
+        match self.0.next() {
+            Next::Events(events) => {
+                // The engine sets the time.
+                events.iter().try_for_each(|data| batch.add(Self::plugin_event(data)))?;
+                Ok(())
+            }
+            Next::Nothing => Err(anyhow::anyhow!("no event yet").context(FailureReason::Timeout)),
+            Next::End => Err(anyhow::anyhow!("every container was compared").context(FailureReason::Eof)),
+        }
     }
 }

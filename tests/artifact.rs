@@ -26,18 +26,22 @@ const GLIBC: &[&str] = &[
 /// Falco is built for this glibc, and so are the images it ships in.
 const OLDEST_GLIBC: (u32, u32) = (2, 17);
 
-/// Functions of plugin_api.h that an engine looks up for a plugin with extraction, parsing and async events.
+/// Functions of plugin_api.h that an engine looks up for a plugin with a source, extraction, parsing and async events.
 const EXPORTS: &[&str] = &[
+    "plugin_close",
     "plugin_destroy",
     "plugin_dump_state",
+    "plugin_event_to_string",
     "plugin_extract_fields",
     "plugin_get_async_event_sources",
     "plugin_get_async_events",
     "plugin_get_contact",
     "plugin_get_description",
+    "plugin_get_event_source",
     "plugin_get_extract_event_sources",
     "plugin_get_extract_event_types",
     "plugin_get_fields",
+    "plugin_get_id",
     "plugin_get_init_schema",
     "plugin_get_last_error",
     "plugin_get_metrics",
@@ -49,6 +53,8 @@ const EXPORTS: &[&str] = &[
     "plugin_get_required_event_schema_version",
     "plugin_get_version",
     "plugin_init",
+    "plugin_next_batch",
+    "plugin_open",
     "plugin_parse_event",
     "plugin_set_async_event_handler",
     "plugin_set_config",

@@ -5,7 +5,7 @@
 // Helpers of tests: a failure there is a failure of the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use drift::extract::{Argument, FIELDS};
+use drift::extract::{Argument, Source, FIELDS};
 use drift::verdict::origin::Origin;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -54,10 +54,10 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     out
 }
 
-fn fields_table() -> String {
+fn fields_table(source: Source) -> String {
     table(
         &["field", "type", "meaning"],
-        FIELDS.iter().map(|f| {
+        FIELDS.iter().filter(|f| f.source == source).map(|f| {
             let argument = match f.argument {
                 Argument::None => "",
                 Argument::OptionalKey => "`, `",
@@ -135,7 +135,7 @@ fn with_part(text: &str, name: &str, part: &str) -> String {
 #[test]
 fn generated_parts_are_current() {
     let parts = [
-        ("docs/fields.md", vec![("fields", fields_table()), ("origins", origins_table())]),
+        ("docs/fields.md", vec![("fields", fields_table(Source::Syscall)), ("origins", origins_table())]),
         ("docs/configuration.md", vec![("configuration", configuration_table())]),
     ];
     for (name, parts) in parts {
@@ -156,6 +156,24 @@ fn the_readme_is_short() {
     assert!(lines < 250, "README.md has {lines} lines; fewer than 250 are read");
 }
 
+#[test]
+fn the_sources_fields_and_rules_are_in_its_page() {
+    let path = workspace_dir().join("docs/source.md");
+    let text = read(&path);
+    let fresh = with_part(&text, "source fields", &fields_table(Source::Drift));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, fresh).unwrap();
+        return;
+    }
+    assert!(text == fresh, "docs/source.md is stale; run `UPDATE_DOCS=1 cargo test --test docs`");
+    let rules = testkit::rules::load(&workspace_dir().join("rules/drift_source_rules.yaml")).unwrap();
+    for rule in &rules {
+        assert!(text.contains(&format!("| {} (", rule.name)), "docs/source.md lacks rule {:?}", rule.name);
+    }
+    let rows = text.lines().filter(|l| l.starts_with("| Drift ") && l.contains(" ("));
+    assert_eq!(rows.count(), rules.len(), "docs/source.md has a rule that does not exist");
+}
+
 /// Every `drift.<name>` in a text that can be a field's name.
 fn named_fields(text: &str) -> BTreeSet<String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -163,7 +181,9 @@ fn named_fields(text: &str) -> BTreeSet<String> {
     for (at, _) in text.match_indices("drift.") {
         let begins = !text[..at].ends_with(|c: char| word(c) || matches!(c, '.' | '/' | '-'));
         let rest = &text[at + "drift.".len()..];
-        let name = &rest[..rest.find(|c| !word(c)).unwrap_or(rest.len())];
+        // Fields of the source `drift` have one more part.
+        let from = if rest.starts_with("event.") { "event.".len() } else { 0 };
+        let name = &rest[..rest[from..].find(|c| !word(c)).map_or(rest.len(), |len| from + len)];
         if begins && !name.is_empty() && !rest[name.len()..].starts_with('*') {
             names.insert(format!("drift.{name}"));
         }
@@ -185,8 +205,8 @@ fn every_field_that_is_named_exists() {
     }
     assert!(fields.is_subset(&seen), "named nowhere: {:?}", fields.difference(&seen));
     assert_eq!(
-        named_fields("%drift.a_b drift.c. falco.drift.d drift.* /drift.e `drift.f`"),
-        ["drift.a_b", "drift.c", "drift.f"].map(str::to_owned).into()
+        named_fields("%drift.a_b drift.c. falco.drift.d drift.* /drift.e `drift.f` drift.event.g."),
+        ["drift.a_b", "drift.c", "drift.event.g", "drift.f"].map(str::to_owned).into()
     );
 }
 

@@ -15,7 +15,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 44] = [
+const FIELDS: [&str; 56] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -60,6 +60,18 @@ const FIELDS: [&str; 44] = [
     "pkg_action",
     "pkg_names",
     "pkg_role",
+    "event.type",
+    "event.check",
+    "event.container_id",
+    "event.image",
+    "event.path",
+    "event.change",
+    "event.origin",
+    "event.kind",
+    "event.package",
+    "event.detail",
+    "event.expected",
+    "event.actual",
 ];
 
 fn group(id: &str) -> String {
@@ -89,7 +101,7 @@ fn names_versions_and_subscriptions() {
         "else libs 0.22 refuse it live"
     );
     assert_eq!(library::text(api.get_version), env!("CARGO_PKG_VERSION"));
-    assert_eq!(library::text(api.__bindgen_anon_2.get_extract_event_sources), r#"["syscall"]"#);
+    assert_eq!(library::text(api.__bindgen_anon_2.get_extract_event_sources), r#"["drift","syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_3.get_parse_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
     assert_eq!(
@@ -103,8 +115,12 @@ fn names_versions_and_subscriptions() {
     parsed.sort_unstable();
     // procexit; clone, fork, vfork; execve; execveat; clone3; async. Any other would switch a syscall on.
     assert_eq!(parsed, [186, 223, 225, 227, 293, 331, 335, 402]);
-    // Sources are of another plugin kind: drift has no own source here, and no events of the engine's own making.
-    assert!(api.__bindgen_anon_1.open.is_none() && api.__bindgen_anon_5.capture_open.is_none());
+    // Events of the source are the plugin's own, with an id that is free for private use.
+    assert_eq!(library::text(api.__bindgen_anon_1.get_event_source), "drift");
+    // SAFETY: it needs no instance.
+    let id = unsafe { api.__bindgen_anon_1.get_id.unwrap()() };
+    assert!((1_073_741_824..=2_147_483_647).contains(&id));
+    assert!(api.__bindgen_anon_5.capture_open.is_none());
 }
 
 #[test]

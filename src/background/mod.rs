@@ -201,9 +201,18 @@ impl Drop for Background {
 }
 
 /// Background work yields to everything else. Refusal changes nothing but speed.
-fn lower_priority() {
+pub(crate) fn lower_priority() {
     // On Linux this is the calling thread's priority, not the process's (setpriority(2), NOTES).
     let _ = rustix::process::setpriority_process(None, 19);
+}
+
+/// The calling thread's disk accesses yield to everything else. Refusal changes nothing but speed.
+pub(crate) fn background_io() {
+    // ioprio_set(2): the calling thread (IOPRIO_WHO_PROCESS 1, id 0), class idle (3, in the upper bits).
+    const WHO_PROCESS: libc::c_int = 1;
+    const CLASS_IDLE: libc::c_int = 3 << 13;
+    // SAFETY: the call takes integers only.
+    unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE) };
 }
 
 /// Keeps a thread's work to a share of one CPU by sleeping in between.

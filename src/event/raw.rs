@@ -21,6 +21,8 @@ pub mod code {
     pub const EXECVEAT_X: u16 = 331;
     /// `clone3` exit.
     pub const CLONE3_X: u16 = 335;
+    /// An event of a plugin's own source: the plugin's id and a payload.
+    pub const PLUGIN: u16 = 322;
     /// An event that a plugin made: a name and a payload.
     pub const ASYNC: u16 = 402;
 }
@@ -28,7 +30,7 @@ pub mod code {
 /// Header length in bytes: time, thread, length, code, number of parameters, packed.
 pub const HEADER_LEN: usize = 26;
 
-/// An event of the `syscall` source, not decoded further.
+/// An event of the `syscall` source, or of Drift's own, not decoded further.
 #[derive(Debug, Clone, Copy)]
 pub struct SyscallEvent<'a> {
     /// Nanoseconds since the epoch.
@@ -44,7 +46,7 @@ pub struct SyscallEvent<'a> {
 }
 
 impl AnyEventPayload for SyscallEvent<'_> {
-    const SOURCES: &'static [Option<&'static str>] = &[Some("syscall")];
+    const SOURCES: &'static [Option<&'static str>] = &[Some("syscall"), Some("drift")];
     /// No codes: fields may be asked on any event of the source.
     const EVENT_TYPES: &'static [u16] = &[];
 }
@@ -107,7 +109,7 @@ impl<'a> SyscallEvent<'a> {
             return None;
         }
         // EF_LARGE_PAYLOAD events have 4-byte lengths, all others 2-byte ones.
-        let width = if self.code == code::ASYNC { 4 } else { 2 };
+        let width = if matches!(self.code, code::ASYNC | code::PLUGIN) { 4 } else { 2 };
         let lengths = self.payload.get(..self.nparams.checked_mul(width)?)?;
         let mut start = lengths.len();
         for (i, raw) in lengths.chunks_exact(width).enumerate() {
@@ -153,6 +155,14 @@ impl<'a> SyscallEvent<'a> {
         }
         Some((self.str_param(1)?, self.param(2)?))
     }
+
+    /// Payload of an event of the source of the plugin with this id.
+    pub fn source_payload(&self, plugin: u32) -> Option<&'a [u8]> {
+        if self.code != code::PLUGIN || self.u32_param(0)? != plugin {
+            return None;
+        }
+        self.param(1)
+    }
 }
 
 #[cfg(test)]
@@ -161,7 +171,7 @@ pub(crate) mod tests {
 
     /// Builds an event's bytes from its parameters.
     pub(crate) fn event(code: u16, tid: i64, params: &[&[u8]]) -> Vec<u8> {
-        let wide = code == code::ASYNC;
+        let wide = matches!(code, code::ASYNC | code::PLUGIN);
         let mut body = Vec::new();
         for p in params {
             match wide {
@@ -198,6 +208,15 @@ pub(crate) mod tests {
         let bytes = event(code::ASYNC, -1, &[&0u32.to_ne_bytes(), b"container\0", b"{}\0"]);
         let e = SyscallEvent::from_bytes(&bytes).unwrap();
         assert_eq!(e.async_payload(), Some((&b"container"[..], &b"{}\0"[..])));
+    }
+
+    #[test]
+    fn events_of_a_source_are_told_by_the_plugins_id() {
+        let bytes = event(code::PLUGIN, -1, &[&7u32.to_ne_bytes(), b"{}"]);
+        let e = SyscallEvent::from_bytes(&bytes).unwrap();
+        assert_eq!(e.source_payload(7), Some(&b"{}"[..]));
+        assert_eq!(e.source_payload(8), None);
+        assert_eq!(e.async_payload(), None);
     }
 
     #[test]

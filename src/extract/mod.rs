@@ -12,11 +12,12 @@ mod package;
 mod payload;
 mod port;
 mod script;
+mod source_event;
 pub mod value;
 
 pub(crate) use payload::{BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT};
 
-use crate::event::raw::SyscallEvent;
+use crate::event::raw::{code, SyscallEvent};
 use crate::resolver::{Resolver, ThreadReader};
 use bumpalo::Bump;
 use falco_plugin::api::ss_plugin_extract_field;
@@ -60,6 +61,15 @@ pub enum Argument {
     OptionalKey,
 }
 
+/// The event source that a field is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// `syscall`.
+    Syscall,
+    /// Drift's own, `drift`.
+    Drift,
+}
+
 /// The definition of one field.
 pub struct FieldDef {
     /// Full name, `drift.` included.
@@ -70,6 +80,8 @@ pub struct FieldDef {
     pub is_list: bool,
     /// Its argument.
     pub argument: Argument,
+    /// The event source it is for; on events of another it is absent.
+    pub source: Source,
     /// What it means.
     pub description: &'static str,
     /// Answers it.
@@ -108,7 +120,13 @@ const fn field(
     description: &'static str,
     answer: for<'a> fn(&mut Question<'_, 'a>) -> Value<'a>,
 ) -> FieldDef {
-    FieldDef { name, field_type, is_list: false, argument: Argument::None, description, answer }
+    let (is_list, argument, source) = (false, Argument::None, Source::Syscall);
+    FieldDef { name, field_type, is_list, argument, source, description, answer }
+}
+
+/// A field of the source `drift`: text, from the payload.
+const fn of_source(name: &'static str, description: &'static str) -> FieldDef {
+    FieldDef { source: Source::Drift, ..field(name, FieldType::String, description, source_event::absent) }
 }
 
 /// All fields, in the order that the engine numbers them.
@@ -428,6 +446,54 @@ pub static FIELDS: &[FieldDef] = &[
          another one makes, as dpkg under apt-get) or `child` (any other process below it).",
         package::role,
     ),
+    of_source(
+        "drift.event.type",
+        "What the event tells: `file` or `process` (it is not the image's), `incomplete` (not everything could be compared) or `resolved` (what was told before is gone).",
+    ),
+    of_source(
+        "drift.event.check",
+        "The check that it comes from: `files` or `processes`.",
+    ),
+    of_source(
+        "drift.event.container_id",
+        "Full id of the container.",
+    ),
+    of_source(
+        "drift.event.image",
+        "The container's image, as deployed, where it is known.",
+    ),
+    of_source(
+        "drift.event.path",
+        "The file; of a process its executable, or the script that the image's interpreter runs. Absolute in the container.",
+    ),
+    of_source(
+        "drift.event.change",
+        "How the file differs: `created`, `modified`, `metadata` (it gained privileges only), `deleted` or `renamed`.",
+    ),
+    of_source(
+        "drift.event.origin",
+        "Where the file or program comes from, with the names of drift.binary_origin.",
+    ),
+    of_source(
+        "drift.event.kind",
+        "What the file is, with the names of drift.file_kind.",
+    ),
+    of_source(
+        "drift.event.package",
+        "Package that owns the path in the image.",
+    ),
+    of_source(
+        "drift.event.detail",
+        "More, in words: privileges gained, the path in the image of what was renamed, a process's id, what could not be compared.",
+    ),
+    of_source(
+        "drift.event.expected",
+        "As the image has it: kind, mode, owner and size of a file, or `absent`.",
+    ),
+    of_source(
+        "drift.event.actual",
+        "As it is, in the same words.",
+    ),
 ];
 
 /// Answers one request of the engine.
@@ -449,6 +515,7 @@ pub fn answer(
         unsafe { CStr::from_ptr(request.arg_key) }.to_bytes()
     });
     let value = match event.async_payload() {
+        _ if event.code == code::PLUGIN => source_event::value(def, event, arena),
         Some((name, data)) if payload::is_ours(name) => payload::value(def, data, arena),
         Some(_) => Value::Absent,
         None => (def.answer)(&mut Question { resolver, event, reader, argument, arena }),

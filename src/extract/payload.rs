@@ -28,12 +28,17 @@ pub(super) fn is_ours(name: &[u8]) -> bool {
 
 /// The field's value in a payload: a JSON object whose keys are field names without `drift.`.
 pub(super) fn value<'a>(def: &FieldDef, data: &[u8], arena: &'a Bump) -> Value<'a> {
+    let key = def.name.strip_prefix("drift.").unwrap_or(def.name);
+    keyed(def, key, data, arena)
+}
+
+/// The value of a key of a payload, as the field's type wants it.
+pub(super) fn keyed<'a>(def: &FieldDef, key: &str, data: &[u8], arena: &'a Bump) -> Value<'a> {
     let data = data.strip_suffix(b"\0").unwrap_or(data);
     if data.len() > MAX_PAYLOAD {
         return Value::Absent;
     }
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(data) else { return Value::Absent };
-    let key = def.name.strip_prefix("drift.").unwrap_or(def.name);
     match (json.get(key), def.field_type) {
         (Some(serde_json::Value::Bool(yes)), FieldType::Bool) => Value::Bool(*yes),
         (Some(serde_json::Value::String(text)), FieldType::String) if !def.is_list => {

@@ -1,0 +1,108 @@
+//! The event source `drift`: what no system call shows.
+//!
+//! Every running container is compared with its image, again and again, on one thread at a share of one CPU. One event
+//! for each finding, once; again only when it changes; and one when it is gone. Invariants: the thread starts when the
+//! engine opens the source and is joined when it closes it; the queue to the engine is bounded, and the thread waits
+//! where it is full; what is remembered of a container is bounded and goes with it.
+
+pub mod event;
+pub mod params;
+pub mod scanner;
+mod told;
+
+use crate::background::{background_io, lower_priority};
+use crate::config::Config;
+use crate::container::registry::LoadedManifest;
+use crate::metrics::Metrics;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use params::Params;
+use scanner::Scanner;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Name of the source, for rules (`source: drift`).
+pub const NAME: &std::ffi::CStr = c"drift";
+
+/// Number of the source in captures: "DRIF", from the range that is free for private use (1073741824 to 2147483647).
+pub const PLUGIN_ID: u32 = 0x4452_4946;
+
+/// Events waiting for the engine.
+const QUEUE: usize = 1024;
+/// Most events handed over at once.
+const BATCH: usize = 128;
+/// How long the engine waits for an event before it looks after other things.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// What the engine is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// These events.
+    Events(Vec<Vec<u8>>),
+    /// None yet.
+    Nothing,
+    /// None any more.
+    End,
+}
+
+/// An open source.
+#[derive(Debug)]
+pub struct Opened {
+    events: Option<Receiver<Vec<u8>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Opened {
+    /// Starts comparing.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        params: Params,
+        config: &Arc<Config>,
+        manifests: Vec<LoadedManifest>,
+        metrics: &Arc<Metrics>,
+    ) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sender, events) = crossbeam_channel::bounded(QUEUE);
+        let config = Arc::clone(config);
+        let (for_scanner, counted) = (Arc::clone(metrics), Arc::clone(metrics));
+        let stopped = Arc::clone(&stop);
+        let work = move || {
+            lower_priority();
+            background_io();
+            Scanner::new(params, config, manifests, for_scanner, sender, stopped).run();
+        };
+        let guarded = move || {
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+                counted.panics_caught.inc();
+            }
+        };
+        let thread = std::thread::Builder::new().name("drift-source".into()).spawn(guarded)?;
+        Ok(Self { events: Some(events), stop, thread: Some(thread) })
+    }
+
+    /// The next events, after a short wait at most.
+    pub fn next(&self) -> Next {
+        let Some(events) = &self.events else { return Next::End };
+        match events.recv_timeout(WAIT) {
+            Ok(first) => Next::Events(std::iter::once(first).chain(events.try_iter().take(BATCH)).collect()),
+            Err(RecvTimeoutError::Timeout) => Next::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Next::End,
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // A thread that waits for room in the queue is woken.
+        self.events = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in the thread was caught and counted there.
+            let _ = thread.join();
+        }
+    }
+}

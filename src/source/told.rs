@@ -1,0 +1,102 @@
+//! What was told of a container, so that it is told once.
+
+use super::event::Payload;
+use super::params::Check;
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
+/// What a finding is known by: its check, path and what it is about there.
+type Key = (Check, String, &'static str);
+
+#[derive(Debug)]
+struct Entry {
+    /// What makes it another finding when it changes.
+    mark: u64,
+    /// The last round it was found in.
+    round: u64,
+    /// What is said when it is gone.
+    payload: Payload,
+}
+
+/// The findings told of one container.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    entries: BTreeMap<Key, Entry>,
+    round: u64,
+}
+
+impl Told {
+    /// Begins another comparison.
+    pub(super) fn begin(&mut self) {
+        self.round += 1;
+    }
+
+    /// Notes a finding; `true` when it is to be told.
+    pub(super) fn note(
+        &mut self,
+        check: Check,
+        aspect: &'static str,
+        payload: &Payload,
+        mark: impl Hash,
+    ) -> bool {
+        let mut hasher = std::hash::DefaultHasher::new();
+        mark.hash(&mut hasher);
+        let mark = hasher.finish();
+        let path = payload.path.clone().unwrap_or_default();
+        let entry = Entry { mark, round: self.round, payload: payload.clone() };
+        match self.entries.insert((check, path, aspect), entry) {
+            Some(known) => known.mark != mark,
+            None => true,
+        }
+    }
+
+    /// Takes out what this check did not find in this round. `unsure` tells of paths that were not looked at.
+    pub(super) fn gone(&mut self, check: Check, unsure: &dyn Fn(&str) -> bool) -> Vec<Payload> {
+        let round = self.round;
+        let mut gone = Vec::new();
+        self.entries.retain(|(of, path, _), entry| {
+            let keep = *of != check || entry.round == round || unsure(path);
+            if !keep {
+                gone.push(entry.payload.clone().resolved());
+            }
+            keep
+        });
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> Payload {
+        Payload {
+            kind_of_event: "file",
+            path: Some(path.to_owned()),
+            change: Some("created"),
+            ..Payload::default()
+        }
+    }
+
+    #[test]
+    fn findings_are_told_once_again_when_they_change_and_when_they_are_gone() {
+        let mut told = Told::default();
+        let no = |_: &str| false;
+        told.begin();
+        assert!(told.note(Check::Files, "state", &file("/a"), 1));
+        assert!(told.note(Check::Files, "state", &file("/b"), 1));
+        assert!(told.note(Check::Processes, "state", &file("/a"), 1));
+        assert!(told.gone(Check::Files, &no).is_empty());
+        told.begin();
+        assert!(!told.note(Check::Files, "state", &file("/a"), 1));
+        assert!(told.note(Check::Files, "state", &file("/a"), 2), "it changed");
+        // Not seen, but not looked at either.
+        assert!(told.gone(Check::Files, &|p| p == "/b").is_empty());
+        let gone = told.gone(Check::Files, &no);
+        assert_eq!(gone.len(), 1);
+        assert_eq!((gone[0].kind_of_event, gone[0].path.as_deref()), ("resolved", Some("/b")));
+        assert_eq!(gone[0].detail.as_deref(), Some("was created"));
+        assert!(told.gone(Check::Files, &no).is_empty(), "said once");
+        assert_eq!(told.gone(Check::Processes, &no).len(), 1);
+    }
+}
