@@ -29,8 +29,12 @@ pub(crate) fn find(name: &str, host_root: Option<&str>, image: Option<&Image>) -
     let host = Host::new(&config.host_root);
     let running = pick(running(&host), name)?;
     let any = GlobSetBuilder::new().add(Glob::new("*")?).build()?;
-    let given =
-        |image: &Image| LoadedManifest { containers: any, images: GlobSet::empty(), image: image.clone() };
+    let given = |image: &Image| LoadedManifest {
+        containers: any,
+        images: GlobSet::empty(),
+        image: image.clone(),
+        config: None,
+    };
     let manifests = image.map(given).into_iter().collect();
     let mut registry = Registry::new(host.clone(), config, manifests);
     let mut container = None;

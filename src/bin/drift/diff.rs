@@ -106,8 +106,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 }
 
 fn load(path: &Path) -> Result<Image> {
-    drift::prebuilt::load(path, &drift::manifest::limits::Limits::default())
-        .with_context(|| format!("reading {}", path.display()))
+    let loaded = drift::prebuilt::load(path, &drift::manifest::limits::Limits::default());
+    let (image, _) = loaded.with_context(|| format!("reading {}", path.display()))?;
+    Ok(image)
 }
 
 fn compare(target: &Target, scan: &FileScan) -> Report {
