@@ -4,6 +4,7 @@
 //! bounded; asking the same field of the same event again gives the same answer.
 
 use crate::background::indexer::NewImage;
+use crate::background::packages::Agent;
 use crate::background::Background;
 use crate::config::Config;
 use crate::container::approved::Approved;
@@ -13,6 +14,7 @@ use crate::container::registry::{Container, LoadedManifest, Registry};
 use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
+use crate::extract::CONTAINER_EVENT;
 use crate::host::Host;
 use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
@@ -31,6 +33,7 @@ use provenance::WrittenFiles;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+mod agents;
 mod binary;
 mod declared;
 mod files;
@@ -73,6 +76,8 @@ struct ThreadState {
     own_package: Option<Option<Arc<Invocation>>>,
     /// The package manager at work; outer `None`: not asked yet.
     package: Option<Option<PackageWork>>,
+    /// Who is behind what this process does to packages; `None`: not looked at yet.
+    agent: Option<Arc<Agent>>,
     /// The environment against the declared one; `None`: not asked yet, or not known yet.
     environment: Option<Arc<EnvNames>>,
     /// Its exec was seen.
@@ -115,6 +120,8 @@ pub struct Resolver {
     last_file: Option<(EventKey, Option<Arc<EventFile>>)>,
     /// Who wrote which file.
     written: WrittenFiles,
+    /// Containers whose packages were followed when the capture that is replayed was taken.
+    followed_once: LruCache<Box<str>, ()>,
     /// Libraries looked at of late.
     libraries: SeenLibraries,
     metrics: Arc<Metrics>,
@@ -152,6 +159,7 @@ impl Resolver {
             findings: 0,
             last_file: None,
             written: WrittenFiles::new(),
+            followed_once: LruCache::new(bound(config.cache.max_containers)),
             libraries: SeenLibraries::new(),
             metrics,
             background: None,
@@ -214,12 +222,21 @@ impl Resolver {
     /// `{"container":{"full_id":…,"image":…,…}}` with a NUL at the end (falcosecurity/plugins, plugins/container).
     fn observe_async(&mut self, event: &SyscallEvent<'_>) {
         const MAX_JSON: usize = 1 << 20;
-        let Some((b"container", data)) = event.async_payload() else { return };
+        let Some((name, data)) = event.async_payload() else { return };
+        let ours = name == CONTAINER_EVENT.as_bytes() && self.background.is_none();
         let data = data.strip_suffix(b"\0").unwrap_or(data);
-        if data.len() > MAX_JSON {
+        if data.len() > MAX_JSON || !(ours || name == b"container") {
             return;
         }
         let Ok(json) = serde_json::from_slice::<serde_json::Value>(data) else { return };
+        if ours {
+            // Recorded with drift at work: what package managers did is in the capture, too.
+            let followed = json.get("pkg_followed").and_then(serde_json::Value::as_bool);
+            if let (Some(true), Some(id)) = (followed, json.get("container_id").and_then(|id| id.as_str())) {
+                self.followed_once.put(id.into(), ());
+            }
+            return;
+        }
         let text = |key: &str| json.pointer(&format!("/container/{key}")).and_then(|v| v.as_str());
         if let (Some(id), Some(image)) = (text("full_id").or_else(|| text("id")), text("image")) {
             let digest = |text: &str| Digest::parse(text).ok().or_else(|| Digest::from_hex(text));

@@ -13,6 +13,7 @@ use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::{Image, ManifestState};
 use crate::manifest::image_config::ImageConfig;
+use crate::packages::installed::Installed;
 use arc_swap::ArcSwapOption;
 use lru::LruCache;
 use std::num::NonZeroUsize;
@@ -32,6 +33,8 @@ pub struct Container {
     pub from_manifest: bool,
     /// Drifted files, programs and packages seen in it so far; stays when the container is looked at anew.
     pub drifts: Arc<AtomicU64>,
+    /// Files of packages that were installed in it; stays likewise.
+    pub installed: Arc<ArcSwapOption<Installed>>,
     /// What was declared of it.
     pub declaration: Declaration,
 }
@@ -222,6 +225,7 @@ impl Registry {
         let (mut container, fresh) = self.look(id, pid);
         if let Some(known) = &known {
             container.drifts = Arc::clone(&known.drifts);
+            container.installed = Arc::clone(&known.installed);
         }
         let known_before = known.clone();
         if let Some(known) = known.filter(|k| !container.says_more_than(k)) {
@@ -289,6 +293,7 @@ impl Registry {
                             image: Ok(image),
                             from_manifest: false,
                             drifts: Arc::default(),
+                            installed: Arc::default(),
                             declaration: Declaration::default(),
                         };
                         (c, fresh)
@@ -296,9 +301,9 @@ impl Registry {
                     Err(why) => {
                         let from_manifest = manifest.is_some();
                         let image = manifest.ok_or_else(|| why.to_string());
-                        let (declaration, drifts) = Default::default();
-                        let live = Some(live);
-                        (Container { id: id.into(), live, image, from_manifest, drifts, declaration }, None)
+                        let (declaration, drifts, installed) = Default::default();
+                        let (id, live) = (id.into(), Some(live));
+                        (Container { id, live, image, from_manifest, drifts, installed, declaration }, None)
                     }
                 }
             }
@@ -308,8 +313,9 @@ impl Registry {
                     NotLive::Gone => "container not found on this host".to_owned(),
                     NotLive::BeingSetUp => "container is being set up".to_owned(),
                 });
-                let (declaration, drifts) = (declared(), Arc::default());
-                (Container { id: id.into(), live: None, image, from_manifest, drifts, declaration }, None)
+                let (declaration, drifts, installed) = (declared(), Arc::default(), Arc::default());
+                let (id, live) = (id.into(), None);
+                (Container { id, live, image, from_manifest, drifts, installed, declaration }, None)
             }
         }
     }

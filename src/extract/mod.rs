@@ -15,7 +15,7 @@ mod script;
 mod source_event;
 pub mod value;
 
-pub(crate) use payload::{BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT};
+pub(crate) use payload::{BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT};
 
 use crate::event::raw::{code, SyscallEvent};
 use crate::resolver::{Resolver, ThreadReader};
@@ -445,6 +445,86 @@ pub static FIELDS: &[FieldDef] = &[
         "The process's part in it: `manager` (the package manager itself), `nested` (one that is part of a change that \
          another one makes, as dpkg under apt-get) or `child` (any other process below it).",
         package::role,
+    ),
+    field(
+        "drift.pkg_followed",
+        FieldType::Bool,
+        "Whether drift tells what comes of it by the event drift_packages, once the package manager has ended; then its \
+         start need not alert. False in replays, for images that are not on disk, and for package managers whose \
+         databases drift does not read.",
+        package::followed,
+    ),
+    field(
+        "drift.pkg_effect",
+        FieldType::String,
+        "On drift_packages, what the container's package databases say by now: `changed`; `none` (it failed, or there \
+         was nothing to do); `partial:<why>` (more than what is listed); `unknown:<why>`.",
+        package::of_event,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_added",
+            FieldType::String,
+            "On drift_packages: packages that are new in the container, as `name=version`.",
+            package::of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_removed",
+            FieldType::String,
+            "On drift_packages: packages that are gone, as `name=version`.",
+            package::of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_upgraded",
+            FieldType::String,
+            "On drift_packages: packages in another version, later or earlier, as `name=old->new`.",
+            package::of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_reinstalled",
+            FieldType::String,
+            "On drift_packages: packages that were installed again, or whose records were written, in the same version, \
+             as `name=version`.",
+            package::of_event,
+        )
+    },
+    field(
+        "drift.pkg_command",
+        FieldType::String,
+        "Command line of the outermost package manager at work; on drift_packages, where none is, of what wrote to the \
+         package database.",
+        package::command,
+    ),
+    field(
+        "drift.pkg_pcommand",
+        FieldType::String,
+        "Command line of that process's parent.",
+        package::parent_command,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_ancestors",
+            FieldType::String,
+            "Names of that process's ancestors, the parent first.",
+            package::ancestors,
+        )
+    },
+    field(
+        "drift.pkg_uid",
+        FieldType::Uint64,
+        "Effective user id that it runs with, as the host counts.",
+        package::user,
     ),
     of_source(
         "drift.event.type",

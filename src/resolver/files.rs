@@ -65,6 +65,13 @@ const PSEUDO: [&[u8]; 12] = [
     b"binfmt_misc",
 ];
 
+impl EventFile {
+    /// Whether it lies on a mount of its own, not on the container's root.
+    pub(super) fn on_other_mount(&self) -> bool {
+        self.mount.is_some()
+    }
+}
+
 impl Resolver {
     /// The file that the event's call changed, or may have; `None` for other events, for files of the host, and for the
     /// kernel's own file systems.
@@ -101,6 +108,7 @@ impl Resolver {
             if file.mount.is_none() {
                 self.note_written(event, &file.container.id, &writer);
             }
+            self.note_database(event, reader, &file);
             self.compare_file(event, &file, writer);
         }
         file.change
