@@ -298,7 +298,7 @@ pub static FIELDS: &[FieldDef] = &[
     field(
         "drift.file_package",
         FieldType::String,
-        "Package that owns that file's path in the image. Absent where no package owns it.",
+        "As drift.binary_package, of that file. On drift_file: in the image.",
         file::package,
     ),
     field(
@@ -349,8 +349,8 @@ pub static FIELDS: &[FieldDef] = &[
     field(
         "drift.binary_package",
         FieldType::String,
-        "Package that owns the executable's path in the image, as `dpkg:coreutils` or `apk:busybox`. Absent where no \
-         package owns it.",
+        "Package that owns the executable, as `dpkg:coreutils` or `apk:busybox`: in the image, or as a package manager of the \
+         image installed it in the container since. Absent where no package owns it.",
         binary::package,
     ),
     field(
@@ -404,6 +404,12 @@ pub static FIELDS: &[FieldDef] = &[
         script::origin,
     ),
     field(
+        "drift.script_package",
+        FieldType::String,
+        "As drift.binary_package, of that script.",
+        script::package,
+    ),
+    field(
         "drift.script_writer",
         FieldType::String,
         "As drift.binary_writer, of that script.",
@@ -420,14 +426,16 @@ pub static FIELDS: &[FieldDef] = &[
         FieldType::String,
         "Package manager that the process is, or that its nearest ancestor in the container is: `apt`, `dpkg`, `apk`, \
          `yum`, `dnf`, `microdnf`, `rpm`, `zypper`, `pacman`, `pip`, `uv`, `poetry`, `conda`, `npm`, `yarn`, `pnpm`, \
-         `gem`, `bundler`, `cargo`, `go`, `composer`, `cpan` or `luarocks`. Known by its program and arguments.",
+         `gem`, `bundler`, `cargo`, `go`, `composer`, `cpan` or `luarocks`. Known by its program and arguments. On \
+         drift_packages: the outermost one at work, or `unknown`: no package manager of the image has done it.",
         package::manager,
     ),
     field(
         "drift.pkg_action",
         FieldType::String,
         "What that package manager was asked to do: `install`, `upgrade`, `remove`, `refresh` (the index), `query` \
-         (nothing changes; simulations too) or `other`.",
+         (nothing changes; simulations too) or `other`. On drift_packages: what was done; `install` also where packages were \
+         installed again.",
         package::action,
     ),
     FieldDef {
@@ -435,7 +443,8 @@ pub static FIELDS: &[FieldDef] = &[
         ..field(
             "drift.pkg_names",
             FieldType::String,
-            "Packages that it was asked to act on, without versions and paths; at most 64, none for queries.",
+            "Packages that it was asked to act on, without versions and paths; at most 64, none for queries. On \
+             drift_packages: all that differ by now; where none does, those that were asked for.",
             package::names,
         )
     },

@@ -64,7 +64,8 @@ pub fn after<'a>(
     for gone in &changes.removed {
         packages.remove(owner_name(gone.ecosystem, &gone.name).as_str());
     }
-    let came: Vec<_> = [&changes.added, &changes.upgraded, &changes.reinstalled].into_iter().flatten().collect();
+    let came: Vec<_> =
+        [&changes.added, &changes.upgraded, &changes.reinstalled].into_iter().flatten().collect();
     partial |= came.len() > MAX_PACKAGES;
     let mut files: BTreeMap<Arc<str>, Vec<PathKey>> = BTreeMap::new();
     let mut room = MAX_PATHS;
@@ -80,7 +81,10 @@ pub fn after<'a>(
             match room.checked_sub(1) {
                 Some(left) if path.as_bytes() != b"/" => {
                     room = left;
-                    files.entry(owner_name(database.ecosystem, name).into()).or_default().push(path_key(&path));
+                    files
+                        .entry(owner_name(database.ecosystem, name).into())
+                        .or_default()
+                        .push(path_key(&path));
                 }
                 Some(_) => {}
                 None => partial = true,

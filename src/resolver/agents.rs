@@ -46,7 +46,8 @@ impl Resolver {
         }
         let Some(background) = &self.background else { return };
         for path in paths.into_iter().flatten().filter(|path| database_of(path).is_some()) {
-            let (container, path, agent) = (Arc::clone(&file.container), ImagePath::clone(path), Arc::clone(&agent));
+            let (container, path, agent) =
+                (Arc::clone(&file.container), ImagePath::clone(path), Arc::clone(&agent));
             background.packages(PackageNotice::Touched(Touch {
                 container,
                 path,
@@ -58,7 +59,11 @@ impl Resolver {
     }
 
     /// Who is behind the package manager at work that the event's process takes part in; `None` where there is none.
-    pub fn package_agent(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<Agent>> {
+    pub fn package_agent(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+    ) -> Option<Arc<Agent>> {
         let work = self.package_work(event, reader)?;
         let known = self.threads.peek(&work.leader).and_then(|state| state.agent.clone());
         Some(known.unwrap_or_else(|| self.agent_of(event, reader, Some(&work), work.followed)))
@@ -132,10 +137,14 @@ impl Resolver {
     pub(super) fn is_trusted(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
         let Some(container) = self.container(event, reader) else { return false };
         let Some(binary) = self.binary(event, reader) else { return false };
-        let written = |this: &Self, inode: u64| this.written.of(&container.id, inode).is_some_and(|w| w.manager.is_some());
+        let written = |this: &Self, inode: u64| {
+            this.written.of(&container.id, inode).is_some_and(|w| w.manager.is_some())
+        };
         let fine = |this: &Self, origin: Origin, inode: u64| match origin {
             Origin::Image | Origin::ImageTouched => true,
-            Origin::Added | Origin::ImageModified | Origin::ImageUnverified => inode != 0 && written(this, inode),
+            Origin::Added | Origin::ImageModified | Origin::ImageUnverified => {
+                inode != 0 && written(this, inode)
+            }
             _ => false,
         };
         if !fine(self, binary.judgement.origin, binary.inode.ino) {

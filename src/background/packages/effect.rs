@@ -214,9 +214,21 @@ mod tests {
     #[test]
     fn the_action_is_what_was_done() {
         let rows: [(&[PackageChange], &[PackageChange], &[PackageChange], Option<Action>, &str); 5] = [
-            (&[change("a", None, Some("1"))], &[], &[change("b", Some("1"), None)], Some(Action::Install), "changed"),
+            (
+                &[change("a", None, Some("1"))],
+                &[],
+                &[change("b", Some("1"), None)],
+                Some(Action::Install),
+                "changed",
+            ),
             (&[], &[change("a", Some("1"), Some("2"))], &[], Some(Action::Upgrade), "changed"),
-            (&[], &[change("a", Some("1"), Some("2"))], &[change("b", Some("1"), None)], Some(Action::Upgrade), "changed"),
+            (
+                &[],
+                &[change("a", Some("1"), Some("2"))],
+                &[change("b", Some("1"), None)],
+                Some(Action::Upgrade),
+                "changed",
+            ),
             (&[], &[], &[change("b", Some("1"), None)], Some(Action::Remove), "changed"),
             (&[], &[], &[], None, "none"),
         ];

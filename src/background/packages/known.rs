@@ -51,7 +51,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn packages(n: usize) -> Packages {
-        let named = |i: usize| (format!("p{i}"), Package { name: format!("p{i}"), releases: BTreeSet::new() });
+        let named =
+            |i: usize| (format!("p{i}"), Package { name: format!("p{i}"), releases: BTreeSet::new() });
         Packages { by_name: (0..n).map(named).collect(), ..Packages::default() }
     }
 

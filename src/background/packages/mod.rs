@@ -159,7 +159,8 @@ impl Packages {
         if !self.open.contains_key(&key) {
             if self.open.len() >= MAX_OPEN {
                 self.metrics.packages_dropped.inc();
-                let oldest = self.open.iter().min_by_key(|(_, open)| open.began()).map(|(key, _)| key.clone());
+                let oldest =
+                    self.open.iter().min_by_key(|(_, open)| open.began()).map(|(key, _)| key.clone());
                 if let Some(transaction) = oldest.and_then(|key| self.open.remove(&key)) {
                     self.tell(transaction, report);
                 }

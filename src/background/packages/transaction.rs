@@ -28,7 +28,10 @@ pub(super) struct Key(Box<str>, i64);
 
 impl Key {
     pub(super) fn of(container: &Container, agent: &Agent) -> Self {
-        Self(container.id.clone(), if agent.manager.is_some() || agent.action.is_some() { agent.pid } else { 0 })
+        Self(
+            container.id.clone(),
+            if agent.manager.is_some() || agent.action.is_some() { agent.pid } else { 0 },
+        )
     }
 }
 
