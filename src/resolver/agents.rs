@@ -166,7 +166,10 @@ impl Resolver {
             if parent <= 1 || parent == at {
                 break;
             }
-            let Some(name) = threads.name(reader.reader, parent) else { break };
+            // The engine's word for what it does not know.
+            let name =
+                threads.name(reader.reader, parent).filter(|name| !matches!(name.as_str(), "" | "<NA>"));
+            let Some(name) = name else { break };
             if command.is_none() {
                 command = threads.command(reader.reader, parent).map(|line| cut(&line, MAX_COMMAND).into());
             }

@@ -133,7 +133,7 @@ impl Resolver {
     }
 
     /// What is known of the leader of a change.
-    fn leaders_work(&self, leader: i64) -> Option<&PackageWork> {
+    pub(super) fn leaders_work(&self, leader: i64) -> Option<&PackageWork> {
         self.threads.peek(&leader)?.package.as_ref()?.as_ref()
     }
 

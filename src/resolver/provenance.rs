@@ -86,7 +86,12 @@ impl Resolver {
         reader: ThreadReader<'_>,
     ) -> Option<Manager> {
         let work = self.package_work(event, reader).filter(|work| work.changes())?;
-        self.is_trusted(event, reader).then_some(work.invocation.manager)
+        if !self.is_trusted(event, reader) {
+            return None;
+        }
+        // apt's dpkg installs what apt was asked for.
+        let outermost = self.leaders_work(work.leader).map(|leader| leader.invocation.manager);
+        Some(outermost.unwrap_or(work.invocation.manager))
     }
 
     /// Where the executable of the event's process comes from, and who wrote it last; `None` on the host.

@@ -120,6 +120,7 @@ fn watch(container: &Container, script: &str) -> Outcome {
         ),
         fields: FIELDS.iter().map(|field| (*field).to_owned()).collect(),
     };
+    let script = format!("exec > /vol/.log 2>&1\n{script}");
     let script = container.put("test.sh", script.as_bytes()).unwrap();
     let mut session = Session::start(&spec, &source, &container.table().unwrap()).unwrap();
     let facts = Facts { files: true, ..Facts::default() };
@@ -139,6 +140,8 @@ fn watch(container: &Container, script: &str) -> Outcome {
     for line in &told {
         assert_eq!(line.text("drift.container_id"), Some(container.id()), "{line:?}");
     }
+    let log = std::fs::read(container.vol().join(".log")).unwrap_or_default();
+    eprintln!("{}", String::from_utf8_lossy(&log));
     Outcome { told, started, executed, alerts, _dir: dir }
 }
 

@@ -127,7 +127,7 @@ pub fn gem(path: &Path, name: &str, version: &str) -> Result<()> {
     let data = format!("lib/{name}.rb");
     tar(&root.join("data.tar.gz"), &root.join("data"), &["-czf"], &[data.as_str()])?;
     let metadata = format!(
-        "--- !ruby/object:Gem::Specification\nname: {name}\nversion: !ruby/object:Gem::Version\n  version: {version}\n\
+        "--- !ruby/object:Gem::Specification\nname: {name}\nversion: !ruby/object:Gem::Version\n  version: '{version}'\n\
          platform: ruby\nauthors:\n- none\nbindir: bin\ndate: 2024-01-01 00:00:00.000000000 Z\ndependencies: []\n\
          description: a test\nexecutables: []\nextensions: []\nextra_rdoc_files: []\nfiles:\n- {data}\n\
          homepage: http://localhost/\nlicenses: []\nmetadata: {{}}\nrdoc_options: []\nrequire_paths:\n- lib\n\
