@@ -4,13 +4,14 @@
 
 use super::event::Payload;
 use super::params::Check;
-use super::scanner::{Closed, Outlet};
+use super::scanner::{Closed, Outlet, FRESH};
 use super::told::Told;
 use crate::background::Pace;
 use crate::config::Config;
 use crate::container::approved::{Approval, Approved};
 use crate::container::declared::Declared;
 use crate::container::registry::Container;
+use crate::container::running::running;
 use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::scan::packages::{self, Databases};
@@ -20,6 +21,7 @@ use rustix::fs::FileType;
 use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// One comparison of one container.
 pub(super) struct Round<'a> {
@@ -32,8 +34,9 @@ pub(super) struct Round<'a> {
     pub(super) declared: Option<Arc<Declared>>,
     /// The list of approved images, where there is one.
     pub(super) approved: Option<Arc<Approved>>,
-    /// The container's processes.
-    pub(super) pids: &'a [i64],
+    /// The container's processes, and when they were found.
+    pub(super) pids: &'a mut Vec<i64>,
+    pub(super) pids_at: Instant,
     pub(super) told: &'a mut Told,
     pub(super) memory: &'a mut Memory,
     pub(super) pace: &'a mut Pace,
@@ -47,6 +50,13 @@ pub(super) struct Round<'a> {
 impl Round<'_> {
     /// Does one check.
     pub(super) fn check(&mut self, check: Check) -> Result<(), Closed> {
+        let of_processes = matches!(check, Check::Processes | Check::Ports | Check::Environment);
+        // The files may have taken minutes.
+        if of_processes && self.pids_at.elapsed() >= FRESH {
+            self.pids_at = Instant::now();
+            let mut all = running(self.host).into_iter();
+            *self.pids = all.find(|r| r.id == self.container.id).map_or_else(Vec::new, |r| r.pids);
+        }
         match check {
             Check::Files => self.files(),
             Check::Processes => self.processes(),

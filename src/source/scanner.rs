@@ -18,7 +18,7 @@ use crate::scan::Memory;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{SendTimeoutError, Sender};
 use std::collections::hash_map::RandomState;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const LOOK_AROUND: Duration = Duration::from_secs(10);
 /// Longest wait at a time: bounds how long a stop takes.
 const NAP: Duration = Duration::from_millis(100);
 /// How old the list of a container's processes may be when it is compared.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// Processes tried until one shows the container.
 const MAX_TRIES: usize = 64;
 
@@ -172,7 +172,8 @@ impl Scanner {
     fn look_around(&mut self, now: Instant) {
         self.looked = Some(now);
         let found = running(&self.host);
-        self.known.retain(|id, _| found.iter().any(|r| r.id == *id));
+        let ids: HashSet<&str> = found.iter().map(|r| &*r.id).collect();
+        self.known.retain(|id, _| ids.contains(&**id));
         for Running { id, pids } in found {
             if let Some(known) = self.known.get_mut(&id) {
                 known.pids = pids;
@@ -217,7 +218,8 @@ impl Scanner {
             container: &container,
             declared: container.declaration.read().clone(),
             approved,
-            pids: &known.pids,
+            pids: &mut known.pids,
+            pids_at: self.looked.unwrap_or_else(Instant::now),
             told: &mut known.told,
             memory: &mut known.memory,
             pace,
@@ -280,5 +282,38 @@ impl Outlet {
                 Err(SendTimeoutError::Disconnected(_)) => return Err(Closed),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_waits_for_somebody_who_reads() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let raw = crate::config::RawConfig {
+            host_root: Some(nowhere.path().to_str().unwrap().to_owned()),
+            ..Default::default()
+        };
+        let means = Means {
+            config: Arc::new(Config::try_from(raw).unwrap()),
+            manifests: Vec::new(),
+            approved: None,
+            metrics: Arc::default(),
+            is_read: Arc::default(),
+        };
+        let interval = Duration::from_millis(200);
+        let params = Params { interval, once: true, when_read: true, ..Params::default() };
+        let (events, told) = crossbeam_channel::unbounded();
+        let is_read = Arc::clone(&means.is_read);
+        let scanner = Scanner::new(params, means, events, Arc::default());
+        let thread = std::thread::spawn(move || scanner.run());
+        for _ in 0..3 {
+            assert_eq!(told.recv().unwrap(), Payload::started().to_bytes(), "asked again at each interval");
+        }
+        assert!(!thread.is_finished());
+        is_read.store(true, Ordering::Relaxed);
+        thread.join().unwrap();
     }
 }
