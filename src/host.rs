@@ -260,7 +260,8 @@ impl Host {
         Self { root: root.to_owned(), init_mounts: Arc::default() }
     }
 
-    fn proc(&self, pid: i64, name: &str) -> PathBuf {
+    /// A file of a process in the host's `/proc`.
+    pub(crate) fn proc(&self, pid: i64, name: &str) -> PathBuf {
         self.root.join(format!("proc/{pid}/{name}"))
     }
 
