@@ -445,8 +445,14 @@ impl Resolver {
 }
 
 /// Whether a directory is as the engine found it: it replaces bytes that are no text, and cuts or gives up on what is long.
+///
+/// libs before 0.25 put a dot for each such byte. One that leaves other letters beside it looks like a name; of dots
+/// alone a followed path has none (`copy_and_sanitize_path`, userspace/libsinsp/utils.cpp).
 fn is_exact(dir: &[u8]) -> bool {
-    dir.is_ascii() && dir.len() < MAX_EXACT && !dir.starts_with(b"/DIR_TOO_LONG")
+    dir.is_ascii()
+        && dir.len() < MAX_EXACT
+        && !dir.starts_with(b"/DIR_TOO_LONG")
+        && !dir.split(|b| *b == b'/').any(|part| !part.is_empty() && part.iter().all(|b| *b == b'.'))
 }
 
 /// Whether a path lies on one of the kernel's own file systems.
