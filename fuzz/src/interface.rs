@@ -6,7 +6,7 @@ use drift::extract::{Argument, FieldType, FIELDS};
 use falco_plugin::api::{
     ss_plugin_event, ss_plugin_event_input, ss_plugin_event_parse_input, ss_plugin_extract_field,
     ss_plugin_field_extract_input, ss_plugin_init_input, ss_plugin_metric, ss_plugin_owner_t, ss_plugin_rc,
-    ss_plugin_t, ss_plugin_table_reader_vtable_ext,
+    ss_plugin_t, ss_plugin_table_reader_vtable_ext, ss_plugin_table_writer_vtable_ext,
 };
 use std::ffi::{c_char, CStr, CString};
 use std::path::PathBuf;
@@ -183,6 +183,8 @@ impl Plugin {
     fn feed(&self, number: u64, bytes: &[u8]) {
         // SAFETY: a struct of optional functions, absent as zero: this engine has no tables.
         let mut reader: ss_plugin_table_reader_vtable_ext = unsafe { std::mem::zeroed() };
+        // SAFETY: likewise.
+        let mut writer: ss_plugin_table_writer_vtable_ext = unsafe { std::mem::zeroed() };
         let event = ss_plugin_event_input {
             evt: bytes.as_ptr().cast::<ss_plugin_event>(),
             evtnum: number,
@@ -192,8 +194,10 @@ impl Plugin {
         let mut parse: ss_plugin_event_parse_input = unsafe { std::mem::zeroed() };
         parse.get_owner_last_error = Some(no_error);
         parse.table_reader_ext = &mut reader;
+        parse.table_writer_ext = &mut writer;
         // SAFETY: instance, event and input live for the call, and the event's length is true.
-        unsafe { c::plugin_parse_event(self.0, &event, &parse) };
+        let rc = unsafe { c::plugin_parse_event(self.0, &event, &parse) };
+        assert_eq!(rc, 0, "an event is refused");
         let first = self.ask(&event, &mut reader);
         assert_eq!(first, self.ask(&event, &mut reader), "asked again");
     }

@@ -125,6 +125,9 @@ fn is_allowed(line: &str, dirs: &[PathBuf]) -> bool {
     }
     // The first string is the path.
     let Some(path) = line.split('"').nth(1) else { return false };
+    if path == "." {
+        return true;
+    }
     if !path.starts_with('/') {
         // A name in a directory that is open: beneath it as long as it is no link.
         return !line.contains("AT_FDCWD") && line.contains("O_NOFOLLOW") && !path.contains('/');
