@@ -82,8 +82,6 @@ type Answers = BTreeMap<String, Vec<Answer>>;
 struct Answer {
     binary: Option<String>,
     script: Option<String>,
-    /// Shown where the rest is wrong.
-    #[allow(dead_code)]
     path: Option<String>,
 }
 
@@ -151,6 +149,14 @@ fn run(test: &str, runtime: Runtime) {
         let from = if case.marker == "hst-40" { 0 } else { found.len() - 1 };
         wrong.extend(found[from..].iter().filter(|a| !case.allows(a)).map(|a| format!("{case:?}: {a:?}")));
     }
+    for answer in answers.values().flatten() {
+        let shown = answer.path.as_deref().unwrap_or_default();
+        if shown.chars().any(char::is_control) {
+            wrong.push(format!("a control character would be printed: {answer:?}"));
+        }
+    }
+    let named = answers.get("hst-13").and_then(|all| all.last()?.path.clone());
+    assert_eq!(named.as_deref(), Some("/tmp/h13\\nFAKE ALERT\\033[2Jx"));
     wrong.extend(outside.opened());
     wrong.extend(opened::not_allowed(&opens, &allowed(&container)));
     assert!(opens.len() > 100, "strace saw {} opens only", opens.len());

@@ -15,9 +15,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use testkit::live::Container;
 
-/// How many files lie in one directory: 20,000, or what DRIFT_MANY_FILES says.
+/// How many files lie in one directory: 5,000, or what DRIFT_MANY_FILES says.
 fn many() -> u64 {
-    std::env::var("DRIFT_MANY_FILES").map_or(20_000, |n| n.parse().expect("a number of files"))
+    std::env::var("DRIFT_MANY_FILES").map_or(5_000, |n| n.parse().expect("a number of files"))
 }
 
 /// Most memory in use so far, KiB.
