@@ -199,6 +199,14 @@ impl RootDir {
         Some(rustix::fs::readlink(self_fd(&self.fd), Vec::new()).ok()?.into_bytes())
     }
 
+    /// The directory's inode and times.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn times(&self) -> Result<InodeId, Errno> {
+        Ok(inode_id(&stat_fd(&self.fd)?))
+    }
+
     /// Finds a path inside the root as a process there would: links are followed, and stay inside.
     ///
     /// Magic links (`/proc/self/fd/3`) are refused with ELOOP: in our hands they would mean something else.

@@ -294,7 +294,7 @@ impl Registry {
         let manifest = manifest.map(|m| m.image.clone());
         match Live::look(&self.host, pid, id) {
             Ok((mut live, root)) => {
-                match live::image_of(&self.host, &root, &self.config.storage_roots, self.cache) {
+                match live::image_of(&self.host, live.pid(), &root, &self.config.storage_roots, self.cache) {
                     Ok((image, upper)) => {
                         live.upper = upper.as_ref().map(|upper| self.host.path(upper));
                         live.upper_on_host = upper;
