@@ -3,10 +3,17 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: build demo test bench dist clean
+.PHONY: build install uninstall demo test bench dist clean
 
 build:
 	$(CARGO) build --release --locked --workspace
+
+# Into a Falco that was installed as a package. DESTDIR, SYSCONFDIR, DATADIR, BINDIR: see the script.
+install: build
+	scripts/install.sh install
+
+uninstall:
+	scripts/install.sh uninstall
 
 # A real container under attack, replayed through the plugin in a real engine.
 demo: build
