@@ -147,7 +147,8 @@ fn an_upgrade_replaces_what_nobody_changed_and_keeps_the_rest() {
 #[test]
 fn says_where_the_rules_belong() {
     let first = "rules_files:\n  - /etc/falco/drift_rules.yaml\n  - /etc/falco/falco_rules.yaml\n";
-    let late = "rules_files:\n  # Falco's own\n  - /etc/falco/falco_rules.yaml\n\n  - /etc/falco/drift_rules.yaml\n";
+    let late =
+        "rules_files:\n  # Falco's own\n  - /etc/falco/falco_rules.yaml\n\n  - /etc/falco/drift_rules.yaml\n";
     let cases = [
         ("", Some("does not read Drift's rules yet")),
         ("rules_files:\n  - /etc/falco/falco_rules.yaml\n", Some("does not read Drift's rules yet")),
@@ -202,7 +203,8 @@ fn says_what_is_missing() {
     machine.run("install");
     assert!(!machine.path(COMMAND).exists(), "the command is optional");
 
-    for (setting, value, want) in [("LIBRARY", "/nowhere.so", "/nowhere.so is not there"), ("X", "", "usage")] {
+    for (setting, value, want) in [("LIBRARY", "/nowhere.so", "/nowhere.so is not there"), ("X", "", "usage")]
+    {
         let output = Command::new("sh")
             .arg(machine.archive.path().join("install.sh"))
             .args((setting == "LIBRARY").then_some("install"))
@@ -235,7 +237,8 @@ fn make_installs_from_the_source_tree() {
         std::fs::read(workspace_dir().join("rules/drift_rules.yaml")).unwrap()
     );
     let makefile = std::fs::read_to_string(workspace_dir().join("Makefile")).unwrap();
-    for target in ["install: build\n\tscripts/install.sh install", "uninstall:\n\tscripts/install.sh uninstall"]
+    for target in
+        ["install: build\n\tscripts/install.sh install", "uninstall:\n\tscripts/install.sh uninstall"]
     {
         assert!(makefile.contains(target), "{target}");
     }
