@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: build install uninstall demo test bench dist clean
+.PHONY: build install uninstall demo test bench dist image clean
 
 build:
 	$(CARGO) build --release --locked --workspace
@@ -42,9 +42,13 @@ test:
 bench: build
 	$(CARGO) bench --locked --package drift --benches -- $(BENCH_FLAGS)
 
-# The library as it is published: built for glibc 2.17, stripped.
+# What is published: the library for glibc 2.17, archives, checksums, bill of materials, OCI artifacts.
 dist:
 	scripts/dist.sh
+
+# The init container's image, from what `make dist` built.
+image:
+	scripts/image.sh
 
 clean:
 	$(CARGO) clean
