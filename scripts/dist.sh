@@ -65,6 +65,19 @@ pack() { # folder archive
     echo "dist: $2"
 }
 
+# Files as an archive. An artifact holds one file: falcoctl unpacks all of it beside Falco's own, and the Falco operator
+# refuses one that holds several.
+pack_files() { # archive files
+    archive=$1
+    shift
+    rm -rf "$dist/tmp"
+    mkdir "$dist/tmp"
+    cp "$@" "$dist/tmp/"
+    chmod 644 "$dist/tmp"/*
+    pack "$dist/tmp" "$archive"
+    rm -r "$dist/tmp"
+}
+
 rm -rf "$dist"
 mkdir -p "$dist/oci"
 for arch in ${DIST_ARCHS:-x86_64 aarch64}; do
@@ -86,21 +99,13 @@ for arch in ${DIST_ARCHS:-x86_64 aarch64}; do
     pack "$stage" "$dist/$name.tar.gz"
     scripts/sbom.py --target "$triple" > "$dist/$name.cdx.json"
 
-    # falcoctl unpacks all of an artifact into Falco's folder of plugins.
-    rm -rf "$dist/tmp"
-    mkdir "$dist/tmp"
-    cp "$stage/libdrift.so" "$dist/tmp/"
-    pack "$dist/tmp" "$dist/oci/plugin-linux-$arch.tar.gz"
+    pack_files "$dist/oci/plugin-linux-$arch.tar.gz" "$stage/libdrift.so"
 done
 [ -n "$(ls "$dist/oci")" ] || fail "nothing was built: no Rust target for Linux is installed"
 
-rm -rf "$dist/tmp"
-mkdir "$dist/tmp"
-cp rules/drift_rules.yaml rules/drift_source_rules.yaml "$dist/tmp/"
-chmod 644 "$dist/tmp"/*
-pack "$dist/tmp" "$dist/drift-rules-$version.tar.gz"
-cp "$dist/drift-rules-$version.tar.gz" "$dist/oci/rules.tar.gz"
-rm -r "$dist/tmp"
+pack_files "$dist/drift-rules-$version.tar.gz" rules/drift_rules.yaml rules/drift_source_rules.yaml
+pack_files "$dist/oci/rules.tar.gz" rules/drift_rules.yaml
+pack_files "$dist/oci/source-rules.tar.gz" rules/drift_source_rules.yaml
 scripts/oci.py "$version" "$dist/oci"
 
 (cd "$dist" && sha256sum ./*.tar.gz ./*.cdx.json | sed 's,\./,,' > SHA256SUMS)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The OCI config layers of Drift's two artifacts, as falcoctl writes and reads them.
+"""The OCI config layers of Drift's artifacts, as falcoctl writes and reads them.
 
     scripts/oci.py VERSION FOLDER
 
-Writes plugin.json and rules.json. What they require comes from where it is said: the plugin API from the exported
+Writes plugin.json, rules.json and source-rules.json. What they require comes from where it is said: the plugin API from the exported
 function in src/ffi.rs, engine and plugin from the heads of the rules files.
 """
 
@@ -37,13 +37,14 @@ def main():
             "version": version,
             "requirements": [{"name": "plugin_api_version", "version": api.replace(", ", ".")}],
         },
-        "rules": {
-            "name": "drift-rules",
+    }
+    for name in ["rules", "source-rules"]:
+        configs[name] = {
+            "name": f"drift-{name}",
             "version": version,
             "dependencies": [{"name": "drift", "version": plugin}],
             "requirements": [{"name": "engine_version_semver", "version": engine}],
-        },
-    }
+        }
     for name, config in configs.items():
         (folder / f"{name}.json").write_text(json.dumps(config, indent=2) + "\n")
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Pushes what `make dist` built to an OCI registry with falcoctl, as two artifacts:
+# Pushes what `make dist` built to an OCI registry with falcoctl, as three artifacts:
 #
-#     scripts/publish.sh REGISTRY/PREFIX      → REGISTRY/PREFIX/plugin/drift, REGISTRY/PREFIX/ruleset/drift
+#     scripts/publish.sh REGISTRY/PREFIX      → REGISTRY/PREFIX/plugin/drift, .../ruleset/drift, .../ruleset/drift-source
 #
 # tagged with the version and with its floating forms (0, 0.1), which `falcoctl artifact follow` follows. Log in first
 # (`falcoctl registry auth basic`). PLAIN_HTTP=1 for a registry without TLS, FALCOCTL for another falcoctl, SOURCE for
@@ -52,3 +52,6 @@ done
 "$falcoctl" registry push --type plugin $common $(flags plugin) "$prefix/plugin/drift:$version" $plugins
 # shellcheck disable=SC2046,SC2086
 "$falcoctl" registry push --type rulesfile $common $(flags rules) "$prefix/ruleset/drift:$version" "$dist/oci/rules.tar.gz"
+# shellcheck disable=SC2046,SC2086
+"$falcoctl" registry push --type rulesfile $common $(flags source-rules) "$prefix/ruleset/drift-source:$version" \
+    "$dist/oci/source-rules.tar.gz"

@@ -184,7 +184,11 @@ fn the_published_archives_are_whole_and_flat() {
 
     let mut wanted = vec![format!("drift-rules-{version}.tar.gz")];
     assert_eq!(listing(&dist.join(&wanted[0])), ["drift_rules.yaml", "drift_source_rules.yaml"]);
+    // One file in each artifact: the Falco operator refuses more.
+    assert_eq!(listing(&dist.join("oci/rules.tar.gz")), ["drift_rules.yaml"]);
+    assert_eq!(listing(&dist.join("oci/source-rules.tar.gz")), ["drift_source_rules.yaml"]);
     for arch in architectures(&dist) {
+        assert_eq!(listing(&dist.join(format!("oci/plugin-linux-{arch}.tar.gz"))), ["libdrift.so"]);
         let name = format!("drift-{version}-linux-{arch}");
         let mut files = listing(&dist.join(format!("{name}.tar.gz")));
         files.sort();
@@ -285,10 +289,12 @@ fn the_artifacts_require_what_the_library_and_the_rules_do() {
         json!({"name": "drift", "version": "1.2.3",
                "requirements": [{"name": "plugin_api_version", "version": api}]})
     );
-    assert_eq!(
-        json(&folder.path().join("rules.json")),
-        json!({"name": "drift-rules", "version": "1.2.3",
-               "dependencies": [{"name": "drift", "version": plugin}],
-               "requirements": [{"name": "engine_version_semver", "version": engine}]})
-    );
+    for name in ["rules", "source-rules"] {
+        assert_eq!(
+            json(&folder.path().join(format!("{name}.json"))),
+            json!({"name": format!("drift-{name}"), "version": "1.2.3",
+                   "dependencies": [{"name": "drift", "version": plugin}],
+                   "requirements": [{"name": "engine_version_semver", "version": engine}]})
+        );
+    }
 }
