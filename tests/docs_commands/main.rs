@@ -149,7 +149,7 @@ fn falco_below(tree: &Tree, engine: &Engine) {
     std::fs::write(
         etc.join("falco.yaml"),
         format!(
-            "config_files: [{0}/config.d]\nrules_files: [{0}/drift_rules.yaml, {0}/rules.d]\n",
+            "config_files: [{0}/config.d]\nrules_files: [{0}/drift_rules.yaml, {0}/rules.d]\nstdout_output: {{enabled: true}}\n",
             etc.display()
         ),
     )
