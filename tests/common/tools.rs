@@ -2,6 +2,7 @@
 //!
 //! Looked for in this order: the variable, PATH, `tools/bin` of cargo's target folder; else built there with Go, once.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use testkit::skip::skip_optional;
@@ -67,6 +68,10 @@ impl Tool {
         if built.is_file() {
             return Ok(built);
         }
+        // Past the test harness, which would hide it: whoever waits should know for what.
+        let told =
+            format!("building {} with Go, once, into {}: takes minutes\n", self.package, folder.display());
+        let _ = std::io::stderr().write_all(told.as_bytes());
         let output = Command::new("go")
             .args(["install", self.package])
             .env("GOBIN", &folder)
