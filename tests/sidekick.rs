@@ -228,6 +228,56 @@ fn drifted_binaries_arrive_in_defenders_shape() {
     assert!(drifted > 5, "{drifted}");
 }
 
+/// The templates, by Go's own package: this runs where falcosidekick is not to be had.
+#[test]
+fn go_renders_the_templates() {
+    let config = testkit::yaml::parse(&read("deploy/falcosidekick/config.yaml")).unwrap();
+    let actor = config.get("templatedfields").unwrap().get("drift_actor").unwrap().text().unwrap().to_owned();
+    let mut cases: Vec<(String, Value, String)> = [
+        (json!({"drift.binary_provenance": "package:apt"}), "package"),
+        (json!({"drift.binary_provenance": null, "drift.script_provenance": "written"}), "person"),
+        (json!({"drift.file_provenance": "unknown"}), ""),
+        (json!({"proc.name": "sh"}), ""),
+    ]
+    .into_iter()
+    .map(|(fields, text)| (actor.clone(), fields, text.to_owned()))
+    .collect();
+    for field in defender().split(',') {
+        let (name, template) = field.split_once(':').unwrap();
+        for origin in [json!("added"), json!("image_modified"), json!("volume"), Value::Null] {
+            let is_drift = matches!(origin.as_str(), Some("added" | "image_modified"));
+            let want = match name {
+                "alertType" if is_drift => "K8S.NODE_ImageBinaryDrift",
+                "severity" if is_drift => "Medium",
+                _ if is_drift => "*",
+                _ => "",
+            };
+            cases.push((template.to_owned(), json!({"drift.binary_origin": origin}), want.to_owned()));
+        }
+        cases.push((template.to_owned(), json!({}), String::new()));
+    }
+    let input: Vec<Value> =
+        cases.iter().map(|(template, fields, _)| json!({"template": template, "fields": fields})).collect();
+    let program = workspace_dir().join("tests/fixtures/templates.go");
+    let input_file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(input_file.path(), serde_json::to_vec(&input).unwrap()).unwrap();
+    let output = Command::new("go")
+        .arg("run")
+        .arg(program)
+        .stdin(std::fs::File::open(input_file.path()).unwrap())
+        .output();
+    let Ok(output) = output else {
+        return testkit::skip::skip_optional("falcosidekick: templates by Go", "Go is not installed");
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let texts: Vec<String> = serde_json::from_slice(&output.stdout).unwrap();
+    for ((template, fields, want), got) in cases.iter().zip(&texts) {
+        let holds = if want == "*" { !got.is_empty() } else { got == want };
+        assert!(holds, "{template}\n{fields}\n{got:?}, not {want:?}");
+    }
+    assert_eq!(texts.len(), cases.len());
+}
+
 /// What holds of the files by themselves: this runs everywhere.
 #[test]
 fn the_files_keep_falcosidekicks_rules() {
