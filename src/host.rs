@@ -199,6 +199,14 @@ impl RootDir {
         Some(rustix::fs::readlink(self_fd(&self.fd), Vec::new()).ok()?.into_bytes())
     }
 
+    /// The directory's inode and times.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn times(&self) -> Result<InodeId, Errno> {
+        Ok(inode_id(&stat_fd(&self.fd)?))
+    }
+
     /// Finds a path inside the root as a process there would: links are followed, and stay inside.
     ///
     /// Magic links (`/proc/self/fd/3`) are refused with ELOOP: in our hands they would mean something else.
@@ -260,7 +268,8 @@ impl Host {
         Self { root: root.to_owned(), init_mounts: Arc::default() }
     }
 
-    fn proc(&self, pid: i64, name: &str) -> PathBuf {
+    /// A file of a process in the host's `/proc`.
+    pub(crate) fn proc(&self, pid: i64, name: &str) -> PathBuf {
         self.root.join(format!("proc/{pid}/{name}"))
     }
 

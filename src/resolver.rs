@@ -32,6 +32,7 @@ use lru::LruCache;
 use provenance::WrittenFiles;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 mod agents;
 mod binary;
@@ -48,6 +49,9 @@ pub use provenance::{Provenance, Written};
 /// A start before this (the year 2000, nanoseconds since the epoch) is none: the kernel counts from boot, and a capture
 /// without the machine's boot time leaves it so.
 const EPOCH_FLOOR: u64 = 946_684_800_000_000_000;
+
+/// How long the engine is held up at its start to look at containers that run already.
+const START: Duration = Duration::from_millis(20);
 
 /// Most answers remembered of which paths images have.
 const IMAGE_FILES: usize = 8192;
@@ -114,6 +118,8 @@ pub struct Resolver {
     verdicts: LruCache<BinaryKey, Arc<Binary>>,
     /// Paths that images were asked for.
     image_files: LruCache<BinaryKey, bool>,
+    /// Processes that ran already when the engine started, and were not looked at yet.
+    unseen: Vec<i64>,
     /// Background findings taken in so far.
     findings: u64,
     /// The file of the event that was asked about last.
@@ -156,6 +162,7 @@ impl Resolver {
             threads: LruCache::new(bound(config.cache.max_threads)),
             verdicts: LruCache::new(bound(config.cache.max_verdicts)),
             image_files: LruCache::new(bound(IMAGE_FILES)),
+            unseen: Vec::new(),
             findings: 0,
             last_file: None,
             written: WrittenFiles::new(),
@@ -174,25 +181,35 @@ impl Resolver {
         self.judge.host()
     }
 
-    /// Starts background work and looks for containers that run already.
+    /// Starts background work and looks for containers that run already: for a moment at once, at the rest one process
+    /// with each later event, so that the engine need not wait for a node's hundreds of containers.
     pub fn start(&mut self, background: Background) {
         self.background = Some(background);
-        let host = self.judge.host().clone();
-        for pid in host.pids() {
-            let Some(lines) = host.cgroups(pid) else { continue };
-            if let Some(id) = self.ids.find(lines.split(|b| *b == b'\n')) {
-                self.container_by_id(&id.id, pid, None);
-            }
+        self.unseen = self.judge.host().pids();
+        let begun = Instant::now();
+        while !self.unseen.is_empty() && begun.elapsed() < START {
+            self.look_at_unseen();
+        }
+    }
+
+    /// Looks at one of the processes that ran already when the engine started.
+    fn look_at_unseen(&mut self) {
+        let Some(pid) = self.unseen.pop() else { return };
+        let Some(lines) = self.judge.host().cgroups(pid) else { return };
+        if let Some(id) = self.ids.find(lines.split(|b| *b == b'\n')) {
+            self.container_by_id(&id.id, pid, None);
         }
     }
 
     /// Ends background work; what is known stays.
     pub fn stop(&mut self) {
         self.background = None;
+        self.unseen = Vec::new();
     }
 
     /// Follows threads and containers; called once for each event that [`crate::event::raw::StateEvent`] names.
     pub fn observe(&mut self, event: &SyscallEvent<'_>) {
+        self.look_at_unseen();
         match event.code {
             code::EXECVE_X | code::EXECVEAT_X => {
                 if let Some(exec) = ExecFacts::from_event(event) {

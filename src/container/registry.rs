@@ -156,6 +156,8 @@ pub struct Registry {
     told: LruCache<Box<str>, Arc<ImageIdentity>>,
     /// Containers by the process that each was looked at through.
     by_pid: LruCache<i64, Box<str>>,
+    /// Containers by the device of their root file system.
+    by_device: LruCache<(u32, u32), Box<str>>,
     directories: HostDirectories,
     changes: u64,
 }
@@ -176,6 +178,7 @@ impl Registry {
             containers: LruCache::new(capacity),
             told: LruCache::new(capacity),
             by_pid: LruCache::new(capacity),
+            by_device: LruCache::new(capacity),
             directories: HostDirectories::default(),
             changes: 1,
         }
@@ -241,6 +244,7 @@ impl Registry {
         let container = Arc::new(container);
         if let Some(live) = &container.live {
             self.by_pid.put(live.pid(), id.into());
+            self.by_device.put(live.root_dev, id.into());
             if let Some(upper) = &live.upper_on_host {
                 self.directories.add(upper, id, self.containers.cap().get());
             }
@@ -266,6 +270,14 @@ impl Registry {
         Some((Arc::clone(container), ImagePath::lexical(b"/", inside).ok()?))
     }
 
+    /// The container whose root file system is on this device, as a call of any process told it. Overlayfs gives each mount a
+    /// number of its own; one that is used again belongs to the container that was looked at last.
+    pub fn on_device(&self, device: (u32, u32)) -> Option<Arc<Container>> {
+        let container = self.containers.peek(self.by_device.peek(&device)?).filter(|c| c.is_current())?;
+        let live = container.live.as_ref()?;
+        (live.is_overlay && live.root_dev == device).then(|| Arc::clone(container))
+    }
+
     fn look(&self, id: &str, pid: i64) -> (Container, Option<Image>) {
         let reference = self.told.peek(id).and_then(|told| told.reference.as_deref());
         let manifest = self
@@ -282,7 +294,7 @@ impl Registry {
         let manifest = manifest.map(|m| m.image.clone());
         match Live::look(&self.host, pid, id) {
             Ok((mut live, root)) => {
-                match live::image_of(&self.host, &root, &self.config.storage_roots, self.cache) {
+                match live::image_of(&self.host, live.pid(), &root, &self.config.storage_roots, self.cache) {
                     Ok((image, upper)) => {
                         live.upper = upper.as_ref().map(|upper| self.host.path(upper));
                         live.upper_on_host = upper;
