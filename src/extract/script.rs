@@ -22,3 +22,7 @@ pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let known = q.resolver.script_provenance(q.event, q.reader);
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
+
+pub(super) fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.resolver.script_runs(q.event, q.reader).map(Value::U64))
+}

@@ -3,6 +3,7 @@
 // Each test file uses its own part of this module.
 #![allow(dead_code)]
 
+pub mod cases;
 pub mod mount;
 
 use std::path::{Path, PathBuf};
