@@ -26,8 +26,8 @@ const FIRST_TID: i64 = 5_000_000;
 /// Thread ids of a case.
 const TIDS: i64 = 1000;
 
-/// Id of Falco's own container plugin.
-const CONTAINER_PLUGIN: u32 = 15;
+/// The id in events of Falco's own container plugin, which has no source: that of the kernel's source.
+const CONTAINER_PLUGIN: u32 = 0;
 
 /// Event codes that nothing else here writes (`ppm_events_public.h`).
 const OPENAT_X: u16 = 307;
@@ -185,7 +185,8 @@ impl Stage {
             cgroups: cgroups(&format!("/k8s.io/{}", self.container)),
             loginuid: u32::MAX,
             fdlimit: 1024,
-            pidns_start_ns: (self.time - BOOT).saturating_sub(self.age),
+            // The list of processes has it since the epoch, events since boot.
+            pidns_start_ns: self.time.saturating_sub(self.age),
             exe: Exe {
                 path: file.to_vec(),
                 ino: 0,
