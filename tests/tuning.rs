@@ -101,7 +101,8 @@ fn each_example_changes_its_own_cases_and_no_other() {
         let rules = parse_all(&texts).unwrap_or_else(|e| panic!("{}: {e:#}", example.heading));
         let after = alerts(&on(rules, with));
         let none = Vec::new();
-        let of = |alerts: &BTreeMap<String, Vec<Alert>>, case: &str| alerts.get(case).unwrap_or(&none).clone();
+        let of =
+            |alerts: &BTreeMap<String, Vec<Alert>>, case: &str| alerts.get(case).unwrap_or(&none).clone();
         let changed: BTreeSet<String> = setting
             .cases
             .iter()
