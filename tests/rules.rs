@@ -9,12 +9,13 @@
 
 mod common;
 
-use common::cases::{all_cases, folder, shipped_rules, Setting};
+use common::cases::{all_cases, folder, packs, shipped_rules, Setting};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use testkit::alerts::{Alert, Evaluator};
-use testkit::engine::Engine;
+use testkit::engine::{Choice, Engine};
 use testkit::rules::Rule;
+use testkit::skip::skip_optional;
 
 /// Alerts by case: those of the rules that are on, and of the rule that the case is about if that is off as shipped.
 fn alerts(setting: &Setting, rules: &[Rule]) -> BTreeMap<String, Vec<Alert>> {
@@ -94,6 +95,35 @@ fn compare_with_golden(setting: &Setting, alerts: &BTreeMap<String, Vec<Alert>>)
         }
         assert_eq!(known.len(), golden.len(), "{}: has cases that are none", path.display());
     }
+}
+
+/// Falco itself, where one is installed, says the same of all rules that are on: its loader, its engine, its words.
+#[test]
+fn falco_says_the_same() {
+    let falco = match Engine::find(&Choice::Falco) {
+        Ok(falco) => falco,
+        Err(why) => return skip_optional("rules: cases in Falco", &format!("{why:#}")),
+    };
+    let setting = Setting::new(all_cases());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rules.yaml");
+    std::fs::write(&file, packs().join("\n")).unwrap();
+    let replay = setting.replay();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let alerts = falco.falco_alerts(&replay, &file).unwrap();
+    let mut by_falco: Vec<(String, String)> =
+        alerts.iter().map(|alert| (text(&alert["output"]), text(&alert["rule"]))).collect();
+    by_falco.sort();
+    let engine = Engine::sysdig().unwrap();
+    let on: Vec<Rule> = shipped_rules().into_iter().filter(|rule| rule.enabled).collect();
+    let alerts = Evaluator::new(&engine, &replay).alerts(&on).unwrap();
+    let mut by_us: Vec<(String, String)> = alerts.into_iter().map(|a| (a.output, a.rule)).collect();
+    by_us.sort();
+    assert!(by_us.len() > 50);
+    let missing: Vec<_> = by_us.iter().filter(|alert| !by_falco.contains(alert)).collect();
+    let more: Vec<_> = by_falco.iter().filter(|alert| !by_us.contains(alert)).collect();
+    assert!(missing.is_empty() && more.is_empty(), "not by Falco: {missing:#?}\nby Falco alone: {more:#?}");
+    assert_eq!(by_us.len(), by_falco.len());
 }
 
 /// Every rule that can alert has a case in which it does and one in which it does not, though nearly.

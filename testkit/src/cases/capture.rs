@@ -26,8 +26,8 @@ const FIRST_TID: i64 = 5_000_000;
 /// Thread ids of a case.
 const TIDS: i64 = 1000;
 
-/// The id in events of Falco's own container plugin, which has no source: that of the kernel's source.
-const CONTAINER_PLUGIN: u32 = 0;
+/// The id that the engine puts into events which plugins tell among the kernel's.
+const AMONG_SYSCALLS: u32 = 0;
 
 /// Event codes that nothing else here writes (`ppm_events_public.h`).
 const OPENAT_X: u16 = 307;
@@ -154,7 +154,7 @@ impl Stage {
         // What the container plugin tells when a container starts.
         let plugin = serde_json::json!({"container": {"full_id": stage.container, "image": stage.image}});
         let (ts, data) = (stage.now(), format!("{plugin}\0"));
-        stage.events.extend(scap::async_event(ts, init.tid, CONTAINER_PLUGIN, b"container", data.as_bytes()));
+        stage.events.extend(scap::async_event(ts, init.tid, AMONG_SYSCALLS, b"container", data.as_bytes()));
         stage.table = vec![shim, init];
         stage
     }
@@ -294,7 +294,13 @@ impl Stage {
                 let mut payload = payload.clone();
                 payload.entry("image".to_owned()).or_insert_with(|| Value::from(self.image.clone()));
                 let data = self.json(&payload);
-                self.events.extend(scap::async_event(ts, process.tid, SOURCE_PLUGIN, name.as_bytes(), &data));
+                self.events.extend(scap::async_event(
+                    ts,
+                    process.tid,
+                    AMONG_SYSCALLS,
+                    name.as_bytes(),
+                    &data,
+                ));
             }
             Happening::Source(payload) => {
                 let (ts, mut data) = (self.now(), self.json(payload));
