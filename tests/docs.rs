@@ -5,16 +5,18 @@
 // Helpers of tests: a failure there is a failure of the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "common/generated.rs"]
+mod generated;
+
 use drift::extract::{Argument, Source, FIELDS};
 use drift::verdict::origin::Origin;
+use generated::{table, with_part};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use testkit::engine::{Choice, Engine, Replay};
 use testkit::skip::skip_optional;
 use testkit::workspace_dir;
-
-const END: &str = "<!-- end generated -->";
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -38,20 +40,6 @@ fn documents_and_rules() -> Vec<PathBuf> {
     let yaml = ["falco.yaml.example", "falco.drift_plugin.yaml"].map(|name| workspace_dir().join(name));
     let rules = rules.filter(|p| p.extension().is_some_and(|e| e == "yaml"));
     documents().into_iter().chain(rules).chain(yaml).collect()
-}
-
-/// Text as a table's cell: one line, bars escaped.
-fn cell(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
-}
-
-fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut out = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
-    for row in rows {
-        let cells: Vec<String> = row.iter().map(|c| cell(c)).collect();
-        out.push_str(&format!("| {} |\n", cells.join(" | ")));
-    }
-    out
 }
 
 fn fields_table(source: Source) -> String {
@@ -150,14 +138,6 @@ fn rules_table() -> String {
     }
     let note = "Every rule has the tags `container` and `drift` as well.\n\n";
     format!("{note}{}", table(&["rule", "priority", "description", "tags"], rows))
-}
-
-/// Replaces what is between the markers of `name`.
-fn with_part(text: &str, name: &str, part: &str) -> String {
-    let marker = format!("<!-- generated: {name} -->\n");
-    let (before, rest) = text.split_once(&marker).unwrap_or_else(|| panic!("no marker {marker:?}"));
-    let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("no {END:?} after {marker:?}"));
-    format!("{before}{marker}{part}{END}{after}")
 }
 
 #[test]

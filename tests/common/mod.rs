@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod cases;
+pub mod generated;
 pub mod mount;
 
 use std::path::{Path, PathBuf};
