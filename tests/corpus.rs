@@ -44,7 +44,7 @@ fn packages() -> String {
 fn files() -> [String; 4] {
     let below_bin = ["path", "name", "oldpath", "newpath"].map(|argument| {
         let below = |dir: &str| format!("evt.arg.{argument} startswith {dir}/");
-        ["/bin", "/sbin", "/usr/bin", "/usr/sbin"].map(|dir| below(dir)).join(" or ")
+        ["/bin", "/sbin", "/usr/bin", "/usr/sbin"].map(below).join(" or ")
     });
     let modify = "evt.type in (rename, renameat, renameat2, rmdir, unlink, unlinkat)";
     [
