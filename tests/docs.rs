@@ -301,7 +301,10 @@ fn knobs() -> BTreeSet<String> {
                     || name.starts_with("drift_packaged_")
                     || matches!(
                         *name,
-                        "drift_shells" | "drift_scratch_directories" | "drift_sensitive_directories"
+                        "drift_shells"
+                            | "drift_scratch_directories"
+                            | "drift_sensitive_directories"
+                            | "drift_package_change_started"
                     )
             })
             .filter(|name| !name.ends_with("_not_allowed"));

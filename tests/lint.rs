@@ -51,6 +51,34 @@ fn everything_that_can_be_wrong_is_told() {
     assert!(of_good.iter().all(|l| l.contains(": cases: ") || l.contains("twice")), "{of_good:#?}");
 }
 
+/// Files are looked over in the order in which they are loaded: a later one may use and change what earlier ones have.
+#[test]
+fn later_files_see_earlier_ones() {
+    let pack = "rules/drift_rules.yaml";
+    let dir = tempfile::tempdir().unwrap();
+    let mine = dir.path().join("mine.yaml");
+    let tuning = std::fs::read_to_string(workspace_dir().join("docs/tuning.md")).unwrap();
+    let blocks: Vec<&str> =
+        tuning.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() > 20);
+    for block in blocks {
+        std::fs::write(&mine, block).unwrap();
+        let (status, said) = lint(&[pack, "rules/drift_source_rules.yaml", mine.to_str().unwrap()]);
+        assert_eq!((status, said.as_str()), (0, ""), "{block}");
+    }
+    let rule = "- required_engine_version: 0.50.0\n- required_plugin_versions:\n    - name: drift\n      version: 0.1.0\n\
+                - list: drift_allowed_binaries\n  items: []\n\
+                - rule: My rule\n  desc: It is mine. Tune with the list drift_allowed_binaries.\n\
+                  \x20 condition: drift_spawned and not drift.file_path in (drift_allowed_binaries)\n\
+                  \x20 output: It is mine | container=%drift.container_id\n  priority: INFO\n  tags: [maturity_sandbox, container]\n";
+    std::fs::write(&mine, rule).unwrap();
+    let mine = mine.to_str().unwrap();
+    let (status, said) = lint(&[pack, mine]);
+    let clash = "name: list \"drift_allowed_binaries\" takes the place of the one in an earlier file\n";
+    assert!(status == 1 && said.lines().count() == 1 && said.ends_with(clash), "{said}");
+    assert!(lint(&[mine]).1.contains("drift_spawned\", which is not there"));
+}
+
 #[test]
 fn users_rules_need_no_cases_and_no_prefix() {
     let dir = tempfile::tempdir().unwrap();

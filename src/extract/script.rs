@@ -1,8 +1,9 @@
 //! Fields of the script that a process runs.
 
-use super::binary::written_by;
+use super::binary::{installed, owner, written_by};
 use super::value::Value;
 use super::Question;
+use crate::verdict::origin::Origin;
 
 pub(super) fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let script = q.resolver.script(q.event, q.reader);
@@ -25,4 +26,24 @@ pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 pub(super) fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.resolver.script_runs(q.event, q.reader).map(Value::U64))
+}
+
+pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
+    let Some(script) = q.resolver.script(q.event, q.reader) else { return Value::Absent };
+    let path = script.judgement.path.as_ref();
+    match script.judgement.origin {
+        Origin::Image | Origin::ImageTouched | Origin::ImageModified | Origin::ImageUnverified => {}
+        Origin::Added => return owner(installed(&container, path), q.arena),
+        Origin::Unknown => return Value::Text(b"unknown"),
+        _ => return Value::Absent,
+    }
+    match installed(&container, path) {
+        Ok(None) => {}
+        found => return owner(found, q.arena),
+    }
+    match (&container.image, path) {
+        (Ok(image), Some(path)) => owner(image.owner(path).map(|owner| owner.map(Into::into)), q.arena),
+        _ => Value::Text(b"unknown"),
+    }
 }

@@ -5,7 +5,9 @@
 
 pub mod cases;
 pub mod generated;
+pub mod http;
 pub mod mount;
+pub mod tools;
 
 use std::path::{Path, PathBuf};
 use testkit::skip::skip;

@@ -46,8 +46,9 @@ pub fn all(pack: &Pack<'_>, prefix: Option<&str>, cases: Option<&Cases>) -> Vec<
             found.push(Problem::new(1, Code::Required, format!("the file has no {what}")));
         }
     };
-    requires(pack.requires_engine, "required_engine_version", &mut found);
-    requires(pack.plugins.contains("drift"), "required_plugin_versions with drift", &mut found);
+    let complete = pack.only_overrides();
+    requires(complete || pack.requires_engine, "required_engine_version", &mut found);
+    requires(complete || pack.plugins.contains("drift"), "required_plugin_versions with drift", &mut found);
     names(pack, prefix, &mut found);
     unused(pack, &mut found);
     for item in &pack.items {
@@ -66,6 +67,10 @@ fn names(pack: &Pack<'_>, prefix: Option<&str>, found: &mut Vec<Problem>) {
         let (kind, name) = (item.kind.as_str(), item.name);
         if !seen.insert((kind, name)) {
             found.push(Problem::new(item.node.line, Code::Name, format!("{kind} {name:?} is there twice")));
+        }
+        if item.node.get("override").is_none() && pack.is_in_earlier(item) {
+            let text = format!("{kind} {name:?} takes the place of the one in an earlier file");
+            found.push(Problem::new(item.node.line, Code::Name, text));
         }
         let Some(prefix) = prefix else { continue };
         let begins = match item.kind {

@@ -39,11 +39,21 @@ pub fn run(options: &Options) -> Result<bool, anyhow::Error> {
     let cases = options.cases.as_deref().map(cases).transpose()?;
     let mut out = std::io::stdout().lock();
     let mut count = 0;
-    for path in &options.files {
-        let text = read(path)?;
-        let mut problems = match yaml::parse(&text) {
-            Ok(top) => checks::all(&pack::Pack::new(&top), options.prefix.as_deref(), cases.as_ref()),
-            Err((line, why)) => vec![Problem::new(line, code::Code::Yaml, why)],
+    let files: Vec<_> = options
+        .files
+        .iter()
+        .map(|path| Ok((path, yaml::parse(&read(path)?))))
+        .collect::<Result<_, anyhow::Error>>()?;
+    // As Falco loads them: a file may use, and change, what those before it have.
+    let mut earlier: Vec<&yaml::Node> = Vec::new();
+    for (path, parsed) in &files {
+        let mut problems = match parsed {
+            Ok(top) => {
+                let pack = pack::Pack::new(top, &earlier);
+                earlier.push(top);
+                checks::all(&pack, options.prefix.as_deref(), cases.as_ref())
+            }
+            Err((line, why)) => vec![Problem::new(*line, code::Code::Yaml, why.as_str())],
         };
         problems.sort();
         count += problems.len();

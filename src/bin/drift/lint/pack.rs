@@ -5,11 +5,19 @@ use super::yaml::{Node, Value};
 use std::collections::BTreeSet;
 
 /// A list, macro or rule.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Item<'a> {
     pub kind: Kind,
     pub name: &'a str,
     pub node: &'a Node,
+}
+
+impl<'a> Item<'a> {
+    /// `None` where a node is no list, macro or rule.
+    fn of(node: &'a Node) -> Option<Self> {
+        let kinds = [("list", Kind::List), ("macro", Kind::Macro), ("rule", Kind::Rule)];
+        kinds.into_iter().find_map(|(key, kind)| Some(Item { kind, name: node.get(key)?.text()?, node }))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +41,8 @@ impl Kind {
 #[derive(Debug)]
 pub struct Pack<'a> {
     pub items: Vec<Item<'a>>,
+    /// Those of the files that are loaded before this one.
+    earlier: Vec<Item<'a>>,
     /// Names of the plugins it requires.
     pub plugins: BTreeSet<&'a str>,
     pub requires_engine: bool,
@@ -51,16 +61,15 @@ pub struct Uses<'a> {
 }
 
 impl<'a> Pack<'a> {
-    pub fn new(top: &'a Node) -> Self {
+    /// The pack of a file, where these are loaded before it.
+    pub fn new(top: &'a Node, earlier: &[&'a Node]) -> Self {
         let (mut items, mut plugins, mut strange) = (Vec::new(), BTreeSet::new(), Vec::new());
         let mut requires_engine = false;
         if !matches!(top.value, Value::List(_)) {
             strange.push(top.line);
         }
         for node in top.items() {
-            let item = [("list", Kind::List), ("macro", Kind::Macro), ("rule", Kind::Rule)]
-                .into_iter()
-                .find_map(|(key, kind)| Some(Item { kind, name: node.get(key)?.text()?, node }));
+            let item = Item::of(node);
             let required = node.get("required_plugin_versions");
             requires_engine |= node.get("required_engine_version").is_some();
             match item {
@@ -73,11 +82,29 @@ impl<'a> Pack<'a> {
                 },
             }
         }
-        Self { items, plugins, requires_engine, strange }
+        let earlier = earlier.iter().flat_map(|top| top.items()).filter_map(Item::of).collect();
+        Self { items, earlier, plugins, requires_engine, strange }
     }
 
+    /// The item of this name, of this file or an earlier one.
     pub fn find(&self, kind: Kind, name: &str) -> Option<&Item<'a>> {
-        self.items.iter().find(|item| item.kind == kind && item.name == name)
+        let is_it = |item: &&Item<'a>| item.kind == kind && item.name == name;
+        self.items.iter().find(is_it).or_else(|| self.earlier.iter().rev().find(is_it))
+    }
+
+    /// Whether an earlier file has an item of this kind and name.
+    pub fn is_in_earlier(&self, item: &Item<'_>) -> bool {
+        self.earlier.iter().any(|other| other.kind == item.kind && other.name == item.name)
+    }
+
+    /// Whether all that the file does is change what earlier ones have.
+    pub fn only_overrides(&self) -> bool {
+        !self.items.is_empty() && self.items.iter().all(|item| item.node.get("override").is_some())
+    }
+
+    /// Whether this file has the item, and not an earlier one.
+    fn is_own(&self, item: &Item<'_>) -> bool {
+        self.items.iter().any(|own| std::ptr::eq(own.node, item.node))
     }
 
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Item<'a>> {
@@ -100,7 +127,10 @@ impl<'a> Pack<'a> {
                 }
                 Word::Macro(name) => {
                     let found = self.find(Kind::Macro, name);
-                    match found.filter(|m| item.kind == Kind::Rule || m.node.line < item.node.line) {
+                    let is_above = |m: &&Item<'_>| {
+                        item.kind == Kind::Rule || !self.is_own(m) || m.node.line < item.node.line
+                    };
+                    match found.filter(is_above) {
                         Some(found) if uses.names.insert(found.name) => self.add_uses(found, uses),
                         Some(_) => {}
                         None => {
@@ -119,7 +149,7 @@ impl<'a> Pack<'a> {
 
     /// The first field that is asked for, through macros: what decides which events the engine shows to the rule.
     pub fn first_field(&self, item: &Item<'a>) -> Option<&'a str> {
-        self.first_field_within(item, self.items.len())
+        self.first_field_within(item, self.items.len() + self.earlier.len())
     }
 
     fn first_field_within(&self, item: &Item<'a>, depth: usize) -> Option<&'a str> {
