@@ -2,18 +2,16 @@
 
 use crate::background::{Background, Reports};
 use crate::config::{Config, InitConfig};
-use crate::container::approved::Approved;
 use crate::container::registry::LoadedManifest;
 use crate::event::raw::{StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
-use crate::extract::{self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT};
+use crate::extract::{self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PEER_EVENT};
 use crate::metrics::{Kind, Metrics};
-use crate::prebuilt;
-use crate::report::{binary_payload, container_payload, file_payload, library_payload, send};
+use crate::prebuilt::{self, Lists};
+use crate::report::{binary_payload, container_payload, file_payload, library_payload, peer_payload, send};
 use crate::resolver::Resolver;
 use crate::source::params::Params;
 use crate::source::{self, Next, Opened};
-use arc_swap::ArcSwap;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
 use falco_plugin::base::{Json, Metric, MetricLabel, MetricType, MetricValue, Plugin};
@@ -31,7 +29,7 @@ pub struct Drift {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     threads: Option<Threads>,
-    approved: Option<Arc<ArcSwap<Approved>>>,
+    lists: Lists,
     resolver: Resolver,
     /// Kept for the event source, which looks at containers on its own.
     manifests: Vec<LoadedManifest>,
@@ -54,13 +52,13 @@ impl Plugin for Drift {
     ) -> Result<Self, anyhow::Error> {
         let config = Arc::new(Config::try_from(raw)?);
         let manifests = prebuilt::load_all(&config)?;
-        let approved = prebuilt::load_approved(&config)?;
+        let lists = Lists::load(&config)?;
         let metrics = Arc::new(Metrics::default());
         // Without threads (a source of another plugin is open) there is nothing to say, and nothing wrong.
         let threads = input.and_then(|tables| Threads::import(tables).ok());
         let resolver =
-            Resolver::new(Arc::clone(&config), manifests.clone(), approved.clone(), Arc::clone(&metrics));
-        Ok(Self { config, metrics, threads, approved, resolver, manifests })
+            Resolver::new(Arc::clone(&config), manifests.clone(), lists.clone(), Arc::clone(&metrics));
+        Ok(Self { config, metrics, threads, lists, resolver, manifests })
     }
 
     fn get_metrics(&mut self) -> impl IntoIterator<Item = Metric> {
@@ -126,13 +124,14 @@ impl ExtractPlugin for Drift {
 }
 
 impl AsyncEventPlugin for Drift {
-    const ASYNC_EVENTS: &'static [&'static str] = &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT];
+    const ASYNC_EVENTS: &'static [&'static str] =
+        &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PEER_EVENT];
     const EVENT_SOURCES: &'static [&'static str] = &["syscall"];
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
         let handler = Arc::new(handler);
         let (for_files, for_libraries) = (Arc::clone(&handler), Arc::clone(&handler));
-        let for_containers = Arc::clone(&handler);
+        let (for_containers, for_peers) = (Arc::clone(&handler), Arc::clone(&handler));
         // The engine refuses events while it shuts down; there is nobody to tell then.
         let reports = Reports {
             binary: Box::new(move |finding| {
@@ -147,10 +146,13 @@ impl AsyncEventPlugin for Drift {
             container: Box::new(move |container| {
                 let _ = send(&for_containers, CONTAINER_EVENT, container.tid, &container_payload(container));
             }),
+            peer: Box::new(move |peer| {
+                let _ = send(&for_peers, PEER_EVENT, peer.early.tid, &peer_payload(peer));
+            }),
         };
-        let approved = self.approved.clone();
+        let lists = self.lists.clone();
         let background =
-            Background::start(self.resolver.host(), &self.config, &self.metrics, approved, reports)?;
+            Background::start(self.resolver.host(), &self.config, &self.metrics, lists, reports)?;
         self.resolver.start(background);
         Ok(())
     }

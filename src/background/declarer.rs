@@ -6,7 +6,9 @@ use crate::container::declared::read::read;
 use crate::container::declared::Declared;
 use crate::container::registry::{Container, ImageFacts};
 use crate::host::Host;
+use crate::lists;
 use crate::metrics::Metrics;
+use crate::network::nameservers;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +76,7 @@ impl Declarer {
     /// Reads what is asked for until the queue closes.
     pub fn run(&self, containers: &Receiver<Arc<Container>>, report: &dyn Fn(&ContainerReport)) {
         let mut waiting: Vec<Waiting> = Vec::new();
-        let (mut list, mut looked) = (approved::state(&self.config.approved_images), Instant::now());
+        let (mut list, mut looked) = (lists::state(&self.config.approved_images), Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
             match containers.recv_timeout(TICK) {
                 Ok(container) => self.declare(container, 0, &mut waiting, report),
@@ -101,6 +103,12 @@ impl Declarer {
         report: &dyn Fn(&ContainerReport),
     ) {
         let Some(live) = &container.live else { return };
+        // Before the image is known, and peers are judged.
+        if let Ok(root) = self.host.root_of(live.pid()) {
+            if root.dev == live.root_dev {
+                container.declaration.set_nameservers(nameservers::read(&root));
+            }
+        }
         let declared = read(&self.host, &container.id, live, &self.config.storage_roots);
         let whole = declared.config.is_some() && declared.overrides.is_some();
         let retry = RETRIES.get(tries).filter(|_| !whole && !live.has_ended() && waiting.len() < MAX_WAITING);
@@ -128,9 +136,9 @@ impl Declarer {
         });
     }
 
-    fn reload(&self, known: &mut Vec<(std::path::PathBuf, Option<std::time::SystemTime>, u64)>) {
+    fn reload(&self, known: &mut lists::State) {
         let Some(approved) = &self.approved else { return };
-        let now = approved::state(&self.config.approved_images);
+        let now = lists::state(&self.config.approved_images);
         if now == *known {
             return;
         }

@@ -7,19 +7,21 @@ pub mod declarer;
 pub mod files;
 pub mod indexer;
 pub mod libraries;
+pub mod network;
 pub mod verifier;
 
 use crate::config::Config;
-use crate::container::approved::Approved;
 use crate::container::registry::Container;
 use crate::host::Host;
 use crate::metrics::Metrics;
-use arc_swap::ArcSwap;
+use crate::network::learned::LearnedPeer;
+use crate::prebuilt::Lists;
 use crossbeam_channel::{Receiver, Sender};
 use declarer::ContainerReport;
 use files::{FileReport, Notice};
 use indexer::NewImage;
 use libraries::{LibraryJob, LibraryReport};
+use network::{Early, PeerReport};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -34,6 +36,8 @@ const VERIFY_QUEUE: usize = 256;
 const LIBRARY_QUEUE: usize = 4096;
 /// Containers waiting for what was declared of them to be read.
 const DECLARE_QUEUE: usize = 4096;
+/// Peers and containers waiting to be taken in.
+const NETWORK_QUEUE: usize = 8192;
 /// Changed paths waiting to be taken in.
 const FILE_QUEUE: usize = 8192;
 
@@ -50,6 +54,8 @@ pub struct Reports {
     pub library: Report<LibraryReport>,
     /// Each container whose declaration was read.
     pub container: Report<ContainerReport>,
+    /// Each unexpected peer that a container had before its image was known.
+    pub peer: Report<PeerReport>,
 }
 
 impl std::fmt::Debug for Reports {
@@ -67,6 +73,7 @@ pub struct Background {
     changes: Option<Sender<Notice>>,
     libraries: Option<Sender<LibraryJob>>,
     declarations: Option<Sender<Arc<Container>>>,
+    network: Option<Sender<network::Notice>>,
     findings: Receiver<Finding>,
     metrics: Arc<Metrics>,
     threads: Vec<JoinHandle<()>>,
@@ -81,7 +88,7 @@ impl Background {
         host: &Host,
         config: &Arc<Config>,
         metrics: &Arc<Metrics>,
-        approved: Option<Arc<ArcSwap<Approved>>>,
+        lists: Lists,
         reports: Reports,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -98,6 +105,7 @@ impl Background {
             changes: Some(changes),
             libraries: Some(libraries),
             declarations: Some(declarations),
+            network: None,
             findings,
             metrics: Arc::clone(metrics),
             threads: Vec::new(),
@@ -116,9 +124,16 @@ impl Background {
             Arc::clone(config),
             Arc::clone(metrics),
             Arc::clone(&stop),
-            approved,
+            lists.approved,
         );
         this.spawn("drift-declarer", move || declarer.run(&to_declare, &reports.container))?;
+        if let Some(baselines) = lists.network {
+            let (notices, to_learn) = crossbeam_channel::bounded(NETWORK_QUEUE);
+            this.network = Some(notices);
+            let (config, counters) = (Arc::clone(config), Arc::clone(metrics));
+            let learner = network::Learner::new(baselines, host.clone(), config, counters, Arc::clone(&stop));
+            this.spawn("drift-network", move || learner.run(&to_learn, &reports.peer))?;
+        }
         let files = files::Files::new(host.clone(), Arc::clone(config), Arc::clone(metrics), stop);
         this.spawn("drift-files", move || files.run(&to_compare, &reports.file))?;
         Ok(this)
@@ -163,8 +178,29 @@ impl Background {
         }
     }
 
+    /// Asks for a peer of an image's container to be learned; `false` if the queue is full.
+    pub fn learn_peer(&self, image: &str, peer: LearnedPeer) -> bool {
+        self.tell_network(network::Notice::Peer(image.into(), peer))
+    }
+
+    /// Hands over a peer that a container had before its image was known.
+    pub fn early_peer(&self, early: Early) {
+        self.tell_network(network::Notice::Early(Box::new(early)));
+    }
+
+    fn tell_network(&self, notice: network::Notice) -> bool {
+        let sent = self.network.as_ref().is_some_and(|q| q.try_send(notice).is_ok());
+        if !sent {
+            self.metrics.queue_full.inc();
+        }
+        sent
+    }
+
     /// Asks for what was declared of a container; `false` if the queue is full.
     pub fn declare(&self, container: Arc<Container>) -> bool {
+        if self.network.is_some() {
+            self.tell_network(network::Notice::Container(Arc::clone(&container)));
+        }
         let sent = self.declarations.as_ref().is_some_and(|q| q.try_send(container).is_ok());
         self.note_sent(sent);
         sent
@@ -193,6 +229,7 @@ impl Drop for Background {
         self.changes = None;
         self.libraries = None;
         self.declarations = None;
+        self.network = None;
         for thread in self.threads.drain(..) {
             // A panic in the thread was caught and counted there.
             let _ = thread.join();

@@ -10,7 +10,6 @@ use crate::container::declared::read::read;
 use crate::container::registry::Container;
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
-use crate::event::socket::bound;
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::Presence;
 use crate::manifest::image_config::PATH;
@@ -64,7 +63,7 @@ impl Resolver {
     /// What the list of approved images says of the container's; `None` without a list, and on the host.
     pub fn approval(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Approval> {
         let container = self.declared_container(event, reader)?;
-        let approved = self.approved.as_ref()?.load();
+        let approved = self.lists.approved.as_ref()?.load();
         let facts = container.declaration.image.load();
         Some(facts.as_ref().map_or(Approval::Unknown, |facts| approved.judge(&facts.identity)))
     }
@@ -150,20 +149,5 @@ fn is_risky_directory(container: &Container, dir: &[u8]) -> bool {
         Ok(Presence::Absent) => true,
         Ok(Presence::Present { entry, .. }) => entry.mode.is_some_and(|mode| mode & 0o002 != 0),
         Ok(Presence::Unknown(_)) | Err(_) => false,
-    }
-}
-
-impl Resolver {
-    /// Whether the port that the event binds is declared; `None` where that does not apply or is not known.
-    pub fn port_declared(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<bool> {
-        let bound = bound(event)?;
-        let container = self.declared_container(event, reader)?;
-        let pid = self.thread(event, reader)?.pid;
-        let (protocol, port) = (reader.threads?.protocol_of(reader.reader, pid, &bound)?, bound.port);
-        if self.config.allowed_ports.iter().any(|allowed| allowed.contains(protocol, port)) {
-            return Some(true);
-        }
-        let declared = container.declaration.read();
-        declared.as_ref()?.declares_port(protocol, port)
     }
 }

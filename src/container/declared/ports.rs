@@ -22,6 +22,17 @@ impl Protocol {
     }
 }
 
+impl Protocol {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
 /// Ports from the first to the last of one protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ports {
@@ -54,6 +65,15 @@ impl Ports {
     /// Whether the port is one of these.
     pub fn contains(&self, protocol: Protocol, port: u16) -> bool {
         self.protocol == protocol && (self.first..=self.last).contains(&port)
+    }
+}
+
+impl std::fmt::Display for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}/{}", self.first, self.protocol.as_str()),
+            false => write!(f, "{}-{}/{}", self.first, self.last, self.protocol.as_str()),
+        }
     }
 }
 

@@ -14,6 +14,8 @@
 //! The image for tests of files ([`Image::files`]) has python3 and a fourth layer: `/etc/case/c001` to `c150`, each with
 //! the files of [`CASE_FILES`].
 //!
+//! The image for tests of the network ([`Image::network`]) has python3, nc and curl.
+//!
 //! The archives are kept in [`state_dir`], one for each kind, recipe and release.
 
 use std::collections::hash_map::DefaultHasher;
@@ -55,6 +57,7 @@ pub const CASE_FILES: [(&str, u32, &str); 5] = [
 enum Variant {
     Plain,
     Files,
+    Network,
 }
 
 /// An image ready to be loaded into a runtime.
@@ -81,6 +84,14 @@ impl Image {
         Self::of(Variant::Files)
     }
 
+    /// The plain image with what `scenarios/network.sh` starts: nc, curl and all of python3.
+    ///
+    /// # Errors
+    /// As [`Image::debian`].
+    pub fn network() -> Result<Self> {
+        Self::of(Variant::Network)
+    }
+
     fn of(variant: Variant) -> Result<Self> {
         let os = std::fs::read_to_string("/etc/os-release").context("reading /etc/os-release")?;
         let release =
@@ -88,6 +99,7 @@ impl Image {
         let key = match variant {
             Variant::Plain => format!("{release}-{RECIPE}"),
             Variant::Files => format!("{release}-files-{RECIPE}"),
+            Variant::Network => format!("{release}-network-{RECIPE}"),
         };
         let dir = state_dir().join("image");
         std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
@@ -120,8 +132,10 @@ impl Image {
             .with_context(|| format!("no apt source of this machine is for its release {release}"))?;
         let mut debootstrap = Command::new("debootstrap");
         debootstrap.arg("--variant=minbase");
-        if variant == Variant::Files {
-            debootstrap.arg("--include=python3-minimal");
+        match variant {
+            Variant::Plain => {}
+            Variant::Files => _ = debootstrap.arg("--include=python3-minimal"),
+            Variant::Network => _ = debootstrap.arg("--include=python3,netcat-openbsd,curl"),
         }
         output(debootstrap.arg(release).arg(&root).arg(&mirror))?;
         clear(&root.join("var/cache/apt/archives"))?;
