@@ -46,11 +46,9 @@ const PODMAN: &[Deployment] = &[
 const CONTAINERD: &[Deployment] = &[
     ("as the image says", &[], &[], &[]),
     ("another command", &[], SLEEP, &["command"]),
-    ("another user", &["--user", "1000:1000"], &[], &["user"]),
     ("privileged", &["--privileged"], &[], &["privileged"]),
     ("a capability", &["--cap-add", "CAP_NET_ADMIN"], &[], &["cap_add:NET_ADMIN"]),
     ("the host's network", &["--net-host"], &[], &["host_network"]),
-    ("the host's processes", &["--with-ns", "pid:/proc/1/ns/pid"], &[], &["host_pid"]),
     ("the host's root", &["--mount", "type=bind,src=/,dst=/host,options=rbind:rw"], &[], &["hostpath_rw:/"]),
     ("the host's root, to read", &["--mount", "type=bind,src=/,dst=/host,options=rbind:ro"], &[], &[]),
     ("a read-only root", &["--read-only"], &[], &[]),
@@ -136,22 +134,4 @@ fn containerds_records_are_read() {
         wrong.extend(check(name, &image, &container, command, overrides));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// Ports that the deployment publishes or exposes are declared, others are not.
-#[test]
-fn ports_of_deployments_are_read() {
-    use drift::container::declared::ports::Protocol::{Tcp, Udp};
-    if !usable("live: deployments, ports", live::PODMAN_TOOLS) {
-        return;
-    }
-    let image = Image::debian().unwrap();
-    let container =
-        Container::podman_with(&image, &["--expose", "9000/udp", "--expose", "9100-9102"], &[]).unwrap();
-    let (declared, _) = declared(&container);
-    for (protocol, port, want) in
-        [(Tcp, 8080, true), (Udp, 9000, true), (Tcp, 9000, false), (Tcp, 9101, true), (Tcp, 4444, false)]
-    {
-        assert_eq!(declared.declares_port(protocol, port), Some(want), "{port}: {:?}", declared.missing);
-    }
 }

@@ -188,10 +188,13 @@ impl Threads {
         let (address, port) =
             std::str::from_utf8(open.get_name(reader).ok()?.to_bytes()).ok()?.rsplit_once(':')?;
         let (address, bound_port) = (address.parse::<IpAddr>().ok()?, port.parse().ok()?);
-        // A union: the address says which part of it has a meaning.
+        // A union: the address says which part of it has a meaning. The engine takes all zeros for an IPv4 address
+        // (`is_ipv4_mapped_ipv6`).
         let protocol = match address.to_canonical() {
-            IpAddr::V4(_) => open.get_socket_ipv4_server_l4_proto(reader),
-            IpAddr::V6(_) => open.get_socket_ipv6_server_l4_proto(reader),
+            of_four if of_four.is_ipv4() || of_four.is_unspecified() => {
+                open.get_socket_ipv4_server_l4_proto(reader)
+            }
+            _ => open.get_socket_ipv6_server_l4_proto(reader),
         };
         Some(Socket { protocol: protocol_of(protocol.ok()?)?, bound_port })
     }

@@ -300,8 +300,8 @@ pub static FIELDS: &[FieldDef] = &[
     field(
         "drift.name_watch",
         FieldType::Bool,
-        "On recvfrom and recvmsg in a container: whether it is an answer of one of its nameservers. Asking for it has drift \
-         remember the names.",
+        "`true` on recvfrom and recvmsg in a container that bring an answer of one of its nameservers; absent otherwise. \
+         Asking for it has drift remember the names.",
         peer::watch,
     ),
     FieldDef {

@@ -38,5 +38,5 @@ pub(super) fn name<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 pub(super) fn watch<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::Bool(q.resolver.watch_answer(q.event, q.reader))
+    Value::or_absent(q.resolver.watch_answer(q.event, q.reader).then_some(Value::Bool(true)))
 }
