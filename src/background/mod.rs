@@ -8,6 +8,7 @@ pub mod files;
 pub mod indexer;
 pub mod libraries;
 pub mod network;
+pub mod packages;
 pub mod verifier;
 
 use crate::config::Config;
@@ -22,6 +23,7 @@ use files::{FileReport, Notice};
 use indexer::NewImage;
 use libraries::{LibraryJob, LibraryReport};
 use network::{Early, PeerReport};
+use packages::{PackageNotice, PackageReport};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -40,6 +42,8 @@ const DECLARE_QUEUE: usize = 4096;
 const NETWORK_QUEUE: usize = 8192;
 /// Changed paths waiting to be taken in.
 const FILE_QUEUE: usize = 8192;
+/// Started package managers and changed paths of package databases waiting to be taken in.
+const PACKAGE_QUEUE: usize = 16_384;
 
 /// Takes what a thread has found, and is called on that thread.
 pub type Report<T> = Box<dyn Fn(&T) + Send>;
@@ -56,6 +60,8 @@ pub struct Reports {
     pub container: Report<ContainerReport>,
     /// Each unexpected peer that a container had before its image was known.
     pub peer: Report<PeerReport>,
+    /// What each package manager has done.
+    pub packages: Report<PackageReport>,
 }
 
 impl std::fmt::Debug for Reports {
@@ -74,6 +80,8 @@ pub struct Background {
     libraries: Option<Sender<LibraryJob>>,
     declarations: Option<Sender<Arc<Container>>>,
     network: Option<Sender<network::Notice>>,
+    packages: Option<Sender<PackageNotice>>,
+    files_watched: Arc<AtomicBool>,
     findings: Receiver<Finding>,
     metrics: Arc<Metrics>,
     threads: Vec<JoinHandle<()>>,
@@ -97,6 +105,8 @@ impl Background {
         let (changes, to_compare) = crossbeam_channel::bounded(FILE_QUEUE);
         let (libraries, to_look_at) = crossbeam_channel::bounded(LIBRARY_QUEUE);
         let (declarations, to_declare) = crossbeam_channel::bounded(DECLARE_QUEUE);
+        let (packages, to_follow) = crossbeam_channel::bounded(PACKAGE_QUEUE);
+        let files_watched = Arc::new(AtomicBool::new(false));
         let (found, findings) = crossbeam_channel::bounded(VERIFY_QUEUE);
         let mut this = Self {
             stop: Arc::clone(&stop),
@@ -106,6 +116,8 @@ impl Background {
             libraries: Some(libraries),
             declarations: Some(declarations),
             network: None,
+            packages: Some(packages),
+            files_watched: Arc::clone(&files_watched),
             findings,
             metrics: Arc::clone(metrics),
             threads: Vec::new(),
@@ -134,6 +146,9 @@ impl Background {
             let learner = network::Learner::new(baselines, host.clone(), config, counters, Arc::clone(&stop));
             this.spawn("drift-network", move || learner.run(&to_learn, &reports.peer))?;
         }
+        let packages =
+            packages::Packages::new(host.clone(), Arc::clone(metrics), Arc::clone(&stop), files_watched);
+        this.spawn("drift-packages", move || packages.run(&to_follow, &reports.packages))?;
         let files = files::Files::new(host.clone(), Arc::clone(config), Arc::clone(metrics), stop);
         this.spawn("drift-files", move || files.run(&to_compare, &reports.file))?;
         Ok(this)
@@ -169,6 +184,20 @@ impl Background {
         if self.changes.as_ref().is_none_or(|q| q.try_send(notice).is_err()) {
             self.metrics.files_dropped.inc();
         }
+    }
+
+    /// Asks for what a package manager, or a change of a database, does to packages; `false` if the queue is full.
+    pub fn packages(&self, notice: PackageNotice) -> bool {
+        let sent = self.packages.as_ref().is_some_and(|q| q.try_send(notice).is_ok());
+        if !sent {
+            self.metrics.packages_dropped.inc();
+        }
+        sent
+    }
+
+    /// Notes that a rule asks about changes of files, so that those of package databases are seen.
+    pub fn files_are_watched(&self) {
+        self.files_watched.store(true, Ordering::Relaxed);
     }
 
     /// Asks whether an opened file is a library that was loaded.
@@ -230,6 +259,7 @@ impl Drop for Background {
         self.libraries = None;
         self.declarations = None;
         self.network = None;
+        self.packages = None;
         for thread in self.threads.drain(..) {
             // A panic in the thread was caught and counted there.
             let _ = thread.join();

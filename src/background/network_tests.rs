@@ -14,6 +14,7 @@ fn container() -> Arc<Container> {
         image: Err("not looked at".into()),
         from_manifest: false,
         drifts: Arc::default(),
+        installed: Default::default(),
         declaration: Declaration::default(),
     })
 }

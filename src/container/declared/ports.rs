@@ -20,11 +20,9 @@ impl Protocol {
             .into_iter()
             .find_map(|(protocol, known)| name.eq_ignore_ascii_case(known).then_some(protocol))
     }
-}
 
-impl Protocol {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
+    /// Its name, as declarations write it.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
@@ -69,10 +67,12 @@ impl Ports {
 }
 
 impl std::fmt::Display for Ports {
+    /// As [`Ports::parse`] reads it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.first == self.last {
-            true => write!(f, "{}/{}", self.first, self.protocol.as_str()),
-            false => write!(f, "{}-{}/{}", self.first, self.last, self.protocol.as_str()),
+        let Self { protocol, first, last } = self;
+        match first == last {
+            true => write!(f, "{first}/{}", protocol.as_str()),
+            false => write!(f, "{first}-{last}/{}", protocol.as_str()),
         }
     }
 }
