@@ -6,10 +6,12 @@
 use crate::background::declarer::ContainerReport;
 use crate::background::files::FileReport;
 use crate::background::libraries::LibraryReport;
+use crate::background::network::PeerReport;
 use crate::background::packages::PackageReport;
 use crate::background::verifier::Finding;
 use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
+use crate::network::baseline::Shown;
 use crate::plugin::Drift;
 use crate::resolver::{Provenance, Resolver};
 use crate::verdict::change::Change;
@@ -69,6 +71,22 @@ pub fn container_payload(report: &ContainerReport) -> serde_json::Value {
         "rootfs_readonly": report.container.live.as_ref().map(|l| l.read_only),
         // For replays of the capture: what package managers do to it is told by events of their own.
         "pkg_followed": Resolver::can_follow(&report.container),
+    })
+}
+
+/// Payload of the event `drift_peer`.
+pub fn peer_payload(report: &PeerReport) -> serde_json::Value {
+    let peer = &report.early.peer;
+    let image = report.early.container.declaration.image.load();
+    serde_json::json!({
+        "container_id": report.early.container.id,
+        "image": image.as_ref().and_then(|image| image.identity.reference.as_deref()).unwrap_or("unknown"),
+        "peer": Shown { address: peer.address, port: peer.port, protocol: Some(peer.protocol) }.to_string(),
+        "peer_direction": peer.direction.as_str(),
+        "peer_name": peer.name.as_deref(),
+        "peer_expected": report.opinion.expected.as_str(),
+        "peer_baseline": report.opinion.origin.map(|o| o.as_str()),
+        "peer_new": true,
     })
 }
 
