@@ -139,7 +139,7 @@ pub fn packages_payload(report: &PackageReport) -> serde_json::Value {
         "pkg_removed": effect.removed,
         "pkg_upgraded": effect.upgraded,
         "pkg_reinstalled": effect.reinstalled,
-        "pkg_command": &*agent.command,
+        "pkg_command": (!agent.command.is_empty()).then_some(&*agent.command),
         "pkg_pcommand": agent.parent_command,
         "pkg_ancestors": agent.ancestors,
         "pkg_uid": agent.user,
