@@ -6,10 +6,12 @@ use crate::container::approved::Approved;
 use crate::container::registry::LoadedManifest;
 use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
-use crate::extract::{self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT};
+use crate::extract::{self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT};
 use crate::metrics::{Kind, Metrics};
 use crate::prebuilt;
-use crate::report::{binary_payload, container_payload, file_payload, library_payload, send};
+use crate::report::{
+    binary_payload, container_payload, file_payload, library_payload, packages_payload, send,
+};
 use crate::resolver::Resolver;
 use crate::source::params::Params;
 use crate::source::scanner::Means;
@@ -145,7 +147,8 @@ impl ExtractPlugin for Drift {
 }
 
 impl AsyncEventPlugin for Drift {
-    const ASYNC_EVENTS: &'static [&'static str] = &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT];
+    const ASYNC_EVENTS: &'static [&'static str] =
+        &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PACKAGES_EVENT];
     const EVENT_SOURCES: &'static [&'static str] = &["syscall"];
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
@@ -156,7 +159,7 @@ impl AsyncEventPlugin for Drift {
         }
         let handler = Arc::new(handler);
         let (for_files, for_libraries) = (Arc::clone(&handler), Arc::clone(&handler));
-        let for_containers = Arc::clone(&handler);
+        let (for_containers, for_packages) = (Arc::clone(&handler), Arc::clone(&handler));
         // The engine refuses events while it shuts down; there is nobody to tell then.
         let reports = Reports {
             binary: Box::new(move |finding| {
@@ -170,6 +173,9 @@ impl AsyncEventPlugin for Drift {
             }),
             container: Box::new(move |container| {
                 let _ = send(&for_containers, CONTAINER_EVENT, container.tid, &container_payload(container));
+            }),
+            packages: Box::new(move |packages| {
+                let _ = send(&for_packages, PACKAGES_EVENT, packages.agent.pid, &packages_payload(packages));
             }),
         };
         let approved = self.approved.clone();
