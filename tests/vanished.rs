@@ -17,7 +17,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use testkit::skip::skip;
 
-/// Makes an overlay its root, in a mount namespace of its own, and waits to be killed.
+/// Makes an overlay its root, in a mount namespace of its own, and waits to be killed. Names of layers are relative to
+/// its first argument; with a second one they are taken as the host's, after a chroot to the first.
 const INSIDE: &str = "
 import ctypes, os, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -26,6 +27,9 @@ def check(result):
 base = sys.argv[1].encode()
 check(libc.unshare(0x20000))
 check(libc.mount(b'none', b'/', None, 0x4000 | 0x40000, None))
+if len(sys.argv) > 2:
+    os.chroot(base)
+    base = b''
 options = b'lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work' % (base, base, base)
 check(libc.mount(b'overlay', base + b'/merged', b'overlay', 0, options))
 os.chroot(base + b'/merged'); os.chdir('/')
@@ -40,14 +44,19 @@ struct Inside {
 }
 
 impl Inside {
-    fn start(base: &Path, id: &str) -> Option<Self> {
+    fn start(base: &Path, id: &str, more: &[&str]) -> Option<Self> {
         let hierarchy = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
         let group = hierarchy.iter().find_map(|top| {
             let group = Path::new(top).join("docker").join(id);
             std::fs::create_dir_all(&group).ok().and(group.join("cgroup.procs").exists().then_some(group))
         })?;
-        let mut child =
-            Command::new("python3").args(["-c", INSIDE]).arg(base).stdout(Stdio::piped()).spawn().ok()?;
+        let mut child = Command::new("python3")
+            .args(["-c", INSIDE])
+            .arg(base)
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
         std::fs::write(group.join("cgroup.procs"), child.id().to_string()).unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -82,7 +91,7 @@ fn a_lower_layer_of_another_overlay_is_not_the_images() {
     std::fs::write(&fake, "not the image's").unwrap();
     let inode = |path: &Path| FoundFile::of(std::fs::File::open(path).unwrap()).unwrap().inode;
     let id = "d".repeat(40) + &format!("{:024x}", std::process::id());
-    let Some(inside) = Inside::start(tmp.path(), &id) else {
+    let Some(inside) = Inside::start(tmp.path(), &id, &[]) else {
         return skip(TEST, "no python3, or no control group can be made");
     };
 
@@ -101,4 +110,35 @@ fn a_lower_layer_of_another_overlay_is_not_the_images() {
     assert_eq!(origin(inode(&tool)), Origin::Image);
     assert_eq!(origin(inode(&fake)), Origin::Unknown, "another overlay's lower layer");
     assert_eq!(origin(InodeId::default()), Origin::Unknown, "no times, no proof");
+}
+
+/// The first process of a container has made itself a root, before drift looks, and named its layers as directories of the
+/// host are named; the host has them, too.
+#[test]
+fn a_root_that_is_not_what_its_layers_names_say_is_no_image() {
+    const TEST: &str = "vanished: a root of its own";
+    if !rustix::process::geteuid().is_root() {
+        return skip(TEST, "mounting needs root");
+    }
+    let tmp = tempfile::tempdir_in(testkit::target_dir()).unwrap();
+    for dir in ["lower/usr/bin", "upper", "work", "merged"] {
+        std::fs::create_dir_all(tmp.path().join(dir)).unwrap();
+    }
+    let id = "e".repeat(40) + &format!("{:024x}", std::process::id());
+    let Some(inside) = Inside::start(tmp.path(), &id, &["chroot"]) else {
+        return skip(TEST, "no python3, or no control group can be made");
+    };
+    // The host's directories of those names, seen through a host root of the test's making.
+    let host_root = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/proc", host_root.path().join("proc")).unwrap();
+    for dir in ["lower/usr/bin", "upper"] {
+        std::fs::create_dir_all(host_root.path().join(dir)).unwrap();
+    }
+    let host = Host::new(host_root.path());
+    let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
+    let mut registry = Registry::new(host, config, Vec::new());
+    let (container, _) = registry.look_at(&id, i64::from(inside.child.id()));
+    assert!(container.live.is_some(), "{container:?}");
+    let why = container.image.as_ref().err().map(String::as_str);
+    assert_eq!(why, Some("the root is not what its layers' names say"), "{container:?}");
 }

@@ -1,12 +1,2 @@
-//! Events of any bytes.
 #![no_main]
-use drift::event::exec::ExecFacts;
-use drift::event::raw::SyscallEvent;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let Some(event) = SyscallEvent::from_bytes(bytes) else { return };
-    let _ = event.async_payload();
-    if let Some(exec) = ExecFacts::from_event(&event) {
-        let _ = (exec.argv().count(), exec.cgroups().count());
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| drift_fuzz::run("event", bytes));

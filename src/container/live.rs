@@ -1,17 +1,21 @@
 //! A container that runs on this host now: its mounts, its root file system, its image's layers.
 //!
-//! Invariant: a process speaks for a container only while its own control groups, read now, name that container.
-//! Process ids are reused, and a replay carries ids of another machine.
+//! Invariants: a process speaks for a container only while its own control groups, read now, name that container (process
+//! ids are reused, and a replay carries ids of another machine). Of a container's processes the one that its runtime started
+//! speaks for it: others can have given themselves mounts, and a root, of their own. A root's layers are believed only
+//! if the uppermost of them is what the root shows: their names are the words of whoever mounted it.
 
 use super::id::IdRules;
 use super::mountinfo::{Mount, MountTable};
 use super::overlay::OverlayLayers;
 use super::volume::{VolumeKind, Volumes};
+use crate::event::exec::InodeId;
 use crate::host::{Host, RootDir};
 use crate::manifest::cache::LayerCache;
 use crate::manifest::disk::{may_read_trusted_xattrs, XattrSpace};
 use crate::manifest::image::Image;
 use arc_swap::ArcSwap;
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +26,9 @@ use std::time::Instant;
 
 /// Most mounts of a container whose kinds are remembered.
 const MAX_KINDS: usize = 1024;
+
+/// Most ancestors of a process that are looked at.
+const MAX_ANCESTORS: usize = 64;
 
 /// Why a container's image cannot be read from its mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +82,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Looks at a container through one of its processes.
+    /// Looks at a container through one of its processes, or the one among its ancestors that the runtime started.
     ///
     /// # Errors
     /// [`NotLive`].
@@ -83,10 +90,23 @@ impl Live {
         if !is_member(host, pid, container) {
             return Err(NotLive::Gone);
         }
+        let first = first_of(host, pid, container);
+        match Self::look_through(host, first, container) {
+            // Above it is one that the container's runtime keeps in the container's control group.
+            Err(_) if first != pid => Self::look_through(host, pid, container),
+            looked => looked,
+        }
+    }
+
+    fn look_through(host: &Host, pid: i64, container: &str) -> Result<(Self, Mount), NotLive> {
         let mounts = host.mounts(pid).ok_or(NotLive::Gone)?;
         let root = mounts.root().cloned().ok_or(NotLive::Gone)?;
         if host.root_dev() == Some(root.dev) {
             return Err(NotLive::BeingSetUp);
+        }
+        // After the read: what was read of a process that took the id over meanwhile is another container's.
+        if !is_member(host, pid, container) {
+            return Err(NotLive::Gone);
         }
         let live = Self {
             pid,
@@ -167,19 +187,32 @@ impl Live {
     }
 }
 
+/// The uppermost of a process's ancestors that is in the container, or the process itself.
+fn first_of(host: &Host, pid: i64, container: &str) -> i64 {
+    let mut first = pid;
+    for _ in 0..MAX_ANCESTORS {
+        match host.parent_of(first).filter(|parent| is_member(host, *parent, container)) {
+            Some(parent) => first = parent,
+            None => break,
+        }
+    }
+    first
+}
+
 /// Whether a process is, right now, in this container.
 pub fn is_member(host: &Host, pid: i64, container: &str) -> bool {
     let Some(lines) = host.cgroups(pid) else { return false };
     IdRules::default().find(lines.split(|b| *b == b'\n')).is_some_and(|found| &*found.id == container)
 }
 
-/// Turns the root mount of a container into its image's layers, and the directory of its writable layer as the host
-/// names it.
+/// Turns the root mount of the container of process `pid` into its image's layers, and the directory of its writable
+/// layer as the host names it.
 ///
 /// # Errors
 /// [`Unreadable`].
 pub fn image_of(
     host: &Host,
+    pid: i64,
     root: &Mount,
     storage_roots: &[PathBuf],
     cache: &LayerCache,
@@ -189,6 +222,11 @@ pub fn image_of(
     }
     let options = OverlayLayers::parse(&root.super_options).map_err(|e| Unreadable::Layers(e.to_string()))?;
     let options = absolute(host, options, storage_roots)?;
+    if let Some(top) = options.upper.as_ref().or(options.lower.first()) {
+        if shows(host, pid, &host.path(top.as_bytes())) == Some(false) {
+            return Err(Unreadable::Layers("the root is not what its layers' names say".into()));
+        }
+    }
     let xattrs = if options.userxattr { XattrSpace::User } else { XattrSpace::Trusted };
     let mut layers = Vec::with_capacity(options.lower.len());
     for lower in &options.lower {
@@ -224,6 +262,26 @@ fn absolute(
         .map(|base| options.joined_to(&base))
         .find(|joined| joined.lower.iter().all(|l| host.path(l.as_bytes()).exists()))
         .ok_or_else(|| Unreadable::Layers("relative layer names found under no storage root".into()))
+}
+
+/// Whether the root directory of a process is that of an overlay whose uppermost layer is `dir`; `None` where the root
+/// cannot be looked at.
+///
+/// The kernel shows the names of layers as they were given to mount(2), in whatever root and mount namespace that was
+/// called. A container that can mount could so have any directory of the host taken for its image. A merged directory
+/// shows the times of the uppermost layer's (fs/overlayfs/inode.c, `ovl_getattr`), and nobody chooses a change time.
+fn shows(host: &Host, pid: i64, dir: &Path) -> Option<bool> {
+    let root = host.root_of(pid).ok()?;
+    // The root may be written to meanwhile: the layer's times lie between two looks at it.
+    let before = root.times().ok()?;
+    let layer = match RootDir::open(dir).and_then(|layer| layer.times()) {
+        Ok(times) => times,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Some(false),
+        Err(_) => return None,
+    };
+    let after = root.times().ok()?;
+    let between = |of: fn(&InodeId) -> u64| (of(&before)..=of(&after)).contains(&of(&layer));
+    Some(between(|id| id.ctime) && (between(|id| id.mtime) || before.ctime != after.ctime))
 }
 
 fn is_docker_init(dir: &Path) -> bool {

@@ -2,6 +2,10 @@
 //!
 //! Layout of results: `ss_plugin_extract_field` in falcosecurity/libs `userspace/plugin/plugin_api.h`. Memory is the
 //! call's own arena, which keeps its last chunk: in the steady state nothing is allocated.
+//!
+//! Invariant: no value holds a control character. The engine takes them out of its own fields, but not out of a plugin's
+//! (falcosecurity/libs `userspace/libsinsp/plugin_filtercheck.cpp` leaves `sanitize_strings` alone), and Falco prints alerts as
+//! lines of text: with a line break in a file's name, a container would write alerts of its own.
 
 use bumpalo::Bump;
 use falco_plugin::api::{ss_plugin_bool, ss_plugin_extract_field};
@@ -16,7 +20,7 @@ pub enum Value<'a> {
     Bool(bool),
     /// A number, or a duration in nanoseconds.
     U64(u64),
-    /// Bytes; cut at a NUL, which no path or name has.
+    /// Bytes; cut at a NUL, which no path or name has. Control characters are handed over as `\n` and `\033`.
     Text(&'a [u8]),
     /// Several of them.
     List(&'a [&'a [u8]]),
@@ -84,9 +88,72 @@ impl<'a> Value<'a> {
 
 fn c_string(text: &[u8], arena: &Bump) -> *const c_char {
     let text = CStr::from_bytes_until_nul(text).map_or(text, CStr::to_bytes);
+    if text.iter().any(|byte| may_control(*byte)) {
+        return escaped(text, arena);
+    }
     let copy = arena.alloc_slice_fill_copy(text.len() + 1, 0u8);
     if let Some(head) = copy.get_mut(..text.len()) {
         head.copy_from_slice(text);
     }
     copy.as_ptr().cast()
+}
+
+/// Whether a byte is a control character, or may begin one: U+0080 to U+009F are `c2 80` to `c2 9f` in UTF-8.
+fn may_control(byte: u8) -> bool {
+    byte < b' ' || byte == 0x7f || byte == 0xc2
+}
+
+/// A string with control characters written out. Other bytes stay as they are, backslashes too (systemd has names with
+/// them), and so do those that are no UTF-8.
+#[cold]
+fn escaped(text: &[u8], arena: &Bump) -> *const c_char {
+    let mut out = bumpalo::collections::Vec::with_capacity_in(text.len() + 16, arena);
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let control = match (first, after.first()) {
+            (0xc2, Some(0x80..=0x9f)) => 2,
+            (0..=0x1f | 0x7f, _) => 1,
+            _ => 0,
+        };
+        let (some, after) = rest.split_at(control.max(1));
+        for byte in some {
+            match byte {
+                b'\n' => out.extend_from_slice(b"\\n"),
+                byte if control > 0 => {
+                    out.extend([b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);
+                }
+                byte => out.push(*byte),
+            }
+        }
+        rest = after;
+    }
+    out.push(0);
+    out.into_bump_slice().as_ptr().cast()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_control_character_reaches_the_engine() {
+        let arena = Bump::new();
+        for (text, want) in [
+            (&b""[..], &b""[..]),
+            (b"/usr/bin/x", b"/usr/bin/x"),
+            (b"a\nFAKE ALERT\x1b[2J", b"a\\nFAKE ALERT\\033[2J"),
+            (b"\t\r\x7f", b"\\011\\015\\177"),
+            // U+009B, the one-byte form of ESC [.
+            (b"a\xc2\x9b2J", b"a\\302\\2332J"),
+            // Letters of other languages, backslashes, bytes that are no UTF-8.
+            ("\u{a0}gr\u{fc}\u{df}".as_bytes(), "\u{a0}gr\u{fc}\u{df}".as_bytes()),
+            (b"dev-disk-by\\x2duuid", b"dev-disk-by\\x2duuid"),
+            (b"\xff\xc2", b"\xff\xc2"),
+            (b"cut\0here", b"cut"),
+        ] {
+            // SAFETY: a string in the arena, which lives on.
+            let got = unsafe { CStr::from_ptr(c_string(text, &arena)) };
+            assert_eq!(got.to_bytes(), want, "{}", text.escape_ascii());
+        }
+    }
 }

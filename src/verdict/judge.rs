@@ -7,7 +7,7 @@
 use super::compare::{same_content, Comparison};
 use super::origin::Origin;
 use crate::container::live::{is_member, Live};
-use crate::container::mountinfo::Mount;
+use crate::container::mountinfo::{Mount, MountTable};
 use crate::container::registry::Container;
 use crate::container::volume::{VolumeKind, Volumes};
 use crate::event::exec::{ExeFlags, InodeId};
@@ -150,19 +150,23 @@ impl Judge {
         found: &FoundFile,
         path: &ImagePath,
     ) -> Option<Mount> {
-        let pick = |table: &crate::container::mountinfo::MountTable| {
-            let by_id = table.by_id(found.mount_id).filter(|m| found.mount_id != 0 && m.dev == found.dev);
-            let by_path = || table.covering(path.as_bytes()).filter(|m| m.dev == found.dev);
-            by_id.or_else(by_path).cloned()
+        let by_id = |table: &MountTable| {
+            table.by_id(found.mount_id).filter(|m| found.mount_id != 0 && m.dev == found.dev).cloned()
         };
-        // A mount made since, or one in a namespace that the process made for itself.
-        pick(&live.mounts()).or_else(|| pick(&live.refresh_mounts(&self.host, &container.id))).or_else(|| {
-            self.host
-                .mounts(pid)
-                .filter(|_| is_member(&self.host, pid, &container.id))
-                .as_ref()
-                .and_then(pick)
-        })
+        // A mount made since, or one in a namespace that the process made for itself. All are asked for the very mount
+        // before any is asked for a path: the container's root covers whatever path the process has mounted a second time.
+        let known = live.mounts();
+        if let Some(mount) = by_id(&known) {
+            return Some(mount);
+        }
+        let now = live.refresh_mounts(&self.host, &container.id);
+        if let Some(mount) = by_id(&now) {
+            return Some(mount);
+        }
+        let own = self.host.mounts(pid).filter(|_| is_member(&self.host, pid, &container.id));
+        let by_path =
+            |table: &MountTable| table.covering(path.as_bytes()).filter(|m| m.dev == found.dev).cloned();
+        own.as_ref().and_then(by_id).or_else(|| by_path(&now)).or_else(|| own.as_ref().and_then(by_path))
     }
 
     fn judge_on_root(
@@ -189,6 +193,16 @@ impl Judge {
             _ => None,
         };
         match (in_upper, presence) {
+            // On a root that is not the one it is known by, another file may lie there.
+            (Some(false), Presence::Present { layer, entry })
+                if layers_copy(image, layer, path).is_some_and(|c| !found.inode.times_agree(&c.inode)) =>
+            {
+                let judged = self.against_image(image, layer, entry.size, entry.sha256, found, path);
+                match judged.origin {
+                    Origin::ImageTouched => Judgement { origin: Origin::Image, ..judged },
+                    _ => judged,
+                }
+            }
             (Some(false), Presence::Present { entry, .. }) => {
                 Judgement { layer, sha256: entry.sha256, ..Judgement::new(Origin::Image) }.at(path)
             }
@@ -310,8 +324,13 @@ fn judge_unseen(
 /// its own at any path. That one's files have other change times, which nobody in a container can choose; a file in
 /// the container's own lower layer shows the layer's (fs/overlayfs/util.c, `ovl_copyattr`).
 fn is_layers_copy(image: &Image, layer: usize, path: &ImagePath, inode: &InodeId) -> bool {
-    let copy = image.layers().get(layer).and_then(|l| l.open_file(path).ok());
-    copy.and_then(|fd| FoundFile::of(File::from(fd)).ok()).is_some_and(|copy| inode.times_agree(&copy.inode))
+    layers_copy(image, layer, path).is_some_and(|copy| inode.times_agree(&copy.inode))
+}
+
+/// A layer's own copy of a file; `None` where the layer is not on disk.
+fn layers_copy(image: &Image, layer: usize, path: &ImagePath) -> Option<FoundFile> {
+    let copy = image.layers().get(layer)?.open_file(path).ok()?;
+    FoundFile::of(File::from(copy)).ok()
 }
 
 /// Whether the overlay's writable directory has a file at this path; `None` where that cannot be seen.

@@ -161,6 +161,18 @@ impl<'a> Instance<'a> {
         count as usize
     }
 
+    /// One metric.
+    pub fn metric(&self, name: &str) -> u64 {
+        let mut count = 0u32;
+        // SAFETY: the instance lives, and what it gives lives until it is asked again; drift's values are of this kind.
+        unsafe {
+            let first = self.api.get_metrics.unwrap()(self.plugin, &mut count);
+            let all = std::slice::from_raw_parts(first, count as usize);
+            let found = all.iter().find(|m| CStr::from_ptr(m.name).to_bytes() == name.as_bytes());
+            found.unwrap_or_else(|| panic!("no metric {name}")).value.u64_
+        }
+    }
+
     /// Starts the plugin's own events, or stops them.
     pub fn set_async(&self, on: bool) {
         let set = self.api.__bindgen_anon_4.set_async_event_handler.unwrap();

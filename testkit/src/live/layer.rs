@@ -28,6 +28,8 @@ pub enum Layer {
 pub struct Mount {
     /// Mount id.
     pub id: u64,
+    /// The directory (or file) of the file system that is mounted: `/`, or another one in a bind mount.
+    pub root: PathBuf,
     /// Mount point, in the process's mount namespace.
     pub point: PathBuf,
     /// File system type.
@@ -122,11 +124,13 @@ pub fn parse_mounts(text: &[u8]) -> Vec<Mount> {
 fn parse_mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&byte| byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let point = unescape_octal(fields.nth(3)?);
+    let root = unescape_octal(fields.nth(2)?);
+    let point = unescape_octal(fields.next()?);
     fields.find(|field| *field == b"-")?;
     let fs_type = String::from_utf8_lossy(fields.next()?).into_owned();
     let super_options = unescape_octal(fields.nth(1)?);
-    Some(Mount { id, point: PathBuf::from(std::ffi::OsString::from_vec(point)), fs_type, super_options })
+    let path = |bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes));
+    Some(Mount { id, root: path(root), point: path(point), fs_type, super_options })
 }
 
 /// The mounts of process `pid`.
@@ -167,9 +171,11 @@ pub fn layer_of(pid: i64, fd: &std::fs::File, path: &Path) -> Result<(Layer, Opt
         return Ok((Layer::None, None)); // memfd and the like: on an internal mount
     };
     let Some(upper) = mount.upper() else {
-        return Ok((Layer::None, Some(mount)));
+        let layer = if mount.fs_type == "overlay" { Layer::Lower } else { Layer::None };
+        return Ok((layer, Some(mount)));
     };
     let relative = path.strip_prefix(&mount.point).unwrap_or(path);
+    let relative = mount.root.join(relative);
     let relative: PathBuf =
         relative.components().filter(|part| matches!(part, Component::Normal(_))).collect();
     let stat = fd.metadata().context("stat of an open file")?;

@@ -1,0 +1,58 @@
+//! What the kernel and the engine hand over: mount tables, control groups, events, command lines.
+
+use super::parts;
+use drift::container::id::{may_be_cut, IdRules};
+use drift::container::mountinfo::MountTable;
+use drift::container::overlay::OverlayLayers;
+use drift::container::volume::Volumes;
+use drift::event::exec::ExecFacts;
+use drift::event::file::{changes_unnamed, opened_descriptor, written_inode, FileCall};
+use drift::event::library::LibraryCall;
+use drift::event::raw::SyscallEvent;
+use drift::event::socket;
+use drift::verdict::interpreter::{is_interpreter, script_argument};
+
+/// Container ids in control group paths, a path a line.
+pub fn cgroup(bytes: &[u8]) {
+    let entries = bytes.split(|b| *b == 0 || *b == b'\n');
+    let _ = may_be_cut(entries.clone());
+    if let Some(id) = IdRules::default().find(entries) {
+        assert!(!id.id.is_empty() && !id.id.contains('/'), "{id:?}");
+    }
+}
+
+/// A mount table, and a path in it.
+pub fn mountinfo(bytes: &[u8]) {
+    let [table, path] = parts(bytes);
+    let table = MountTable::parse(table);
+    let _ = (table.root(), table.covering(path));
+    let volumes = Volumes::new(&table, Some(&table));
+    for mount in table.iter() {
+        if let Ok(layers) = OverlayLayers::parse(&mount.super_options) {
+            let _ = layers.has_relative_layer();
+        }
+        let _ = volumes.kind(mount);
+    }
+}
+
+/// One event of any bytes.
+pub fn event(bytes: &[u8]) {
+    let Some(event) = SyscallEvent::from_bytes(bytes) else { return };
+    let _ = event.async_payload();
+    if let Some(exec) = ExecFacts::from_event(&event) {
+        let _ = (exec.argv().count(), exec.cgroups().count());
+    }
+    let _ = (written_inode(&event), changes_unnamed(&event), opened_descriptor(&event));
+    let _ = (FileCall::from_event(&event), LibraryCall::from_event(&event), socket::bound(&event));
+}
+
+/// Which script a command line names: the interpreter, then its arguments, a line each.
+pub fn interpreter(bytes: &[u8]) {
+    let mut lines = bytes.split(|b| *b == b'\n');
+    let exe = lines.next().unwrap_or_default();
+    let argv: Vec<&[u8]> = lines.collect();
+    let _ = is_interpreter(exe);
+    if let Some(script) = script_argument(exe, &argv) {
+        assert!(argv.iter().any(|a| a.ends_with(script)), "{script:?} is in no argument");
+    }
+}
