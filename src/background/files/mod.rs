@@ -117,6 +117,9 @@ pub struct FileReport {
     pub drifts: u64,
 }
 
+/// How much longer paths wait that were found by looking for them: what is told by name comes first.
+const SWEPT: Duration = Duration::from_millis(300);
+
 /// Pause after events were taken in: those that come in a burst are taken in together, and the event thread has to wake
 /// this one up once for all of them.
 const BATCH: Duration = Duration::from_millis(20);
@@ -198,7 +201,12 @@ impl Files {
             if !complete {
                 self.metrics.files_unknown.inc();
             }
-            jobs.into_iter().for_each(|job| self.accept(job));
+            // Calls that say their path know more: who did it, and what a renamed file was called.
+            for job in jobs {
+                if !self.waiting.has(&job) {
+                    self.accept_after(job, QUIET + SWEPT);
+                }
+            }
         }
     }
 
@@ -218,12 +226,16 @@ impl Files {
     }
 
     fn accept(&mut self, job: FileJob) {
+        self.accept_after(job, QUIET);
+    }
+
+    fn accept_after(&mut self, job: FileJob, wait: Duration) {
         let now = Instant::now();
         let Err(job) = self.waiting.merge(job, now) else { return };
         let root = self.shared_root(&job);
         let until = now + self.config.file_interval;
         let writers = vec![job.writer.pid];
-        let waiting = Waiting { job, writers, root, due: now + QUIET, until, back_off: BACK_OFF.0 };
+        let waiting = Waiting { job, writers, root, due: now + wait, until, back_off: BACK_OFF.0 };
         if !self.waiting.add(waiting) {
             self.metrics.files_dropped.inc();
         }
