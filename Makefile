@@ -3,10 +3,17 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: build demo test bench dist clean
+.PHONY: build install uninstall demo test bench dist image clean
 
 build:
 	$(CARGO) build --release --locked --workspace
+
+# Into a Falco that was installed as a package. DESTDIR, SYSCONFDIR, DATADIR, BINDIR: see the script.
+install: build
+	scripts/install.sh install
+
+uninstall:
+	scripts/install.sh uninstall
 
 # A real container under attack, replayed through the plugin in a real engine.
 demo: build
@@ -22,7 +29,7 @@ test:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) doc --workspace --no-deps --locked
 	$(CARGO) build --release --locked --workspace
-	@scripts/dist.sh || { [ "$$CI" != true ] || exit 1; \
+	@DIST_ARCHS=$$(uname -m) scripts/dist.sh || { [ "$$CI" != true ] || exit 1; \
 		echo "SKIP: the published library: make dist failed, see above" | tee -a $(TARGET)/skips.txt; }
 	@status=0; $(CARGO) test --workspace --locked || status=$$?; \
 	if [ -s $(TARGET)/skips.txt ]; then \
@@ -35,9 +42,13 @@ test:
 bench: build
 	$(CARGO) bench --locked --package drift --benches -- $(BENCH_FLAGS)
 
-# The library as it is published: built for glibc 2.17, stripped.
+# What is published: the library for glibc 2.17, archives, checksums, bill of materials, OCI artifacts.
 dist:
 	scripts/dist.sh
+
+# The init container's image, from what `make dist` built.
+image:
+	scripts/image.sh
 
 clean:
 	$(CARGO) clean

@@ -1,7 +1,15 @@
 #!/bin/sh
 # Builds the library, and the command, as they are published: for glibc 2.17, which Falco itself is built for, stripped, linked with nothing
-# but glibc. Packs it with what belongs to it into <target>/dist/drift-<version>-linux-<arch>.tar.gz, and SHA256SUMS.
-# The same sources, toolchain and SOURCE_DATE_EPOCH give the same bytes.
+# but glibc. The same sources, toolchain and SOURCE_DATE_EPOCH give the same bytes. In <target>/dist:
+#
+#   drift-<version>-linux-<arch>.tar.gz             flat: library, command, rules, drop-in, install.sh
+#   drift-<version>-linux-<arch>.cdx.json           its bill of materials (CycloneDX)
+#   drift-rules-<version>.tar.gz                    the rules alone
+#   SHA256SUMS                                      of all of these
+#   oci/                                            the artifacts for an OCI registry; scripts/publish.sh pushes them
+#   linux-<arch>/                                   the first archive's files
+#
+# aarch64 is built where Rust has it (rustup target add aarch64-unknown-linux-gnu). DIST_ARCHS: which to build.
 #
 # The tools, cargo-zigbuild and zig (a C compiler and linker that knows every glibc), go to <target>/dist-tools, in the
 # versions named here, and are installed once.
@@ -48,9 +56,31 @@ version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 # No path of this machine stays in the library.
 rustflags="${RUSTFLAGS:-} --remap-path-prefix=$PWD=drift --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 
+# The files of a folder as an archive that can be reproduced.
+pack() { # folder archive
+    (cd "$1" && LC_ALL=C tar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=ustar \
+        --sort=name -cf "$2.tmp" -- *)
+    gzip -n -9 < "$2.tmp" > "$2"
+    rm "$2.tmp"
+    echo "dist: $2"
+}
+
+# Files as an archive. An artifact holds one file: falcoctl unpacks all of it beside Falco's own, and the Falco operator
+# refuses one that holds several.
+pack_files() { # archive files
+    archive=$1
+    shift
+    rm -rf "$dist/tmp"
+    mkdir "$dist/tmp"
+    cp "$@" "$dist/tmp/"
+    chmod 644 "$dist/tmp"/*
+    pack "$dist/tmp" "$archive"
+    rm -r "$dist/tmp"
+}
+
 rm -rf "$dist"
-mkdir -p "$dist"
-for arch in x86_64 aarch64; do
+mkdir -p "$dist/oci"
+for arch in ${DIST_ARCHS:-x86_64 aarch64}; do
     triple=$arch-unknown-linux-gnu
     if [ ! -d "$(rustc --print target-libdir --target "$triple")" ]; then
         echo "dist: no $arch: Rust's standard library for it is not installed (rustup target add $triple)" >&2
@@ -62,26 +92,24 @@ for arch in x86_64 aarch64; do
     stage=$dist/linux-$arch
     mkdir "$stage"
     cp "$target/$triple/release/libdrift.so" "$target/$triple/release/drift" "$stage/"
-    for file in falco.drift_plugin.yaml rules/drift_rules.yaml rules/drift_source_rules.yaml LICENSE README.md; do
-        if [ -f "$file" ]; then
-            cp "$file" "$stage/"
-        fi
-    done
+    cp falco.drift_plugin.yaml rules/drift_rules.yaml rules/drift_source_rules.yaml scripts/install.sh LICENSE README.md "$stage/"
     chmod 644 "$stage"/*
-    chmod 755 "$stage/drift"
-    name=drift-$version-linux-$arch.tar.gz
-    (cd "$stage" && LC_ALL=C tar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=ustar \
-        --sort=name -cf "$dist/$name.tmp" -- *)
-    gzip -n -9 < "$dist/$name.tmp" > "$dist/$name"
-    rm "$dist/$name.tmp"
-    echo "dist: $dist/$name"
+    chmod 755 "$stage/drift" "$stage/install.sh"
+    name=drift-$version-linux-$arch
+    pack "$stage" "$dist/$name.tar.gz"
+    scripts/sbom.py --target "$triple" > "$dist/$name.cdx.json"
+
+    pack_files "$dist/oci/plugin-linux-$arch.tar.gz" "$stage/libdrift.so"
 done
-[ -n "$(ls "$dist")" ] || fail "nothing was built: no Rust target for Linux is installed"
+[ -n "$(ls "$dist/oci")" ] || fail "nothing was built: no Rust target for Linux is installed"
+
+pack_files "$dist/drift-rules-$version.tar.gz" rules/drift_rules.yaml rules/drift_source_rules.yaml
+pack_files "$dist/oci/rules.tar.gz" rules/drift_rules.yaml
+pack_files "$dist/oci/source-rules.tar.gz" rules/drift_source_rules.yaml
+scripts/oci.py "$version" "$dist/oci"
+
+(cd "$dist" && sha256sum ./*.tar.gz ./*.cdx.json | sed 's,\./,,' > SHA256SUMS)
 
 # What must hold of a published library is tests/artifact.rs.
-for library in "$dist"/linux-*/libdrift.so; do
-    DRIFT_DIST_SO=$library cargo test --quiet --locked --package drift --test artifact --target-dir "$target" published ||
-        fail "$library must not be published"
-done
-
-(cd "$dist" && sha256sum ./*.tar.gz | sed 's,\./,,' > SHA256SUMS)
+DRIFT_DIST=$dist cargo test --quiet --locked --package drift --test artifact --target-dir "$target" published ||
+    fail "what is in $dist must not be published"

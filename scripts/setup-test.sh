@@ -5,7 +5,8 @@ set -eu
 
 # command:package
 wanted='podman:podman containerd:containerd ctr:containerd runc:runc umoci:umoci buildah:buildah
-bsdtar:libarchive-tools debootstrap:debootstrap setpriv:util-linux python3:python3'
+bsdtar:libarchive-tools debootstrap:debootstrap setpriv:util-linux python3:python3
+npm:npm'
 
 missing=
 for pair in $wanted; do

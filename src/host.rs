@@ -268,7 +268,8 @@ impl Host {
         Self { root: root.to_owned(), init_mounts: Arc::default() }
     }
 
-    fn proc(&self, pid: i64, name: &str) -> PathBuf {
+    /// A file of a process in the host's `/proc`.
+    pub(crate) fn proc(&self, pid: i64, name: &str) -> PathBuf {
         self.root.join(format!("proc/{pid}/{name}"))
     }
 
@@ -479,6 +480,24 @@ impl Host {
         let ticks = start_ticks(&stat)?;
         let boot = boot_time(&read_bounded(&self.root.join("proc/stat"), 1 << 20).ok()?)?;
         boot.checked_mul(1_000_000_000)?.checked_add(ticks.checked_mul(1_000_000_000 / USER_HZ)?)
+    }
+
+    /// When a process started, in ticks since boot: tells it from another one that has its id later. `None` if it has
+    /// ended, be it that nobody took note yet.
+    pub fn running_since(&self, pid: i64) -> Option<u64> {
+        let stat = read_bounded(&self.proc(pid, "stat"), 4096).ok()?;
+        let after_comm = stat.iter().rposition(|b| *b == b')')?;
+        match stat.get(after_comm + 1..)?.trim_ascii_start().first()? {
+            b'Z' | b'X' => None,
+            _ => start_ticks(&stat),
+        }
+    }
+
+    /// The effective user id of a process, as the host counts; `None` if it is gone.
+    pub fn user_of(&self, pid: i64) -> Option<u32> {
+        let status = read_bounded(&self.proc(pid, "status"), 64 << 10).ok()?;
+        let line = status.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"Uid:"))?;
+        std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
     }
 
     /// All process ids, in no order.

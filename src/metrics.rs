@@ -102,6 +102,12 @@ metrics! {
     files_changed: Counter,
     /// Libraries that were loaded and are not the image's, reported by the event `drift_library`.
     libraries_loaded: Counter,
+    /// Packages that were installed, upgraded or removed in containers, reported by the event `drift_packages`.
+    packages_changed: Counter,
+    /// Changes of packages of which not all could be told: a database could not be read, or there were too many.
+    packages_unknown: Counter,
+    /// Changes of packages that were told early or not at all, because too many were waiting.
+    packages_dropped: Counter,
     /// Containers whose declaration (image, deployment) was read whole.
     declared: Counter,
     /// Containers of whose declaration a part could not be read.

@@ -4,14 +4,17 @@ use crate::background::{Background, Reports};
 use crate::config::{Config, InitConfig};
 use crate::container::approved::Approved;
 use crate::container::registry::LoadedManifest;
-use crate::event::raw::{StateEvent, SyscallEvent};
+use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
-use crate::extract::{self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT};
+use crate::extract::{self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT};
 use crate::metrics::{Kind, Metrics};
 use crate::prebuilt;
-use crate::report::{binary_payload, container_payload, file_payload, library_payload, send};
+use crate::report::{
+    binary_payload, container_payload, file_payload, library_payload, packages_payload, send,
+};
 use crate::resolver::Resolver;
 use crate::source::params::Params;
+use crate::source::scanner::Means;
 use crate::source::{self, Next, Opened};
 use arc_swap::ArcSwap;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
@@ -23,6 +26,7 @@ use falco_plugin::source::{EventBatch, SourcePlugin, SourcePluginInstance};
 use falco_plugin::tables::{LazyTableReader, TablesInput};
 use falco_plugin::FailureReason;
 use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 /// One instance of the plugin.
@@ -35,6 +39,10 @@ pub struct Drift {
     resolver: Resolver,
     /// Kept for the event source, which looks at containers on its own.
     manifests: Vec<LoadedManifest>,
+    /// Whether this instance is that of the source `drift`: then no system call ever comes.
+    has_source_open: bool,
+    /// Whether somebody has read an event of that source.
+    source_is_read: Arc<AtomicBool>,
 }
 
 impl Plugin for Drift {
@@ -60,7 +68,17 @@ impl Plugin for Drift {
         let threads = input.and_then(|tables| Threads::import(tables).ok());
         let resolver =
             Resolver::new(Arc::clone(&config), manifests.clone(), approved.clone(), Arc::clone(&metrics));
-        Ok(Self { config, metrics, threads, approved, resolver, manifests })
+        let source_is_read = Arc::default();
+        Ok(Self {
+            config,
+            metrics,
+            threads,
+            approved,
+            resolver,
+            manifests,
+            has_source_open: false,
+            source_is_read,
+        })
     }
 
     fn get_metrics(&mut self) -> impl IntoIterator<Item = Metric> {
@@ -117,6 +135,9 @@ impl ExtractPlugin for Drift {
     ) -> Result<(), anyhow::Error> {
         let mut event = event_input.event()?;
         event.number = event_input.event_number() as u64;
+        if event.code == code::PLUGIN {
+            self.source_is_read.store(true, Ordering::Relaxed);
+        }
         let reader = extract::reader(self.threads.as_ref(), table_reader);
         for request in fields {
             extract::answer(&mut self.resolver, &event, reader, request, storage)?;
@@ -126,13 +147,19 @@ impl ExtractPlugin for Drift {
 }
 
 impl AsyncEventPlugin for Drift {
-    const ASYNC_EVENTS: &'static [&'static str] = &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT];
+    const ASYNC_EVENTS: &'static [&'static str] =
+        &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PACKAGES_EVENT];
     const EVENT_SOURCES: &'static [&'static str] = &["syscall"];
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
+        if self.has_source_open {
+            // The engine starts every instance, also that of a source in which nothing would ever be asked of these
+            // threads.
+            return Ok(());
+        }
         let handler = Arc::new(handler);
         let (for_files, for_libraries) = (Arc::clone(&handler), Arc::clone(&handler));
-        let for_containers = Arc::clone(&handler);
+        let (for_containers, for_packages) = (Arc::clone(&handler), Arc::clone(&handler));
         // The engine refuses events while it shuts down; there is nobody to tell then.
         let reports = Reports {
             binary: Box::new(move |finding| {
@@ -146,6 +173,9 @@ impl AsyncEventPlugin for Drift {
             }),
             container: Box::new(move |container| {
                 let _ = send(&for_containers, CONTAINER_EVENT, container.tid, &container_payload(container));
+            }),
+            packages: Box::new(move |packages| {
+                let _ = send(&for_packages, PACKAGES_EVENT, packages.agent.pid, &packages_payload(packages));
             }),
         };
         let approved = self.approved.clone();
@@ -169,13 +199,29 @@ impl SourcePlugin for Drift {
 
     fn open(&mut self, params: Option<&str>) -> Result<Self::Instance, anyhow::Error> {
         let params = Params::parse(params.unwrap_or_default()).map_err(anyhow::Error::msg)?;
-        Ok(OpenSource(Opened::start(params, &self.config, self.manifests.clone(), &self.metrics)?))
+        let means = Means {
+            config: Arc::clone(&self.config),
+            manifests: self.manifests.clone(),
+            approved: self.approved.clone(),
+            metrics: Arc::clone(&self.metrics),
+            is_read: Arc::clone(&self.source_is_read),
+        };
+        let opened = Opened::start(params, means)?;
+        self.has_source_open = true;
+        // Started before, by an engine that does so.
+        self.resolver.stop();
+        Ok(OpenSource(opened))
+    }
+
+    fn close(&mut self, _: &mut Self::Instance) {
+        self.has_source_open = false;
     }
 
     fn event_to_string(
         &mut self,
         event: &falco_plugin::source::EventInput<Self::Event<'_>>,
     ) -> Result<CString, anyhow::Error> {
+        self.source_is_read.store(true, Ordering::Relaxed);
         let event = event.event()?;
         let payload = event.source_payload(source::PLUGIN_ID).unwrap_or_default();
         Ok(CString::new(payload)?)

@@ -6,11 +6,12 @@
 use crate::background::declarer::ContainerReport;
 use crate::background::files::FileReport;
 use crate::background::libraries::LibraryReport;
+use crate::background::packages::PackageReport;
 use crate::background::verifier::Finding;
 use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
 use crate::plugin::Drift;
-use crate::resolver::Provenance;
+use crate::resolver::{Provenance, Resolver};
 use crate::verdict::change::Change;
 use crate::verdict::compare::hex;
 use crate::verdict::origin::Origin;
@@ -64,6 +65,8 @@ pub fn container_payload(report: &ContainerReport) -> serde_json::Value {
         "runtime_overrides": report.declared.overrides,
         "entrypoint_match": report.entrypoint_match,
         "rootfs_readonly": report.container.live.as_ref().map(|l| l.read_only),
+        // For replays of the capture: what package managers do to it is told by events of their own.
+        "pkg_followed": Resolver::can_follow(&report.container),
     })
 }
 
@@ -88,6 +91,40 @@ pub fn library_payload(library: &LibraryReport) -> serde_json::Value {
         "volume_kind": library.volume.map(|kind| kind.as_str()),
         "binary_origin": job.binary_origin.map(|o| o.as_str()),
         "process_cmdline": &*job.command,
+    })
+}
+
+/// Payload of the event `drift_packages`.
+pub fn packages_payload(report: &PackageReport) -> serde_json::Value {
+    let PackageReport { container, agent, effect, drifts } = report;
+    let action = effect.action.or(agent.action.filter(|action| action.changes()));
+    // What was done; of an attempt, what was to be.
+    let names: Vec<&str> = match effect.names.is_empty() {
+        false => effect.names.iter().map(String::as_str).collect(),
+        true => agent.names.iter().map(|name| &**name).collect(),
+    };
+    let facts = container.declaration.image.load_full();
+    let (provenance, writer) = agent.provenance.clone().unzip();
+    serde_json::json!({
+        "container_id": container.id,
+        "container_drifts": drifts,
+        "image": facts.and_then(|facts| facts.identity.reference.clone()).unwrap_or_else(|| "unknown".into()),
+        "pkg_manager": agent.manager.map_or("unknown", |manager| manager.as_str()),
+        "pkg_action": action.map(|action| action.as_str()),
+        "pkg_names": names,
+        "pkg_followed": agent.followed || agent.manager.is_none(),
+        "pkg_effect": effect.to_string(),
+        "pkg_added": effect.added,
+        "pkg_removed": effect.removed,
+        "pkg_upgraded": effect.upgraded,
+        "pkg_reinstalled": effect.reinstalled,
+        "pkg_command": &*agent.command,
+        "pkg_pcommand": agent.parent_command,
+        "pkg_ancestors": agent.ancestors,
+        "pkg_uid": agent.user,
+        "binary_origin": agent.origin.map(|origin| origin.as_str()),
+        "binary_provenance": provenance,
+        "binary_writer": writer.flatten().map(|writer| writer.chars().take(1024).collect::<String>()),
     })
 }
 

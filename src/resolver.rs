@@ -4,6 +4,7 @@
 //! bounded; asking the same field of the same event again gives the same answer.
 
 use crate::background::indexer::NewImage;
+use crate::background::packages::Agent;
 use crate::background::Background;
 use crate::config::Config;
 use crate::container::approved::Approved;
@@ -13,6 +14,7 @@ use crate::container::registry::{Container, LoadedManifest, Registry};
 use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
+use crate::extract::CONTAINER_EVENT;
 use crate::host::Host;
 use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
@@ -30,7 +32,9 @@ use lru::LruCache;
 use provenance::WrittenFiles;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+mod agents;
 mod binary;
 mod declared;
 mod files;
@@ -45,6 +49,9 @@ pub use provenance::{Provenance, Written};
 /// A start before this (the year 2000, nanoseconds since the epoch) is none: the kernel counts from boot, and a capture
 /// without the machine's boot time leaves it so.
 const EPOCH_FLOOR: u64 = 946_684_800_000_000_000;
+
+/// How long the engine is held up at its start to look at containers that run already.
+const START: Duration = Duration::from_millis(20);
 
 /// Most answers remembered of which paths images have.
 const IMAGE_FILES: usize = 8192;
@@ -73,6 +80,8 @@ struct ThreadState {
     own_package: Option<Option<Arc<Invocation>>>,
     /// The package manager at work; outer `None`: not asked yet.
     package: Option<Option<PackageWork>>,
+    /// Who is behind what this process does to packages; `None`: not looked at yet.
+    agent: Option<Arc<Agent>>,
     /// The environment against the declared one; `None`: not asked yet, or not known yet.
     environment: Option<Arc<EnvNames>>,
     /// Its exec was seen.
@@ -109,12 +118,16 @@ pub struct Resolver {
     verdicts: LruCache<BinaryKey, Arc<Binary>>,
     /// Paths that images were asked for.
     image_files: LruCache<BinaryKey, bool>,
+    /// Processes that ran already when the engine started, and were not looked at yet.
+    unseen: Vec<i64>,
     /// Background findings taken in so far.
     findings: u64,
     /// The file of the event that was asked about last.
     last_file: Option<(EventKey, Option<Arc<EventFile>>)>,
     /// Who wrote which file.
     written: WrittenFiles,
+    /// Containers whose packages were followed when the capture that is replayed was taken.
+    followed_once: LruCache<Box<str>, ()>,
     /// Libraries looked at of late.
     libraries: SeenLibraries,
     metrics: Arc<Metrics>,
@@ -149,9 +162,11 @@ impl Resolver {
             threads: LruCache::new(bound(config.cache.max_threads)),
             verdicts: LruCache::new(bound(config.cache.max_verdicts)),
             image_files: LruCache::new(bound(IMAGE_FILES)),
+            unseen: Vec::new(),
             findings: 0,
             last_file: None,
             written: WrittenFiles::new(),
+            followed_once: LruCache::new(bound(config.cache.max_containers)),
             libraries: SeenLibraries::new(),
             metrics,
             background: None,
@@ -166,25 +181,35 @@ impl Resolver {
         self.judge.host()
     }
 
-    /// Starts background work and looks for containers that run already.
+    /// Starts background work and looks for containers that run already: for a moment at once, at the rest one process
+    /// with each later event, so that the engine need not wait for a node's hundreds of containers.
     pub fn start(&mut self, background: Background) {
         self.background = Some(background);
-        let host = self.judge.host().clone();
-        for pid in host.pids() {
-            let Some(lines) = host.cgroups(pid) else { continue };
-            if let Some(id) = self.ids.find(lines.split(|b| *b == b'\n')) {
-                self.container_by_id(&id.id, pid, None);
-            }
+        self.unseen = self.judge.host().pids();
+        let begun = Instant::now();
+        while !self.unseen.is_empty() && begun.elapsed() < START {
+            self.look_at_unseen();
+        }
+    }
+
+    /// Looks at one of the processes that ran already when the engine started.
+    fn look_at_unseen(&mut self) {
+        let Some(pid) = self.unseen.pop() else { return };
+        let Some(lines) = self.judge.host().cgroups(pid) else { return };
+        if let Some(id) = self.ids.find(lines.split(|b| *b == b'\n')) {
+            self.container_by_id(&id.id, pid, None);
         }
     }
 
     /// Ends background work; what is known stays.
     pub fn stop(&mut self) {
         self.background = None;
+        self.unseen = Vec::new();
     }
 
     /// Follows threads and containers; called once for each event that [`crate::event::raw::StateEvent`] names.
     pub fn observe(&mut self, event: &SyscallEvent<'_>) {
+        self.look_at_unseen();
         match event.code {
             code::EXECVE_X | code::EXECVEAT_X => {
                 if let Some(exec) = ExecFacts::from_event(event) {
@@ -214,12 +239,21 @@ impl Resolver {
     /// `{"container":{"full_id":…,"image":…,…}}` with a NUL at the end (falcosecurity/plugins, plugins/container).
     fn observe_async(&mut self, event: &SyscallEvent<'_>) {
         const MAX_JSON: usize = 1 << 20;
-        let Some((b"container", data)) = event.async_payload() else { return };
+        let Some((name, data)) = event.async_payload() else { return };
+        let ours = name == CONTAINER_EVENT.as_bytes() && self.background.is_none();
         let data = data.strip_suffix(b"\0").unwrap_or(data);
-        if data.len() > MAX_JSON {
+        if data.len() > MAX_JSON || !(ours || name == b"container") {
             return;
         }
         let Ok(json) = serde_json::from_slice::<serde_json::Value>(data) else { return };
+        if ours {
+            // Recorded with drift at work: what package managers did is in the capture, too.
+            let followed = json.get("pkg_followed").and_then(serde_json::Value::as_bool);
+            if let (Some(true), Some(id)) = (followed, json.get("container_id").and_then(|id| id.as_str())) {
+                self.followed_once.put(id.into(), ());
+            }
+            return;
+        }
         let text = |key: &str| json.pointer(&format!("/container/{key}")).and_then(|v| v.as_str());
         if let (Some(id), Some(image)) = (text("full_id").or_else(|| text("id")), text("image")) {
             let digest = |text: &str| Digest::parse(text).ok().or_else(|| Digest::from_hex(text));

@@ -1,6 +1,6 @@
 //! The library as a file: what it exports, and what it needs where it is loaded.
 //!
-//! The library that `make dist` published is looked at where there is one: named by DRIFT_DIST_SO, or in `dist` of the
+//! What `make dist` published is looked at where there is some: in the folder that DRIFT_DIST names, or in `dist` of the
 //! target directory.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -8,6 +8,7 @@
 mod host;
 
 use goblin::elf::Elf;
+use serde_json::{json, Value};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -97,16 +98,40 @@ fn glibc_versions(elf: &Elf<'_>) -> Vec<(String, (u32, u32))> {
     versions
 }
 
-/// Published libraries at hand.
-fn published() -> Vec<PathBuf> {
-    if let Some(path) = std::env::var_os("DRIFT_DIST_SO") {
-        return vec![path.into()];
+/// The folder that `make dist` filled, where there is one.
+fn dist() -> Option<PathBuf> {
+    let dist =
+        std::env::var_os("DRIFT_DIST").map_or_else(|| testkit::target_dir().join("dist"), PathBuf::from);
+    dist.join("SHA256SUMS").is_file().then_some(dist)
+}
+
+/// As [`dist`]; says where there is none.
+fn published(test: &str) -> Option<PathBuf> {
+    let dist = dist();
+    if dist.is_none() {
+        testkit::skip::skip_optional(test, "`make dist` has not been run, and DRIFT_DIST is not set");
     }
-    // <target>/<profile>/deps/<this test>
-    let exe = std::env::current_exe().unwrap();
-    let dist = exe.ancestors().nth(3).unwrap().join("dist");
-    let Ok(entries) = std::fs::read_dir(dist) else { return Vec::new() };
-    entries.map(|e| e.unwrap().path().join("libdrift.so")).filter(|p| p.is_file()).collect()
+    dist
+}
+
+/// The architectures that were built.
+fn architectures(dist: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dist).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut found: Vec<String> = names.filter_map(|n| n.strip_prefix("linux-").map(str::to_owned)).collect();
+    found.sort();
+    found
+}
+
+/// The names in an archive.
+fn listing(archive: &Path) -> Vec<String> {
+    let output = std::process::Command::new("tar").arg("-tzf").arg(archive).output().unwrap();
+    assert!(output.status.success(), "{}", archive.display());
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 #[test]
@@ -124,12 +149,11 @@ fn versions_are_found_where_there_are_some() {
 
 #[test]
 fn the_published_library_runs_with_falcos_glibc() {
-    let published = published();
-    if published.is_empty() {
-        let why = "`make dist` has not been run, and DRIFT_DIST_SO is not set";
-        testkit::skip::skip_optional("the_published_library_runs_with_falcos_glibc", why);
-    }
-    for path in published {
+    let Some(dist) = published("the_published_library_runs_with_falcos_glibc") else { return };
+    let architectures = architectures(&dist);
+    assert!(!architectures.is_empty(), "{}", dist.display());
+    for arch in architectures {
+        let path = dist.join(format!("linux-{arch}/libdrift.so"));
         check(&path);
         let bytes = std::fs::read(&path).unwrap();
         let elf = Elf::parse(&bytes).unwrap();
@@ -143,5 +167,134 @@ fn the_published_library_runs_with_falcos_glibc() {
             let found = bytes.windows(word.len()).any(|w| w == word.as_bytes());
             assert!(!found, "{} has a path of the machine that built it: {word}", path.display());
         }
+    }
+}
+
+#[test]
+fn the_published_archives_are_whole_and_flat() {
+    let Some(dist) = published("the_published_archives_are_whole_and_flat") else { return };
+    let version = env!("CARGO_PKG_VERSION");
+    let sums = std::fs::read_to_string(dist.join("SHA256SUMS")).unwrap();
+    let checked = std::process::Command::new("sha256sum")
+        .args(["-c", "SHA256SUMS"])
+        .current_dir(&dist)
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+
+    let mut wanted = vec![format!("drift-rules-{version}.tar.gz")];
+    assert_eq!(listing(&dist.join(&wanted[0])), ["drift_rules.yaml", "drift_source_rules.yaml"]);
+    // One file in each artifact: the Falco operator refuses more.
+    assert_eq!(listing(&dist.join("oci/rules.tar.gz")), ["drift_rules.yaml"]);
+    assert_eq!(listing(&dist.join("oci/source-rules.tar.gz")), ["drift_source_rules.yaml"]);
+    for arch in architectures(&dist) {
+        assert_eq!(listing(&dist.join(format!("oci/plugin-linux-{arch}.tar.gz"))), ["libdrift.so"]);
+        let name = format!("drift-{version}-linux-{arch}");
+        let mut files = listing(&dist.join(format!("{name}.tar.gz")));
+        files.sort();
+        let expected = [
+            "LICENSE",
+            "README.md",
+            "drift",
+            "drift_rules.yaml",
+            "drift_source_rules.yaml",
+            "falco.drift_plugin.yaml",
+            "install.sh",
+            "libdrift.so",
+        ];
+        assert_eq!(files, expected);
+        wanted.extend([format!("{name}.tar.gz"), format!("{name}.cdx.json")]);
+        bill_of_materials(
+            &json(&dist.join(format!("{name}.cdx.json"))),
+            &format!("{arch}-unknown-linux-gnu"),
+        );
+    }
+    let mut named: Vec<&str> = sums.lines().map(|l| l.split_whitespace().nth(1).unwrap()).collect();
+    named.sort_unstable();
+    wanted.sort();
+    assert_eq!(named, wanted);
+}
+
+/// Asserts what makes a bill of materials one that scanners read, and that it is this library's.
+fn bill_of_materials(bom: &Value, target: &str) {
+    assert_eq!((&bom["bomFormat"], &bom["specVersion"]), (&json!("CycloneDX"), &json!("1.5")));
+    assert_eq!(bom["metadata"]["component"]["purl"], concat!("pkg:cargo/drift@", env!("CARGO_PKG_VERSION")));
+    assert_eq!(bom["metadata"]["properties"][0]["value"], target);
+    let components = bom["components"].as_array().unwrap();
+    let mut refs = BTreeSet::new();
+    for component in components {
+        let purl = component["purl"].as_str().unwrap();
+        assert!(refs.insert(purl), "{purl} twice");
+        assert_eq!(component["bom-ref"], purl);
+        assert!(component["licenses"][0]["expression"].is_string(), "{purl} has no licence");
+        assert_eq!(
+            component["hashes"][0]["content"].as_str().map(str::len),
+            Some(64),
+            "{purl} has no digest"
+        );
+    }
+    // Direct dependencies that end up in the library; one that only tests have, and one that only the compiler runs.
+    let has = |name: &str| refs.iter().any(|r| r.starts_with(&format!("pkg:cargo/{name}@")));
+    for name in ["falco_plugin", "rustix", "sha2", "serde_json"] {
+        assert!(has(name), "{name} is missing");
+    }
+    for name in ["proptest", "testkit", "serde_derive", "syn"] {
+        assert!(!has(name), "{name} is not linked");
+    }
+    for dependency in bom["dependencies"].as_array().unwrap() {
+        for name in dependency["dependsOn"].as_array().unwrap() {
+            assert!(refs.contains(name.as_str().unwrap()), "{name} is no component");
+        }
+    }
+}
+
+/// Runs a script of `scripts/` that prints or writes what is published.
+fn script(name: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new("python3")
+        .arg(testkit::workspace_dir().join("scripts").join(name))
+        .args(arguments)
+        .env("SOURCE_DATE_EPOCH", "1700000000")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_bill_of_materials_lists_what_is_linked() {
+    let text = script("sbom.py", &[]);
+    bill_of_materials(&serde_json::from_str(&text).unwrap(), "x86_64-unknown-linux-gnu");
+    assert_eq!(text, script("sbom.py", &[]), "the same sources give the same bytes");
+}
+
+#[test]
+fn the_artifacts_require_what_the_library_and_the_rules_do() {
+    let folder = tempfile::tempdir().unwrap();
+    script("oci.py", &["1.2.3", folder.path().to_str().unwrap()]);
+
+    let library = host::library::open();
+    let version = host::library::functions(&library).get_required_api_version.unwrap();
+    // SAFETY: the function takes nothing and gives a constant text.
+    let api = unsafe { std::ffi::CStr::from_ptr(version()) }.to_str().unwrap();
+    let rules = std::fs::read_to_string(testkit::workspace_dir().join("rules/drift_rules.yaml")).unwrap();
+    let rules = testkit::yaml::parse(&rules).unwrap();
+    let testkit::yaml::Node::List(items) = &rules else { panic!("{rules:?}") };
+    let of = |key: &str| items.iter().find_map(|i| i.get(key)).unwrap();
+    let engine = of("required_engine_version").text().unwrap();
+    let testkit::yaml::Node::List(plugins) = of("required_plugin_versions") else { panic!() };
+    let plugin = plugins[0].get("version").unwrap().text().unwrap();
+
+    assert_eq!(
+        json(&folder.path().join("plugin.json")),
+        json!({"name": "drift", "version": "1.2.3",
+               "requirements": [{"name": "plugin_api_version", "version": api}]})
+    );
+    for name in ["rules", "source-rules"] {
+        assert_eq!(
+            json(&folder.path().join(format!("{name}.json"))),
+            json!({"name": format!("drift-{name}"), "version": "1.2.3",
+                   "dependencies": [{"name": "drift", "version": plugin}],
+                   "requirements": [{"name": "engine_version_semver", "version": engine}]})
+        );
     }
 }

@@ -3,7 +3,7 @@
 // Helpers of tests: a failure there is a failure of the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use serde_json::Value;
+use serde_json::{json, Value};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
@@ -33,6 +33,15 @@ printf '#!/bin/sh\nsleep 1000\n' > /opt/tool/run.sh
 /opt/tool/bin/x 1000 &
 sh /opt/tool/run.sh &
 printf 'PASSWORD=hunter2-planted\n' > /etc/evil.conf
+printf 'planted on a volume' > /vol/secret
+printf 'planted on a tmpfs' > /scratch/secret
+TOKEN=planted-in-environment LD_PRELOAD=/planted.so sleep 1000 2>/dev/null &
+sh -c 'sleep 1000; :' --password=planted-in-arguments &
+printf 'Package: evil\nStatus: install ok installed\nVersion: 6.6\nArchitecture: all\n\n' >> /var/lib/dpkg/status
+perl -MIO::Socket::INET -e '
+    my $declared = IO::Socket::INET->new(Listen => 1, LocalAddr => "0.0.0.0", LocalPort => 8080) or die;
+    my $tcp = IO::Socket::INET->new(Listen => 1, LocalAddr => "0.0.0.0", LocalPort => 4444) or die;
+    open(my $f, ">", "/vol/listening"); sleep 1000;' &
 touch "$(printf '/opt/new\nline\033[31m')"
 touch "$(printf '/opt/\377bytes')"
 mkfifo /opt/fifo
@@ -46,6 +55,7 @@ rm /usr/bin/tty
 rm -rf /etc/apt
 ln -sf /nowhere /etc/issue
 i=0; while [ $i -lt 300 ]; do mkdir -p d; cd d; i=$((i+1)); done; cd /
+until [ -e /vol/listening ]; do sleep 0.1; done
 touch /vol/done
 "#;
 
@@ -81,6 +91,7 @@ fn expected() -> BTreeMap<String, String> {
         ("/opt/sparse", "created"),
         ("/opt/link", "created"),
         ("/etc/passwd", "modified"),
+        ("/var/lib/dpkg/status", "modified"),
         ("/usr/bin/cat", "metadata"),
         ("/usr/bin/tty", "deleted"),
         ("/etc/apt", "deleted"),
@@ -109,7 +120,7 @@ fn run_in(container: &Container) {
     assert_eq!(row("/opt/tool/bin/x")["kind"], "elf_exec");
     assert_eq!(row("/opt/tool/run.sh")["kind"], "script");
     assert_eq!(row("/usr/bin/cat")["package"], "dpkg:coreutils");
-    assert_eq!(row("/usr/bin/cat")["gained"], serde_json::json!(["setuid"]));
+    assert_eq!(row("/usr/bin/cat")["gained"], json!(["setuid"]));
     assert_eq!(row("/opt/\u{fffd}bytes")["path_escaped"], "/opt/\\377bytes");
     assert_eq!(row("/etc/passwd")["before"]["type"], "file");
     let processes = report["processes"].as_array().unwrap();
@@ -117,6 +128,22 @@ fn run_in(container: &Container) {
     assert_eq!((added.len(), &added[0]["origin"]), (1, &Value::from("added")), "{processes:?}");
     let scripted: Vec<_> = processes.iter().filter(|p| p["script_path"] == "/opt/tool/run.sh").collect();
     assert_eq!((scripted.len(), &scripted[0]["script_origin"]), (1, &Value::from("added")));
+
+    assert_eq!(
+        report["packages"],
+        json!([{"package": "dpkg:evil", "change": "added", "before": [],
+                "now": [{"version": "6.6", "architecture": "all"}]}])
+    );
+    let ports = report["ports"].as_array().unwrap();
+    assert_eq!(ports.len(), 1, "8080 is declared: {ports:?}");
+    assert_eq!((&ports[0]["port"], &ports[0]["declared"]), (&json!("4444/tcp"), &json!(false)));
+    assert_eq!((&ports[0]["path"], &ports[0]["addresses"]), (&json!("/usr/bin/perl"), &json!(["0.0.0.0"])));
+    let environment = report["environment"].as_array().unwrap();
+    assert_eq!(environment.len(), 1, "{environment:?}");
+    assert_eq!(environment[0]["path"], "/usr/bin/sleep");
+    assert_eq!(environment[0]["dangerous"], json!(["LD_PRELOAD"]));
+    assert_eq!(environment[0]["added"], json!(["LD_PRELOAD", "TOKEN"]));
+    assert!(json.stdout.is_ascii(), "nothing but ASCII reaches a terminal");
 
     // By the beginning of the id, by process, as text, with what was only touched.
     let text = drift(&["diff", "--all", &id[..12]]);
@@ -128,10 +155,18 @@ fn run_in(container: &Container) {
         "deleted   /etc/apt  directory",
         "touched   /usr/bin/ls  file mode=0755->0700 package=dpkg:coreutils",
         "touched   /etc/group  file",
+        "added     dpkg:evil  6.6",
+        "undeclared 4444/tcp  0.0.0.0  ",
+        "declared   8080/tcp  0.0.0.0  ",
+        "/usr/bin/sleep  dangerous=LD_PRELOAD  added=LD_PRELOAD,TOKEN",
     ] {
         assert!(text.contains(line), "{line:?} is not in {text}");
     }
     assert_eq!(status(&drift(&["diff", &container.init_pid().to_string()])), 1);
+
+    for printed in [String::from_utf8_lossy(&json.stdout), text.as_str().into()] {
+        assert!(!printed.contains("planted"), "a secret is printed: {printed}");
+    }
 
     assert_agrees_with_runtime(container, &report, &text);
     archive(container, &report);
@@ -224,6 +259,10 @@ fn archive(container: &Container, report: &Value) {
     let want: String =
         sha2::Sha256::digest(&members["files/etc/evil.conf"]).iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(digest("/etc/evil.conf"), Value::from(want));
+    for (name, content) in &members {
+        let secret = content.windows(7).any(|w| w == b"planted") && name != "files/etc/evil.conf";
+        assert!(!secret, "{name} holds a secret");
+    }
     // Contents are in the archive, and nowhere in the reports.
     assert!(members["files/etc/evil.conf"].ends_with(b"hunter2-planted\n"));
     assert!(!String::from_utf8_lossy(&members["manifest.json"]).contains("hunter2"));

@@ -6,10 +6,14 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 use testkit::alerts::evaluate;
 use testkit::engine::{Choice, Engine, Replay};
+use testkit::live::{self, Container, Image};
 use testkit::skip::skip_optional;
 
 fn falco(test: &str) -> Option<Engine> {
@@ -26,6 +30,10 @@ fn rules() -> PathBuf {
     testkit::workspace_dir().join("rules/drift_rules.yaml")
 }
 
+fn source_rules() -> PathBuf {
+    testkit::workspace_dir().join("rules/drift_source_rules.yaml")
+}
+
 #[test]
 fn falco_takes_the_rules_without_a_warning() {
     let Some(engine) = falco("falco: rules") else { return };
@@ -40,6 +48,8 @@ fn falco_takes_the_rules_without_a_warning() {
         .arg(&config)
         .arg("-V")
         .arg(rules())
+        .arg("-V")
+        .arg(source_rules())
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -47,7 +57,7 @@ fn falco_takes_the_rules_without_a_warning() {
     let json = text.lines().find(|l| l.starts_with('{')).unwrap();
     let verdict: serde_json::Value = serde_json::from_str(json).unwrap();
     let results = verdict["falco_load_results"].as_array().unwrap();
-    assert!(!results.is_empty());
+    assert_eq!(results.len(), 2);
     for result in results {
         assert_eq!(result["successful"], true, "{result}");
         assert_eq!(result["warnings"].as_array().map(Vec::len), Some(0), "{result}");
@@ -78,4 +88,72 @@ fn falco_alerts_as_the_evaluator_does() {
     let by_us = brief(evaluation.alerts.into_iter().map(|a| (a.rule, a.time)).collect());
     assert!(!by_us.is_empty());
     assert_eq!(by_falco, by_us);
+}
+
+/// A Falco that is stopped with its owner.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Without a kernel probe: the source alone, on a container that drifted before Falco was started.
+#[test]
+fn falco_runs_the_source_without_a_probe() {
+    let test = "falco: source";
+    let Some(engine) = falco(test) else { return };
+    if let Some(why) = live::missing(live::PODMAN_TOOLS) {
+        return skip_optional(test, &why);
+    }
+    let container = Container::podman(&Image::debian().unwrap()).unwrap();
+    let script = "cp /bin/sleep /opt/x\n/opt/x 1000 &\nchmod u+s /bin/cat\ntouch /vol/done\n";
+    let script = container.put("changes.sh", script.as_bytes()).unwrap();
+    container.run(&format!("sh {script}")).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !container.vol().join("done").exists() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = common::engine_config(dir.path(), &testkit::plugin_library().unwrap(), "{}");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let params = r#"'{"interval_seconds": 1, "cpu_percent": 100}'"#;
+    let text = text.replace("    init_config:\n", &format!("    open_params: {params}\n    init_config:\n"));
+    let more = format!(
+        "engine: {{kind: nodriver}}\nrules_files: [{}]\njson_output: true\nstdout_output: {{enabled: true}}\n",
+        source_rules().display()
+    );
+    std::fs::write(&config, format!("{text}{more}")).unwrap();
+    let command = engine.command();
+    let mut running = Command::new(&command[0]);
+    running.args(&command[1..]).arg("-c").arg(&config).args(["--disable-source", "syscall", "-U"]);
+    running.args(["-o", "config_files="]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut running = Running(running.spawn().unwrap());
+    let mut alerts = BTreeSet::new();
+    let wanted: BTreeSet<String> = [
+        "Drift found container file added /opt/x",
+        "Drift found container file gained privilege /usr/bin/cat",
+        "Drift found process not from image /opt/x",
+    ]
+    .map(str::to_owned)
+    .into();
+    let output = BufReader::new(running.0.stdout.take().unwrap());
+    let (said, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || output.lines().map_while(Result::ok).all(|line| said.send(line).is_ok()));
+    while let Ok(line) = lines.recv_timeout(Duration::from_secs(120)) {
+        let Ok(alert) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+        let fields = &alert["output_fields"];
+        if fields["drift.event.container_id"] == container.id() {
+            assert_eq!(alert["source"], "drift");
+            let path = fields["drift.event.path"].as_str().unwrap();
+            alerts.insert(format!("{} {path}", alert["rule"].as_str().unwrap()));
+        }
+        if alerts.is_superset(&wanted) {
+            break;
+        }
+    }
+    assert_eq!(alerts, wanted);
 }

@@ -15,7 +15,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 56] = [
+const FIELDS: [&str; 60] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -69,6 +69,10 @@ const FIELDS: [&str; 56] = [
     "event.origin",
     "event.kind",
     "event.package",
+    "event.port",
+    "event.env_names",
+    "event.env_risky",
+    "event.before_start",
     "event.detail",
     "event.expected",
     "event.actual",

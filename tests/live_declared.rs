@@ -178,6 +178,7 @@ fn the_background_tells_what_was_declared() {
         image: Err("not looked at".into()),
         from_manifest: false,
         drifts: Arc::default(),
+        installed: Arc::default(),
         declaration,
     });
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());

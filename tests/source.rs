@@ -6,124 +6,28 @@
 mod common;
 mod host;
 
-use falco_plugin::api::{ss_instance_t, ss_plugin_event};
-use host::library::{self, Instance};
+use host::library;
+use host::opened::{in_container, lines, Open};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use testkit::engine::Engine;
 use testkit::live::{self, Container, Image};
 use testkit::skip::skip;
 
-const SUCCESS: i32 = 0;
-const TIMEOUT: i32 = -1;
-const EOF: i32 = 2;
-
-/// The source, open, without an engine.
-struct Open<'a> {
-    plugin: Instance<'a>,
-    source: *mut ss_instance_t,
-}
-
-impl Open<'_> {
-    fn new(params: &str) -> Result<Self, String> {
-        let plugin = Instance::new(library::api(), "{}")?;
-        let params = CString::new(params).unwrap();
-        let mut rc = -1;
-        // SAFETY: the instance and the pointers live for the call.
-        let source = unsafe {
-            library::api().__bindgen_anon_1.open.unwrap()(plugin.pointer(), params.as_ptr(), &mut rc)
-        };
-        match rc {
-            SUCCESS => Ok(Self { plugin, source }),
-            _ => Err(plugin.last_error()),
-        }
-    }
-
-    /// The next payloads, and whether there are more to come.
-    fn next(&self) -> (Vec<Value>, bool) {
-        let (mut count, mut events): (u32, *mut *mut ss_plugin_event) = (0, std::ptr::null_mut());
-        let next = library::api().__bindgen_anon_1.next_batch.unwrap();
-        // SAFETY: the instance and the source live; the pointers are valid for the call.
-        let rc = unsafe { next(self.plugin.pointer(), self.source, &mut count, &mut events) };
-        match rc {
-            SUCCESS => {}
-            TIMEOUT => return (Vec::new(), true),
-            EOF => return (Vec::new(), false),
-            rc => panic!("rc {rc}: {}", self.plugin.last_error()),
-        }
-        let payload = |i: usize| {
-            // SAFETY: the plugin gave so many events, good until the next call.
-            unsafe {
-                let event = *events.add(i);
-                let len = (*event).len as usize;
-                let bytes = std::slice::from_raw_parts(event.cast::<u8>(), len);
-                let event = drift::event::raw::SyscallEvent::from_bytes(bytes).unwrap();
-                let data = event.source_payload(drift::source::PLUGIN_ID).unwrap();
-                serde_json::from_slice(data).unwrap()
-            }
-        };
-        ((0..count as usize).map(payload).collect(), true)
-    }
-
-    /// All events of a container until there is none for a while.
-    fn settled(&self, container: &str, quiet: Duration) -> Vec<Value> {
-        let mut all = Vec::new();
-        let mut last = Instant::now();
-        while last.elapsed() < quiet {
-            let (events, more) = self.next();
-            let ours: Vec<_> = events.into_iter().filter(|e| e["container_id"] == container).collect();
-            if !ours.is_empty() {
-                last = Instant::now();
-            }
-            all.extend(ours);
-            if !more {
-                break;
-            }
-        }
-        all
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        // SAFETY: it came from `open` and is closed once.
-        unsafe { library::api().__bindgen_anon_1.close.unwrap()(self.plugin.pointer(), self.source) }
-    }
-}
-
-fn lines(events: &[Value]) -> BTreeSet<String> {
-    let word = |v: &Value| v.as_str().unwrap_or("-").to_owned();
-    events
-        .iter()
-        .map(|e| {
-            format!("{} {} {} {}", word(&e["type"]), word(&e["change"]), word(&e["origin"]), word(&e["path"]))
-        })
-        .collect()
-}
-
-fn in_container(container: &Container, name: &str, script: &str) {
-    let done = container.vol().join(name);
-    let script = container.put(name, format!("{script}\ntouch /vol/{name}\n").as_bytes()).unwrap();
-    container.run(&format!("sh {script}")).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done.exists() {
-        assert!(Instant::now() < deadline, "{name} is not done");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 const CHANGES: &str = "mkdir -p /opt/tool\ncp /bin/sleep /opt/tool/x\n/opt/tool/x 1000 &\nrm /usr/bin/tty\n\
                        echo x >> /etc/passwd\nchmod u+s /bin/cat\nchmod 700 /bin/ls\nSECRET=planted-secret sleep 999 &";
 
-const EXPECTED: [&str; 5] = [
+const EXPECTED: [&str; 7] = [
+    // The variable SECRET, which nobody declared.
+    "environment - - /usr/bin/sleep",
     "file created added /opt/tool/x",
     "file deleted image /usr/bin/tty",
     "file metadata image_touched /usr/bin/cat",
     "file modified image_modified /etc/passwd",
     "process - added /opt/tool/x",
+    "rootfs - - /",
 ];
 
 #[test]
@@ -137,7 +41,7 @@ fn findings_are_told_once_and_again_when_they_change_or_go() {
     let source = Open::new(r#"{"interval_seconds":1,"cpu_percent":100}"#).unwrap();
     let first = source.settled(container.id(), Duration::from_secs(4));
     assert_eq!(lines(&first), EXPECTED.map(str::to_owned).into(), "{first:#?}");
-    assert_eq!(first.len(), 5, "each once, over several rounds");
+    assert_eq!(first.len(), EXPECTED.len(), "each once, over several rounds");
     let cat = first.iter().find(|e| e["path"] == "/usr/bin/cat").unwrap();
     assert_eq!(cat["package"], "dpkg:coreutils");
     assert!(cat["expected"].as_str().unwrap().starts_with("file mode=0755"), "{cat}");
@@ -172,20 +76,53 @@ fn bad_parameters_are_refused_with_the_reason() {
     }
 }
 
+/// Names of this process's threads.
+fn threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    tasks
+        .filter_map(|t| Some(std::fs::read_to_string(t.path().join("comm")).ok()?.trim().to_owned()))
+        .collect()
+}
+
+fn has_thread(name: &str) -> bool {
+    threads().iter().any(|t| t == name)
+}
+
 #[test]
 fn closing_ends_the_thread_at_once() {
-    let threads = || {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-        tasks.filter(|t| std::fs::read(t.path().join("comm")).is_ok_and(|c| c == b"drift-source\n")).count()
-    };
     let before = Instant::now();
     for _ in 0..5 {
         let source = Open::new("").unwrap();
         source.next();
-        assert!(threads() > 0);
+        assert!(has_thread("drift-source"));
         drop(source);
     }
     assert!(before.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn without_a_rule_nothing_is_compared() {
+    let source = Open::new("").unwrap();
+    let until = Instant::now() + Duration::from_secs(2);
+    let mut events = Vec::new();
+    while Instant::now() < until {
+        events.extend(source.next().0);
+    }
+    let types: Vec<_> = events.iter().map(|e| e["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["started"], "the source asks whether anybody reads it, and waits");
+}
+
+/// Falco makes an instance for each source, and starts the background of both.
+#[test]
+fn the_instance_of_the_source_has_no_threads_for_system_calls() {
+    let source = Open::new("").unwrap();
+    source.plugin().set_async(true);
+    assert!(!has_thread("drift-indexer"), "{:?}", threads());
+    let other = library::Instance::new(library::api(), "{}").unwrap();
+    other.set_async(true);
+    assert!(has_thread("drift-indexer"), "this test would not see the thread");
+    other.set_async(false);
+    source.plugin().set_async(false);
 }
 
 /// Real libsinsp opens the source, and fields come from the events' payloads; a rule's condition filters them.
@@ -203,23 +140,30 @@ fn sysdig_reads_the_source() {
     let command = engine.command();
     let format = "*%drift.event.type %drift.event.change %drift.event.origin %drift.event.path \
                   %drift.event.package %drift.event.container_id %drift.binary_origin";
-    let run = |filter: &str| {
+    let sysdig = |arguments: &[&str]| {
         let output = Command::new(&command[0])
             .args(&command[1..])
             .arg("--plugin-config-file")
             .arg(&config)
-            .args(["-I", r#"drift:{"once":true,"cpu_percent":100}"#, "-j", "-p", format, filter])
+            .args(arguments)
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{said}");
+        (String::from_utf8(output.stdout).unwrap(), said)
+    };
+    // Taken once, and read for each rule: what a capture holds replays with the same answers.
+    let capture = dir.path().join("source.scap");
+    let capture = capture.to_str().unwrap();
+    sysdig(&["-I", r#"drift:{"once":true,"cpu_percent":100}"#, "-w", capture]);
+    let run = |filter: &str| {
+        let (text, said) = sysdig(&["-r", capture, "-j", "-p", format, filter]);
         let rows: Vec<Value> = text
             .lines()
             .filter(|l| l.starts_with('{'))
             .map(|l| serde_json::from_str::<Value>(l).unwrap())
             .filter(|e| e["drift.event.container_id"] == container.id())
             .collect();
-        assert!(output.status.success(), "{said}");
         (rows, said)
     };
     let (rows, said) = run("drift.event.type exists");

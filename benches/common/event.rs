@@ -40,6 +40,12 @@ pub fn openat_to_write(tid: i64, path: &str, inode: u64) -> Vec<u8> {
     event(OPENAT_X, tid, &[&fd, &dir, &path, &flags, &zero, &zero, &inode.to_ne_bytes()])
 }
 
+/// A process's end (`PPME_PROCEXIT_1_E`).
+pub fn exit(tid: i64) -> Vec<u8> {
+    let zero = [0u8; 8];
+    event(186, tid, &[&zero, &zero, &[0], &[0], &zero])
+}
+
 /// Inode number, change and modification time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Inode(pub u64, pub u64, pub u64);

@@ -6,4 +6,5 @@
 pub mod abi;
 pub mod event;
 pub mod image;
+pub mod node;
 pub mod report;

@@ -1,7 +1,7 @@
 //! Reads what was declared of containers, and the list of approved images when it changes.
 
 use crate::config::Config;
-use crate::container::approved::{self, Approval, Approved};
+use crate::container::approved::{Approval, Approved, Watch};
 use crate::container::declared::read::read;
 use crate::container::declared::Declared;
 use crate::container::registry::{Container, ImageFacts};
@@ -15,9 +15,6 @@ use std::time::{Duration, Instant};
 
 /// How long the thread waits for work before it looks after the list and after what could not be read at first.
 const TICK: Duration = Duration::from_millis(500);
-
-/// How often the list's files are looked at.
-const LIST_INTERVAL: Duration = Duration::from_secs(10);
 
 /// When a container is read again whose records are not all there: an engine may write some of them after the start.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
@@ -74,7 +71,8 @@ impl Declarer {
     /// Reads what is asked for until the queue closes.
     pub fn run(&self, containers: &Receiver<Arc<Container>>, report: &dyn Fn(&ContainerReport)) {
         let mut waiting: Vec<Waiting> = Vec::new();
-        let (mut list, mut looked) = (approved::state(&self.config.approved_images), Instant::now());
+        let list = self.approved.clone();
+        let mut list = list.map(|list| Watch::new(&self.config.approved_images, list));
         while !self.stop.load(Ordering::Relaxed) {
             match containers.recv_timeout(TICK) {
                 Ok(container) => self.declare(container, 0, &mut waiting, report),
@@ -86,9 +84,8 @@ impl Declarer {
             for Waiting { container, tries, .. } in due {
                 self.declare(container, tries, &mut waiting, report);
             }
-            if now.duration_since(looked) >= LIST_INTERVAL {
-                looked = now;
-                self.reload(&mut list);
+            if list.as_mut().is_some_and(|list| list.refresh().is_err()) {
+                self.metrics.approved_failed.inc();
             }
         }
     }
@@ -126,22 +123,6 @@ impl Declarer {
             declared,
             image,
         });
-    }
-
-    fn reload(&self, known: &mut Vec<(std::path::PathBuf, Option<std::time::SystemTime>, u64)>) {
-        let Some(approved) = &self.approved else { return };
-        let now = approved::state(&self.config.approved_images);
-        if now == *known {
-            return;
-        }
-        // A list that is being written is looked at again next time; the last good one counts until then.
-        match approved::load(&self.config.approved_images) {
-            Ok(list) => {
-                approved.store(Arc::new(list));
-                *known = now;
-            }
-            Err(_) => self.metrics.approved_failed.inc(),
-        }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod declarer;
 pub mod files;
 pub mod indexer;
 pub mod libraries;
+pub mod packages;
 pub mod verifier;
 
 use crate::config::Config;
@@ -20,6 +21,7 @@ use declarer::ContainerReport;
 use files::{FileReport, Notice};
 use indexer::NewImage;
 use libraries::{LibraryJob, LibraryReport};
+use packages::{PackageNotice, PackageReport};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -36,6 +38,8 @@ const LIBRARY_QUEUE: usize = 4096;
 const DECLARE_QUEUE: usize = 4096;
 /// Changed paths waiting to be taken in.
 const FILE_QUEUE: usize = 8192;
+/// Started package managers and changed paths of package databases waiting to be taken in.
+const PACKAGE_QUEUE: usize = 16_384;
 
 /// Takes what a thread has found, and is called on that thread.
 pub type Report<T> = Box<dyn Fn(&T) + Send>;
@@ -50,6 +54,8 @@ pub struct Reports {
     pub library: Report<LibraryReport>,
     /// Each container whose declaration was read.
     pub container: Report<ContainerReport>,
+    /// What each package manager has done.
+    pub packages: Report<PackageReport>,
 }
 
 impl std::fmt::Debug for Reports {
@@ -67,6 +73,8 @@ pub struct Background {
     changes: Option<Sender<Notice>>,
     libraries: Option<Sender<LibraryJob>>,
     declarations: Option<Sender<Arc<Container>>>,
+    packages: Option<Sender<PackageNotice>>,
+    files_watched: Arc<AtomicBool>,
     findings: Receiver<Finding>,
     metrics: Arc<Metrics>,
     threads: Vec<JoinHandle<()>>,
@@ -90,6 +98,8 @@ impl Background {
         let (changes, to_compare) = crossbeam_channel::bounded(FILE_QUEUE);
         let (libraries, to_look_at) = crossbeam_channel::bounded(LIBRARY_QUEUE);
         let (declarations, to_declare) = crossbeam_channel::bounded(DECLARE_QUEUE);
+        let (packages, to_follow) = crossbeam_channel::bounded(PACKAGE_QUEUE);
+        let files_watched = Arc::new(AtomicBool::new(false));
         let (found, findings) = crossbeam_channel::bounded(VERIFY_QUEUE);
         let mut this = Self {
             stop: Arc::clone(&stop),
@@ -98,6 +108,8 @@ impl Background {
             changes: Some(changes),
             libraries: Some(libraries),
             declarations: Some(declarations),
+            packages: Some(packages),
+            files_watched: Arc::clone(&files_watched),
             findings,
             metrics: Arc::clone(metrics),
             threads: Vec::new(),
@@ -119,6 +131,9 @@ impl Background {
             approved,
         );
         this.spawn("drift-declarer", move || declarer.run(&to_declare, &reports.container))?;
+        let packages =
+            packages::Packages::new(host.clone(), Arc::clone(metrics), Arc::clone(&stop), files_watched);
+        this.spawn("drift-packages", move || packages.run(&to_follow, &reports.packages))?;
         let files = files::Files::new(host.clone(), Arc::clone(config), Arc::clone(metrics), stop);
         this.spawn("drift-files", move || files.run(&to_compare, &reports.file))?;
         Ok(this)
@@ -154,6 +169,20 @@ impl Background {
         if self.changes.as_ref().is_none_or(|q| q.try_send(notice).is_err()) {
             self.metrics.files_dropped.inc();
         }
+    }
+
+    /// Asks for what a package manager, or a change of a database, does to packages; `false` if the queue is full.
+    pub fn packages(&self, notice: PackageNotice) -> bool {
+        let sent = self.packages.as_ref().is_some_and(|q| q.try_send(notice).is_ok());
+        if !sent {
+            self.metrics.packages_dropped.inc();
+        }
+        sent
+    }
+
+    /// Notes that a rule asks about changes of files, so that those of package databases are seen.
+    pub fn files_are_watched(&self) {
+        self.files_watched.store(true, Ordering::Relaxed);
     }
 
     /// Asks whether an opened file is a library that was loaded.
@@ -193,6 +222,7 @@ impl Drop for Background {
         self.changes = None;
         self.libraries = None;
         self.declarations = None;
+        self.packages = None;
         for thread in self.threads.drain(..) {
             // A panic in the thread was caught and counted there.
             let _ = thread.join();

@@ -8,11 +8,13 @@
 use crate::container::declared::reference::{Reference, MAX_REFERENCE};
 use crate::container::declared::ImageIdentity;
 use crate::manifest::digest::Digest;
+use arc_swap::ArcSwap;
 use saphyr_parser::{Event, Parser};
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Largest file that is read, bytes.
 const MAX_FILE: u64 = 32 << 20;
@@ -167,8 +169,50 @@ pub fn load(paths: &[PathBuf]) -> Result<Approved, ApprovedError> {
     Ok(approved)
 }
 
+/// How often the files are looked at, at most.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Keeps a list up to date: read anew when a file changed.
+#[derive(Debug)]
+pub struct Watch {
+    paths: Vec<PathBuf>,
+    list: Arc<ArcSwap<Approved>>,
+    known: Vec<(PathBuf, Option<SystemTime>, u64)>,
+    looked: Instant,
+}
+
+impl Watch {
+    /// Of a list that was read not long ago: the first look reads it again, in case it changed since.
+    pub fn new(paths: &[PathBuf], list: Arc<ArcSwap<Approved>>) -> Self {
+        Self { paths: paths.to_owned(), list, known: Vec::new(), looked: Instant::now() }
+    }
+
+    /// The list.
+    pub fn list(&self) -> &ArcSwap<Approved> {
+        &self.list
+    }
+
+    /// Looks whether a file changed, unless that was done a moment ago. One that is being written is looked at again next
+    /// time; the last good list counts until then.
+    ///
+    /// # Errors
+    /// [`ApprovedError`].
+    pub fn refresh(&mut self) -> Result<(), ApprovedError> {
+        if self.looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        let now = state(&self.paths);
+        if now != self.known {
+            self.list.store(Arc::new(load(&self.paths)?));
+            self.known = now;
+        }
+        Ok(())
+    }
+}
+
 /// The files, and when each was changed: what tells that a list is to be read anew.
-pub fn state(paths: &[PathBuf]) -> Vec<(PathBuf, Option<SystemTime>, u64)> {
+fn state(paths: &[PathBuf]) -> Vec<(PathBuf, Option<SystemTime>, u64)> {
     let files = files(paths).unwrap_or_default();
     let look = |path: PathBuf| {
         let metadata = std::fs::metadata(&path).ok();

@@ -13,6 +13,7 @@ use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::{Image, ManifestState};
 use crate::manifest::image_config::ImageConfig;
+use crate::packages::installed::Installed;
 use arc_swap::ArcSwapOption;
 use lru::LruCache;
 use std::num::NonZeroUsize;
@@ -32,6 +33,8 @@ pub struct Container {
     pub from_manifest: bool,
     /// Drifted files, programs and packages seen in it so far; stays when the container is looked at anew.
     pub drifts: Arc<AtomicU64>,
+    /// Files of packages that were installed in it; stays likewise.
+    pub installed: Arc<ArcSwapOption<Installed>>,
     /// What was declared of it.
     pub declaration: Declaration,
 }
@@ -153,6 +156,8 @@ pub struct Registry {
     told: LruCache<Box<str>, Arc<ImageIdentity>>,
     /// Containers by the process that each was looked at through.
     by_pid: LruCache<i64, Box<str>>,
+    /// Containers by the device of their root file system.
+    by_device: LruCache<(u32, u32), Box<str>>,
     directories: HostDirectories,
     changes: u64,
 }
@@ -173,6 +178,7 @@ impl Registry {
             containers: LruCache::new(capacity),
             told: LruCache::new(capacity),
             by_pid: LruCache::new(capacity),
+            by_device: LruCache::new(capacity),
             directories: HostDirectories::default(),
             changes: 1,
         }
@@ -222,6 +228,7 @@ impl Registry {
         let (mut container, fresh) = self.look(id, pid);
         if let Some(known) = &known {
             container.drifts = Arc::clone(&known.drifts);
+            container.installed = Arc::clone(&known.installed);
         }
         let known_before = known.clone();
         if let Some(known) = known.filter(|k| !container.says_more_than(k)) {
@@ -237,6 +244,7 @@ impl Registry {
         let container = Arc::new(container);
         if let Some(live) = &container.live {
             self.by_pid.put(live.pid(), id.into());
+            self.by_device.put(live.root_dev, id.into());
             if let Some(upper) = &live.upper_on_host {
                 self.directories.add(upper, id, self.containers.cap().get());
             }
@@ -260,6 +268,14 @@ impl Registry {
         let (id, inside) = self.directories.find(path)?;
         let container = self.containers.peek(id).filter(|c| c.is_current())?;
         Some((Arc::clone(container), ImagePath::lexical(b"/", inside).ok()?))
+    }
+
+    /// The container whose root file system is on this device, as a call of any process told it. Overlayfs gives each mount a
+    /// number of its own; one that is used again belongs to the container that was looked at last.
+    pub fn on_device(&self, device: (u32, u32)) -> Option<Arc<Container>> {
+        let container = self.containers.peek(self.by_device.peek(&device)?).filter(|c| c.is_current())?;
+        let live = container.live.as_ref()?;
+        (live.is_overlay && live.root_dev == device).then(|| Arc::clone(container))
     }
 
     fn look(&self, id: &str, pid: i64) -> (Container, Option<Image>) {
@@ -289,6 +305,7 @@ impl Registry {
                             image: Ok(image),
                             from_manifest: false,
                             drifts: Arc::default(),
+                            installed: Arc::default(),
                             declaration: Declaration::default(),
                         };
                         (c, fresh)
@@ -296,9 +313,9 @@ impl Registry {
                     Err(why) => {
                         let from_manifest = manifest.is_some();
                         let image = manifest.ok_or_else(|| why.to_string());
-                        let (declaration, drifts) = Default::default();
-                        let live = Some(live);
-                        (Container { id: id.into(), live, image, from_manifest, drifts, declaration }, None)
+                        let (declaration, drifts, installed) = Default::default();
+                        let (id, live) = (id.into(), Some(live));
+                        (Container { id, live, image, from_manifest, drifts, installed, declaration }, None)
                     }
                 }
             }
@@ -308,8 +325,9 @@ impl Registry {
                     NotLive::Gone => "container not found on this host".to_owned(),
                     NotLive::BeingSetUp => "container is being set up".to_owned(),
                 });
-                let (declaration, drifts) = (declared(), Arc::default());
-                (Container { id: id.into(), live: None, image, from_manifest, drifts, declaration }, None)
+                let (declaration, drifts, installed) = (declared(), Arc::default(), Arc::default());
+                let (id, live) = (id.into(), None);
+                (Container { id, live, image, from_manifest, drifts, installed, declaration }, None)
             }
         }
     }

@@ -71,6 +71,22 @@ pub fn written_inode(event: &SyscallEvent<'_>) -> Option<u64> {
     event.u64_param(inode).filter(|inode| result >= 0 && writes && *inode != 0)
 }
 
+/// Device of the file system that a call opened a file for writing on, major and minor number; `None` for other calls, failed
+/// ones, and where the probe tells none.
+pub fn written_device(event: &SyscallEvent<'_>) -> Option<(u32, u32)> {
+    // The parameter before the inode's number. The probe encodes it as stat(2) does (`encode_dev`, driver/ppm_fillers.h).
+    let device = match event.code {
+        code::OPEN => 4,
+        code::OPENAT => 5,
+        code::OPENAT2 => 6,
+        code::CREAT => 3,
+        _ => return None,
+    };
+    written_inode(event)?;
+    let device = u64::from(event.u32_param(device)?);
+    Some((rustix::fs::major(device), rustix::fs::minor(device)))
+}
+
 /// Whether a call changed a file that its event does not name: of calls that libs has no event for, only the number is
 /// told (`PPME_GENERIC_X`, whose first parameter is one of `ppm_sc_code`).
 pub fn changes_unnamed(event: &SyscallEvent<'_>) -> bool {
@@ -311,6 +327,29 @@ mod tests {
             let params: Vec<Vec<u8>> = params.into_iter().cloned().collect();
             assert_eq!(decoded(code, &params).as_deref(), want, "{code} {params:?}");
         }
+    }
+
+    #[test]
+    fn the_device_of_a_written_file() {
+        // Minor 300 of major 8: the minor's upper bits are above the major.
+        let device = u(300 & 0xff | 8 << 8 | (300 & !0xff) << 12);
+        let of = |flags: u32, result: i64| {
+            let params = [
+                i(result),
+                i(-100),
+                s("b"),
+                u(flags),
+                u(0o644),
+                device.clone(),
+                77u64.to_ne_bytes().to_vec(),
+            ];
+            let params: Vec<&[u8]> = params.iter().map(Vec::as_slice).collect();
+            let bytes = event(307, 7, &params);
+            written_device(&SyscallEvent::from_bytes(&bytes).unwrap())
+        };
+        assert_eq!(of(2, 3), Some((8, 300)));
+        assert_eq!(of(1, 3), None, "for reading");
+        assert_eq!(of(2, -13), None, "failed");
     }
 
     #[test]

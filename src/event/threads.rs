@@ -211,6 +211,12 @@ impl Threads {
         Some(String::from_utf8_lossy(&line).into_owned())
     }
 
+    /// The thread's name, `proc.name`.
+    pub fn name(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<String> {
+        let entry = self.table.get_entry(reader, &tid).ok()?;
+        entry.get_comm(reader).ok().map(|comm| String::from_utf8_lossy(comm.to_bytes()).into_owned())
+    }
+
     /// The thread's arguments, without `argv[0]`.
     pub fn args(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Vec<Vec<u8>>> {
         let entry = self.table.get_entry(reader, &tid).ok()?;

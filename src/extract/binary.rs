@@ -2,9 +2,12 @@
 
 use super::value::Value;
 use super::Question;
+use crate::container::registry::Container;
+use crate::manifest::entry::ImagePath;
 use crate::resolver::{Provenance, Written};
 use crate::verdict::origin::Origin;
 use bumpalo::Bump;
+use std::sync::Arc;
 
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
@@ -20,7 +23,14 @@ pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
     let Some(binary) = q.resolver.binary(q.event, q.reader) else { return Value::Absent };
     match binary.judgement.origin {
-        Origin::Image | Origin::ImageTouched | Origin::ImageModified | Origin::ImageUnverified => {}
+        Origin::Image | Origin::ImageTouched | Origin::ImageUnverified => {}
+        // A package that was installed since: the container's own database says so.
+        Origin::Added | Origin::ImageModified => {
+            match installed(&container, binary.judgement.path.as_ref()) {
+                Ok(None) if binary.judgement.origin == Origin::ImageModified => {}
+                found => return owner(found, q.arena),
+            }
+        }
         Origin::Unknown => return UNKNOWN,
         _ => return Value::Absent,
     }
@@ -32,6 +42,25 @@ pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
         let _ = binary.package.set(owner.map(Into::into));
     }
     Value::or_absent(binary.package.get().and_then(Option::as_ref).map(|owner| Value::text(q.arena, owner)))
+}
+
+/// The package of a run-time installation that owns a path.
+pub(super) fn installed(
+    container: &Container,
+    path: Option<&ImagePath>,
+) -> Result<Option<Arc<str>>, &'static str> {
+    match (path, container.installed.load().as_ref()) {
+        (Some(path), Some(installed)) => installed.owner(path).map(|owner| owner.map(Arc::clone)),
+        _ => Ok(None),
+    }
+}
+
+/// An owner as the fields say it.
+pub(super) fn owner<'a>(found: Result<Option<Arc<str>>, &'static str>, arena: &'a Bump) -> Value<'a> {
+    match found {
+        Ok(owner) => Value::or_absent(owner.map(|owner| Value::text(arena, &owner))),
+        Err(_) => UNKNOWN,
+    }
 }
 
 pub(super) fn layer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -1,6 +1,6 @@
 //! Fields of files.
 
-use super::binary::written_by;
+use super::binary::{installed, owner, written_by};
 use super::value::Value;
 use super::Question;
 use crate::event::exec::ExecFacts;
@@ -59,6 +59,10 @@ pub(super) fn kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(file) = q.resolver.file(q.event, q.reader) else { return Value::Absent };
     let (Ok(image), Some(path)) = (&file.container.image, &file.path) else { return UNKNOWN };
+    match installed(&file.container, Some(path)) {
+        Ok(None) => {}
+        found => return owner(found, q.arena),
+    }
     match image.owner(path) {
         Ok(owner) => Value::or_absent(owner.map(|owner| Value::text(q.arena, &owner))),
         Err(_) => UNKNOWN,

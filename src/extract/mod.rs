@@ -15,7 +15,7 @@ mod script;
 mod source_event;
 pub mod value;
 
-pub(crate) use payload::{BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT};
+pub(crate) use payload::{BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT};
 
 use crate::event::raw::{code, SyscallEvent};
 use crate::resolver::{Resolver, ThreadReader};
@@ -298,7 +298,7 @@ pub static FIELDS: &[FieldDef] = &[
     field(
         "drift.file_package",
         FieldType::String,
-        "Package that owns that file's path in the image. Absent where no package owns it.",
+        "As drift.binary_package, of that file. On drift_file: in the image.",
         file::package,
     ),
     field(
@@ -349,8 +349,8 @@ pub static FIELDS: &[FieldDef] = &[
     field(
         "drift.binary_package",
         FieldType::String,
-        "Package that owns the executable's path in the image, as `dpkg:coreutils` or `apk:busybox`. Absent where no \
-         package owns it.",
+        "Package that owns the executable, as `dpkg:coreutils` or `apk:busybox`: in the image, or as a package manager of the \
+         image installed it in the container since. Absent where no package owns it.",
         binary::package,
     ),
     field(
@@ -404,6 +404,12 @@ pub static FIELDS: &[FieldDef] = &[
         script::origin,
     ),
     field(
+        "drift.script_package",
+        FieldType::String,
+        "As drift.binary_package, of that script.",
+        script::package,
+    ),
+    field(
         "drift.script_writer",
         FieldType::String,
         "As drift.binary_writer, of that script.",
@@ -420,14 +426,16 @@ pub static FIELDS: &[FieldDef] = &[
         FieldType::String,
         "Package manager that the process is, or that its nearest ancestor in the container is: `apt`, `dpkg`, `apk`, \
          `yum`, `dnf`, `microdnf`, `rpm`, `zypper`, `pacman`, `pip`, `uv`, `poetry`, `conda`, `npm`, `yarn`, `pnpm`, \
-         `gem`, `bundler`, `cargo`, `go`, `composer`, `cpan` or `luarocks`. Known by its program and arguments.",
+         `gem`, `bundler`, `cargo`, `go`, `composer`, `cpan` or `luarocks`. Known by its program and arguments. On \
+         drift_packages: the outermost one at work, or `unknown`: no package manager of the image has done it.",
         package::manager,
     ),
     field(
         "drift.pkg_action",
         FieldType::String,
         "What that package manager was asked to do: `install`, `upgrade`, `remove`, `refresh` (the index), `query` \
-         (nothing changes; simulations too) or `other`.",
+         (nothing changes; simulations too) or `other`. On drift_packages: what was done; `install` also where packages were \
+         installed again.",
         package::action,
     ),
     FieldDef {
@@ -435,7 +443,8 @@ pub static FIELDS: &[FieldDef] = &[
         ..field(
             "drift.pkg_names",
             FieldType::String,
-            "Packages that it was asked to act on, without versions and paths; at most 64, none for queries.",
+            "Packages that it was asked to act on, without versions and paths; at most 64, none for queries. On \
+             drift_packages: all that differ by now; where none does, those that were asked for.",
             package::names,
         )
     },
@@ -446,54 +455,153 @@ pub static FIELDS: &[FieldDef] = &[
          another one makes, as dpkg under apt-get) or `child` (any other process below it).",
         package::role,
     ),
+    field(
+        "drift.pkg_followed",
+        FieldType::Bool,
+        "Whether drift tells what comes of it by the event drift_packages, once the package manager has ended; then its \
+         start need not alert. False in replays, for images that are not on disk, and for package managers whose \
+         databases drift does not read.",
+        package::followed,
+    ),
+    field(
+        "drift.pkg_effect",
+        FieldType::String,
+        "On drift_packages, what the container's package databases say by now: `changed`; `none` (it failed, or there \
+         was nothing to do); `partial:<why>` (more than what is listed); `unknown:<why>`.",
+        package::of_event,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_added",
+            FieldType::String,
+            "On drift_packages: packages that are new in the container, as `name=version`.",
+            package::of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_removed",
+            FieldType::String,
+            "On drift_packages: packages that are gone, as `name=version`.",
+            package::of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_upgraded",
+            FieldType::String,
+            "On drift_packages: packages in another version, later or earlier, as `name=old->new`.",
+            package::of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_reinstalled",
+            FieldType::String,
+            "On drift_packages: packages that were installed again, or whose records were written, in the same version, \
+             as `name=version`.",
+            package::of_event,
+        )
+    },
+    field(
+        "drift.pkg_command",
+        FieldType::String,
+        "Command line of the outermost package manager at work; on drift_packages, where none is, of what wrote to the \
+         package database.",
+        package::command,
+    ),
+    field(
+        "drift.pkg_pcommand",
+        FieldType::String,
+        "Command line of that process's parent.",
+        package::parent_command,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_ancestors",
+            FieldType::String,
+            "Names of that process's ancestors, the parent first.",
+            package::ancestors,
+        )
+    },
+    field(
+        "drift.pkg_uid",
+        FieldType::Uint64,
+        "Effective user id that it runs with, as the host counts.",
+        package::user,
+    ),
     of_source(
         "drift.event.type",
-        "What the event tells: `file` or `process` (it is not the image's), `incomplete` (not everything could be compared) or `resolved` (what was told before is gone).",
+        "What the event tells: a finding, `file`, `process`, `package`, `port`, `environment`, `image` or `rootfs` (it is \
+         not as the image has it, or not as declared); `incomplete` (not everything could be compared); `resolved` (what \
+         was told before is gone); `started` (the source is open and waits for a rule).",
     ),
     of_source(
         "drift.event.check",
-        "The check that it comes from: `files` or `processes`.",
+        "The check that it comes from: `files`, `processes`, `packages`, `ports`, `environment`, `image` or `rootfs`.",
     ),
-    of_source(
-        "drift.event.container_id",
-        "Full id of the container.",
-    ),
-    of_source(
-        "drift.event.image",
-        "The container's image, as deployed, where it is known.",
-    ),
+    of_source("drift.event.container_id", "Full id of the container."),
+    of_source("drift.event.image", "The container's image, as deployed, where it is known."),
     of_source(
         "drift.event.path",
-        "The file; of a process its executable, or the script that the image's interpreter runs. Absolute in the container.",
+        "The file; of a process its executable, or the script that the image's interpreter runs; of a port and an \
+         environment the program. Absolute in the container.",
     ),
     of_source(
         "drift.event.change",
-        "How the file differs: `created`, `modified`, `metadata` (it gained privileges only), `deleted` or `renamed`.",
+        "How it differs. Of a file: `created`, `modified`, `metadata` (it gained privileges only), `deleted` or `renamed`; \
+         of a package: `added`, `removed` or `upgraded` (any other version); of an image: `unapproved` or `unlisted`, as \
+         drift.image_approved says.",
     ),
     of_source(
         "drift.event.origin",
         "Where the file or program comes from, with the names of drift.binary_origin.",
     ),
-    of_source(
-        "drift.event.kind",
-        "What the file is, with the names of drift.file_kind.",
-    ),
+    of_source("drift.event.kind", "What the file is, with the names of drift.file_kind."),
     of_source(
         "drift.event.package",
-        "Package that owns the path in the image.",
+        "The package that differs, as `dpkg:jq`; of a file the one that owns the path in the image.",
     ),
+    of_source("drift.event.port", "The port that is listened on, as `8080/tcp`."),
+    FieldDef {
+        is_list: true,
+        ..of_source(
+            "drift.event.env_names",
+            "Names (never values) of the environment variables of a program that are not declared, or declared with another \
+             value; at most 64 of each.",
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..of_source(
+            "drift.event.env_risky",
+            "Those of drift.event.env_names that are dangerous, as in drift.env_risky.",
+        )
+    },
+    FieldDef {
+        field_type: FieldType::Bool,
+        ..of_source(
+            "drift.event.before_start",
+            "Of a file that is there, and of a process: whether it was changed, or started, before the source was opened, \
+             as a rule before Falco was started.",
+        )
+    },
     of_source(
         "drift.event.detail",
-        "More, in words: privileges gained, the path in the image of what was renamed, a process's id, what could not be compared.",
+        "More, in words: privileges gained, the path in the image of what was renamed, ids of processes, what could not be \
+         compared.",
     ),
     of_source(
         "drift.event.expected",
-        "As the image has it: kind, mode, owner and size of a file, or `absent`.",
+        "As the image has it, or as declared: kind, mode, owner and size of a file, versions of a package, ports, or \
+         `absent`.",
     ),
-    of_source(
-        "drift.event.actual",
-        "As it is, in the same words.",
-    ),
+    of_source("drift.event.actual", "As it is, in the same words; of a port the addresses that it is bound to."),
 ];
 
 /// Answers one request of the engine.

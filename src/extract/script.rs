@@ -1,8 +1,9 @@
 //! Fields of the script that a process runs.
 
-use super::binary::written_by;
+use super::binary::{installed, owner, written_by};
 use super::value::Value;
 use super::Question;
+use crate::verdict::origin::Origin;
 
 pub(super) fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let script = q.resolver.script(q.event, q.reader);
@@ -21,4 +22,24 @@ pub(super) fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let known = q.resolver.script_provenance(q.event, q.reader);
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
+}
+
+pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
+    let Some(script) = q.resolver.script(q.event, q.reader) else { return Value::Absent };
+    let path = script.judgement.path.as_ref();
+    match script.judgement.origin {
+        Origin::Image | Origin::ImageTouched | Origin::ImageModified | Origin::ImageUnverified => {}
+        Origin::Added => return owner(installed(&container, path), q.arena),
+        Origin::Unknown => return Value::Text(b"unknown"),
+        _ => return Value::Absent,
+    }
+    match installed(&container, path) {
+        Ok(None) => {}
+        found => return owner(found, q.arena),
+    }
+    match (&container.image, path) {
+        (Ok(image), Some(path)) => owner(image.owner(path).map(|owner| owner.map(Into::into)), q.arena),
+        _ => Value::Text(b"unknown"),
+    }
 }

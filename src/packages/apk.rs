@@ -1,7 +1,7 @@
 //! Alpine's database of installed packages, `/lib/apk/db/installed` (apk-installed(5)): records of `X:value` lines,
 //! an empty line between them.
 
-use super::{lines, show, word, Parsed};
+use super::{lines, show, word, word_with, Parsed};
 use crate::manifest::entry::{ImagePath, MAX_PATH};
 
 /// The most packages kept.
@@ -18,6 +18,8 @@ pub struct ApkPackage {
     pub name: String,
     /// `V:`; empty where the record has none.
     pub version: String,
+    /// `C:`, the checksum of the package; empty where the record has none.
+    pub checksum: String,
     /// Its files (`F:` and `R:`), absolute; directories are not among them.
     pub files: Vec<Vec<u8>>,
 }
@@ -44,6 +46,7 @@ pub fn parse_installed(bytes: &[u8]) -> Parsed<Vec<ApkPackage>> {
         match key {
             b'P' => record.name = Some(value),
             b'V' => record.version = Some(value),
+            b'C' => record.checksum = Some(value),
             b'F' => record.dir = Some(value),
             b'R' => match record.path(value) {
                 Some(path) if path.len() <= room => {
@@ -68,6 +71,7 @@ struct Record<'a> {
     used: bool,
     name: Option<&'a [u8]>,
     version: Option<&'a [u8]>,
+    checksum: Option<&'a [u8]>,
     dir: Option<&'a [u8]>,
     files: Vec<Vec<u8>>,
 }
@@ -97,7 +101,9 @@ impl Record<'_> {
             return;
         };
         let version = self.version.and_then(word).unwrap_or_default();
-        parsed.value.push(ApkPackage { name, version, files: self.files });
+        // Base64, which has a slash.
+        let checksum = self.checksum.and_then(|c| word_with(b"+/=", c)).unwrap_or_default();
+        parsed.value.push(ApkPackage { name, version, checksum, files: self.files });
     }
 }
 

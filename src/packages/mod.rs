@@ -12,6 +12,7 @@ pub mod apk;
 pub mod conda;
 pub mod dpkg;
 pub mod gem;
+pub mod installed;
 pub mod inventory;
 pub mod manager;
 pub mod npm;

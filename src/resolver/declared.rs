@@ -5,15 +5,12 @@
 
 use super::{Resolver, ThreadReader};
 use crate::container::approved::Approval;
-use crate::container::declared::environment::{is_risky, EnvDrift};
 use crate::container::declared::read::read;
 use crate::container::registry::Container;
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
 use crate::event::socket::bound;
-use crate::manifest::entry::ImagePath;
-use crate::manifest::image::Presence;
-use crate::manifest::image_config::PATH;
+use crate::verdict::environment::risky;
 use std::sync::Arc;
 
 /// Names of variables that differ from the declared environment.
@@ -99,7 +96,7 @@ impl Resolver {
             Some(exec) => (declared.compare(exec.environment?), exec.ptid),
             None => (declared.compare(&of_table(event.tid)?), reader.get(event.tid)?.ptid),
         };
-        let mut risky = self.risky(&container, &drift);
+        let mut risky = risky(&container, &drift);
         if !risky.is_empty() {
             // What the parent has already was told when it came in. Outside the container nothing is inherited.
             if let Some(inherited) = of_table(parent).filter(|_| self.is_in(parent, &container, reader)) {
@@ -119,37 +116,6 @@ impl Resolver {
             let groups = reader.threads.and_then(|t| t.cgroups(reader.reader, tid)).unwrap_or_default();
             self.ids.find(groups.iter().map(Vec::as_slice)).is_some_and(|id| id.id == container.id)
         })
-    }
-
-    fn risky(&self, container: &Container, drift: &EnvDrift) -> Vec<Box<[u8]>> {
-        let gained = drift.directories.0.iter().any(|dir| is_risky_directory(container, dir));
-        let names = drift.added.iter().chain(&drift.changed);
-        names.filter(|name| is_risky(name) || (***name == *PATH.as_bytes() && gained)).cloned().collect()
-    }
-}
-
-/// Directories that every process may write, wherever programs are looked for in them.
-const SCRATCH: [&[u8]; 6] = [b"/tmp", b"/var/tmp", b"/dev", b"/proc", b"/run", b"/var/run"];
-
-/// Whether programs in a directory may be others than the image's.
-fn is_risky_directory(container: &Container, dir: &[u8]) -> bool {
-    if !dir.starts_with(b"/") {
-        // Relative, or empty: the working directory.
-        return true;
-    }
-    let Ok(path) = ImagePath::lexical(b"/", dir) else { return true };
-    if SCRATCH.iter().any(|scratch| path.is_within(scratch)) {
-        return true;
-    }
-    if let Some(live) = &container.live {
-        if live.mounts().covering(path.as_bytes()).is_some_and(|m| m.dev != live.root_dev && !m.read_only) {
-            return true;
-        }
-    }
-    match container.image.as_ref().map(|image| image.resolve(&path).1) {
-        Ok(Presence::Absent) => true,
-        Ok(Presence::Present { entry, .. }) => entry.mode.is_some_and(|mode| mode & 0o002 != 0),
-        Ok(Presence::Unknown(_)) | Err(_) => false,
     }
 }
 

@@ -40,6 +40,8 @@ pub struct EventFile {
     mount: Option<Mount>,
     pid: i64,
     follows: bool,
+    /// Whether the path may be another one's: then the container is looked through as well.
+    doubtful: bool,
     judgement: OnceLock<Judgement>,
     kind: OnceLock<&'static str>,
     /// Whether the background was told of it.
@@ -64,6 +66,13 @@ const PSEUDO: [&[u8]; 12] = [
     b"bpf",
     b"binfmt_misc",
 ];
+
+impl EventFile {
+    /// Whether it lies on a mount of its own, not on the container's root.
+    pub(super) fn on_other_mount(&self) -> bool {
+        self.mount.is_some()
+    }
+}
 
 impl Resolver {
     /// The file that the event's call changed, or may have; `None` for other events, for files of the host, and for the
@@ -101,6 +110,10 @@ impl Resolver {
             if file.mount.is_none() {
                 self.note_written(event, &file.container.id, &writer);
             }
+            self.note_database(event, reader, &file);
+            if file.doubtful {
+                self.sweep_container(event, &file.container, &writer);
+            }
             self.compare_file(event, &file, writer);
         }
         file.change
@@ -113,6 +126,7 @@ impl Resolver {
         call: &FileCall<'_>,
     ) -> Option<EventFile> {
         let place = reader.threads?.place(reader.reader, event.tid)?;
+        let mut doubtful = false;
         let (container, path, new_path) = match self.container(event, reader) {
             Some(container) => {
                 // What a runtime does while it sets a container up is not done inside it: its paths are the host's.
@@ -122,6 +136,10 @@ impl Resolver {
                 let path = self.path_of(reader, Some(&container), &place, call.file);
                 let path = path.and_then(|path| self.behind_proc(event, &place, path));
                 let new_path = call.to.map(|to| self.path_of(reader, Some(&container), &place, to));
+                doubtful = path.is_none()
+                    || matches!(new_path, Some(None))
+                    || self.base_is_doubtful(reader, &place, call.file)
+                    || call.to.is_some_and(|to| self.base_is_doubtful(reader, &place, to));
                 match new_path {
                     // Half of a rename is not known: then nothing is.
                     Some(None) => (container, None, None),
@@ -130,13 +148,23 @@ impl Resolver {
                 }
             }
             None => {
-                // A process of the host that changes a container's files (`podman cp`, an administrator).
-                let of_host = self.path_of(reader, None, &place, call.file)?;
-                let (container, path) = self.registry.at_host_path(of_host.as_bytes())?;
-                let new_path = call.to.and_then(|to| self.path_of(reader, None, &place, to));
-                let new_path = new_path.and_then(|to| self.registry.at_host_path(to.as_bytes()));
-                let new_path = new_path.filter(|(other, _)| other.id == container.id).map(|(_, to)| to);
-                (container, Some(path), new_path)
+                // A process of the host that changes a container's files (an administrator, `podman cp`).
+                let of_host = self.path_of(reader, None, &place, call.file);
+                match of_host.as_ref().and_then(|path| self.registry.at_host_path(path.as_bytes())) {
+                    Some((container, path)) => {
+                        let new_path = call.to.and_then(|to| self.path_of(reader, None, &place, to));
+                        let new_path = new_path.and_then(|to| self.registry.at_host_path(to.as_bytes()));
+                        let new_path =
+                            new_path.filter(|(other, _)| other.id == container.id).map(|(_, to)| to);
+                        (container, Some(path), new_path)
+                    }
+                    None => {
+                        let container = self.registry.on_device(file::written_device(event)?)?;
+                        doubtful = true;
+                        let path = of_host.filter(|_| self.is_at_root_of(event.tid, &container));
+                        (container, path, None)
+                    }
+                }
             }
         };
         let mount = container.live.as_ref().zip(path.as_ref()).and_then(|(live, path)| {
@@ -176,6 +204,7 @@ impl Resolver {
             mount,
             pid: place.pid,
             follows: call.follows,
+            doubtful,
             judgement: OnceLock::new(),
             kind: OnceLock::new(),
             compared: OnceLock::new(),
@@ -207,10 +236,11 @@ impl Resolver {
         let of_fd = |fd: i64| {
             let known = reader.threads.and_then(|t| t.fd_name(reader.reader, place.pid, fd));
             // The engine's table first: it knows the descriptor as it was at the event.
-            known.filter(|name| name.starts_with(b"/")).or_else(|| {
-                let path = host.fd_path_of(place.pid, fd)?;
-                path.starts_with(b"/").then_some(path)
-            })
+            let known = known.filter(|name| name.starts_with(b"/"));
+            if known.as_ref().is_some_and(|name| is_exact(name)) {
+                return known;
+            }
+            host.fd_path_of(place.pid, fd).filter(|path| path.starts_with(b"/")).or(known)
         };
         let (base, path) = match named {
             Named::Path(path) | Named::At(_, path) if path.starts_with(b"/") => {
@@ -218,15 +248,9 @@ impl Resolver {
             }
             Named::Path(path) => {
                 let cwd = reader.threads.and_then(|t| t.cwd(reader.reader, place.tid));
-                // The engine replaces bytes that are no text, and cuts what is long.
                 let cwd = cwd.filter(|c| c.starts_with(b"/"));
-                // Its directories of a process in a chroot begin at that root.
-                let exact = |c: &Vec<u8>| {
-                    place.root.is_empty()
-                        && c.is_ascii()
-                        && c.len() < MAX_EXACT
-                        && !c.starts_with(b"/DIR_TOO_LONG")
-                };
+                // The engine's directories of a process in a chroot begin at that root.
+                let exact = |c: &Vec<u8>| place.root.is_empty() && is_exact(c);
                 if let Some(own) = host.cwd_of(place.pid).filter(|_| !cwd.as_ref().is_some_and(exact)) {
                     return ImagePath::lexical(&own, path).ok();
                 }
@@ -237,6 +261,26 @@ impl Resolver {
         };
         let relative = path.iter().position(|b| *b != b'/').and_then(|at| path.get(at..)).unwrap_or_default();
         ImagePath::lexical(&base, relative).ok()
+    }
+
+    /// Whether the engine does not know for sure where a relative name begins. The process itself is asked then
+    /// ([`Resolver::path_of`]), but by that time it may be elsewhere.
+    fn base_is_doubtful(&self, reader: ThreadReader<'_>, place: &Place, named: Named<'_>) -> bool {
+        let base = match named {
+            Named::Path(path) | Named::At(_, path) if path.starts_with(b"/") => return false,
+            Named::Path(_) => reader.threads.and_then(|t| t.cwd(reader.reader, place.tid)),
+            Named::At(fd, _) | Named::Fd(fd) => {
+                reader.threads.and_then(|t| t.fd_name(reader.reader, place.pid, fd))
+            }
+        };
+        !base.is_some_and(|base| base.starts_with(b"/") && is_exact(&base))
+    }
+
+    /// Whether a process of the host has the container's root as its own, as those that copy files into containers do.
+    fn is_at_root_of(&self, tid: i64, container: &Container) -> bool {
+        let root = self.judge.host().root_of(tid);
+        let live = container.live.as_ref();
+        root.is_ok_and(|root| live.is_some_and(|live| live.root_dev == root.dev))
     }
 
     /// Where a path through `/proc` (`/proc/self/fd/7`, `/proc/self/root/etc/passwd`) led the process: its own links there mean
@@ -309,7 +353,12 @@ impl Resolver {
         };
         let pid = reader.get(event.tid).map_or(event.tid, |thread| thread.pid);
         let writer = self.writer(event, reader, pid);
-        if let Some(background) = &self.background {
+        self.sweep_container(event, &container, &writer);
+    }
+
+    fn sweep_container(&self, event: &SyscallEvent<'_>, container: &Arc<Container>, writer: &Writer) {
+        let (container, writer) = (Arc::clone(container), writer.clone());
+        if let Some(background) = self.background.as_ref().filter(|_| container.image.is_ok()) {
             background.file_changed(Notice::Unnamed(Unnamed { container, at: event.ts, writer }));
         }
     }
@@ -401,6 +450,17 @@ impl Resolver {
         let path = file.new_path.as_ref().or(file.path.as_ref())?.as_bytes();
         if file.follows { root.find(path) } else { root.find_itself(path) }.ok()
     }
+}
+
+/// Whether a directory is as the engine found it: it replaces bytes that are no text, and cuts or gives up on what is long.
+///
+/// libs before 0.25 put a dot for each such byte. One that leaves other letters beside it looks like a name; of dots
+/// alone a followed path has none (`copy_and_sanitize_path`, userspace/libsinsp/utils.cpp).
+fn is_exact(dir: &[u8]) -> bool {
+    dir.is_ascii()
+        && dir.len() < MAX_EXACT
+        && !dir.starts_with(b"/DIR_TOO_LONG")
+        && !dir.split(|b| *b == b'/').any(|part| !part.is_empty() && part.iter().all(|b| *b == b'.'))
 }
 
 /// Whether a path lies on one of the kernel's own file systems.

@@ -1,9 +1,11 @@
 //! The package manager that a process is, or works for.
 //!
 //! A process answers for itself, else its nearest ancestor in the same container does. Looked at when first asked, and
-//! remembered with the thread.
+//! remembered with the thread. Of one that was started to change packages the background is told then, so that it can
+//! tell what came of it ([`crate::background::packages`]).
 
 use super::{Resolver, ThreadReader};
+use crate::background::packages::{leaves_traces, PackageNotice};
 use crate::container::registry::Container;
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
@@ -18,6 +20,10 @@ pub struct PackageWork {
     pub invocation: Arc<Invocation>,
     /// The process's part.
     pub role: PackageRole,
+    /// Thread id of the outermost process that changes packages; where none does, of the package manager.
+    pub leader: i64,
+    /// Whether the background tells what comes of the change, so that its start is none to tell.
+    pub followed: bool,
     /// Whether the process or an ancestor changes packages.
     changing: bool,
 }
@@ -77,35 +83,86 @@ impl Resolver {
                 state.own_package = Some(None);
             }
         }
-        // The nearest manager above, and whether any above changes packages.
-        let mut nearest = None;
-        let mut changing = false;
+        // The nearest manager above, and the outermost process above that changes packages.
+        let mut nearest: Option<(Arc<Invocation>, i64)> = None;
+        let mut leader = None;
         for _ in 0..MAX_ANCESTORS {
             if let Some(Some(known)) = self.threads.peek(&parent).map(|s| s.package.as_ref()) {
                 let same = self.threads.peek(&parent).and_then(|s| s.container.as_ref());
-                if same.is_some_and(|c| c.id == container.id) {
-                    changing |= known.as_ref().is_some_and(|k| k.changing);
-                    nearest = nearest.or_else(|| known.as_ref().map(|k| Arc::clone(&k.invocation)));
+                if let Some(known) = known.as_ref().filter(|_| same.is_some_and(|c| c.id == container.id)) {
+                    if known.changing {
+                        leader = Some(known.leader);
+                    }
+                    nearest = nearest.or_else(|| Some((Arc::clone(&known.invocation), known.leader)));
                 }
                 break;
             }
             let Some((above, next)) = self.own_package(parent, None, &container, reader) else { break };
-            changing |= above.as_ref().is_some_and(|i| i.action.changes());
-            nearest = nearest.or(above);
+            if let Some(above) = above {
+                if above.action.changes() {
+                    leader = Some(parent);
+                }
+                nearest = nearest.or(Some((above, parent)));
+            }
             parent = next;
         }
-        let part_of_change = changing || was_changing;
-        let work = match (own, nearest) {
+        let part_of_change = leader.is_some() || was_changing;
+        let mut work = match (own, nearest) {
             (Some(invocation), _) => {
                 let role = if part_of_change { PackageRole::Nested } else { PackageRole::Manager };
-                let changing = changing || invocation.action.changes();
-                Some(PackageWork { invocation, role, changing })
+                let changing = leader.is_some() || invocation.action.changes();
+                let leader = leader.unwrap_or(event.tid);
+                Some(PackageWork { invocation, role, changing, leader, followed: false })
             }
-            (None, Some(invocation)) => Some(PackageWork { invocation, role: PackageRole::Child, changing }),
+            (None, Some((invocation, at))) => {
+                let (role, changing) = (PackageRole::Child, leader.is_some());
+                let leader = leader.unwrap_or(at);
+                Some(PackageWork { invocation, role, changing, leader, followed: false })
+            }
             (None, None) => None,
         };
+        if let Some(work) = &mut work {
+            let is_start = work.leader == event.tid && work.invocation.action.changes();
+            work.followed = match is_start {
+                true => self.follow(event, reader, &container, work),
+                false => self.leaders_work(work.leader).is_some_and(|leader| leader.followed),
+            };
+        }
         self.thread(event, reader)?.package = Some(work.clone());
         work
+    }
+
+    /// What is known of the leader of a change.
+    pub(super) fn leaders_work(&self, leader: i64) -> Option<&PackageWork> {
+        self.threads.peek(&leader)?.package.as_ref()?.as_ref()
+    }
+
+    /// Has the background follow a package manager that was just started; whether it does. In a replay, whether it did
+    /// when the capture was taken.
+    fn follow(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+        container: &Arc<Container>,
+        work: &PackageWork,
+    ) -> bool {
+        if !leaves_traces(work.invocation.manager) {
+            return false;
+        }
+        if self.background.is_none() {
+            return self.followed_once.contains(&container.id);
+        }
+        if !Self::can_follow(container) {
+            return false;
+        }
+        let agent = self.agent_of(event, reader, Some(work), true);
+        let notice = PackageNotice::Started(Arc::clone(container), agent);
+        self.background.as_ref().is_some_and(|background| background.packages(notice))
+    }
+
+    /// Whether the databases of a container can be compared with its image's.
+    pub fn can_follow(container: &Container) -> bool {
+        container.live.is_some() && container.image.is_ok() && !container.from_manifest
     }
 
     /// The package manager that a thread's process is by itself, and its parent's thread id; `None` where the thread is

@@ -79,23 +79,19 @@ impl Resolver {
         self.written.note(container, inode, written);
     }
 
-    /// The package manager that the event's process works for, where its own program is the image's: anything else can
-    /// take any name.
+    /// The package manager that the event's process works for, where what it runs is the image's, or that of a package.
     pub(super) fn writing_manager(
         &mut self,
         event: &SyscallEvent<'_>,
         reader: ThreadReader<'_>,
     ) -> Option<Manager> {
         let work = self.package_work(event, reader).filter(|work| work.changes())?;
-        let binary = self.binary(event, reader)?;
-        match binary.judgement.origin {
-            Origin::Image | Origin::ImageTouched => Some(work.invocation.manager),
-            Origin::Added | Origin::ImageModified => {
-                let container = self.container(event, reader)?;
-                self.written.of(&container.id, binary.inode.ino)?.manager
-            }
-            _ => None,
+        if !self.is_trusted(event, reader) {
+            return None;
         }
+        // apt's dpkg installs what apt was asked for.
+        let outermost = self.leaders_work(work.leader).map(|leader| leader.invocation.manager);
+        Some(outermost.unwrap_or(work.invocation.manager))
     }
 
     /// Where the executable of the event's process comes from, and who wrote it last; `None` on the host.

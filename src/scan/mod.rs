@@ -5,16 +5,23 @@
 //! said ([`Summary`]), so that no finding means "the same", never "not seen"; findings are told one by one and not kept,
 //! so that memory does not grow with what a container writes.
 
+pub mod environment;
 pub mod files;
 pub mod finding;
 pub mod layers;
+pub mod packages;
+pub mod ports;
 pub mod processes;
+mod sockets;
 mod tree;
 mod upper;
 pub mod walk;
 
+pub use environment::EnvironmentFinding;
 pub use files::FileScan;
 pub use finding::{Attributes, FileChange, FileFinding};
+pub use ports::PortFinding;
+pub use processes::ProcessFinding;
 
 use crate::event::exec::InodeId;
 use crate::manifest::entry::ImagePath;

@@ -78,7 +78,37 @@ pub fn scan(
     true
 }
 
-/// What a process runs; `None` where it is gone, another container's, or a kernel thread.
+/// A process of a container, seen.
+pub(super) struct Seen {
+    /// Its executable.
+    pub(super) exe: FoundFile,
+    /// The executable's path, as the kernel names it; ` (deleted)` taken off.
+    pub(super) path: Vec<u8>,
+    /// Its arguments, each ended by a NUL but the last.
+    arguments: Vec<u8>,
+}
+
+/// Looks at a process; `None` where it is gone, another container's, a kernel thread, or the runtime on its way in.
+pub(super) fn look_at(host: &Host, container: &Container, pid: i64) -> Option<Seen> {
+    let exe = host.executable(pid).ok()?;
+    let raw = exe.path()?;
+    // After the look: the process id may have been another's before.
+    if !is_member(host, pid, &container.id) {
+        return None;
+    }
+    let path = match is_memfd_path(&raw) {
+        true => raw,
+        false => strip_deleted(&raw).to_vec(),
+    };
+    let arguments = host.arguments(pid).unwrap_or_default();
+    let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
+    match is_runtime(host, container, pid, &exe, &path, &argv) {
+        true => None,
+        false => Some(Seen { exe, path, arguments }),
+    }
+}
+
+/// What a process runs; `None` as [`look_at`].
 fn look(
     host: &Host,
     judge: &Judge,
@@ -86,22 +116,9 @@ fn look(
     pid: i64,
     keep_going: &mut dyn FnMut() -> bool,
 ) -> Option<ProcessFinding> {
-    let exe = host.executable(pid).ok()?;
-    let raw = exe.path()?;
-    // After the look: the process id may have been another's before.
-    if !is_member(host, pid, &container.id) {
-        return None;
-    }
-    let deleted = exe.links == 0;
-    let path = match is_memfd_path(&raw) {
-        true => raw.clone(),
-        false => strip_deleted(&raw).to_vec(),
-    };
-    let arguments = host.arguments(pid).unwrap_or_default();
+    let Seen { exe, path, arguments } = look_at(host, container, pid)?;
     let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
-    if is_runtime(host, container, pid, &exe, &path, &argv) {
-        return None;
-    }
+    let deleted = exe.links == 0;
     let mut judgement = judge_executable(judge, container, pid, &exe, &path, keep_going);
     let script = interpreter::script_argument(&path, &argv).map(|argument| {
         let Script { path, judgement, .. } =

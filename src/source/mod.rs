@@ -5,18 +5,16 @@
 //! engine opens the source and is joined when it closes it; the queue to the engine is bounded, and the thread waits
 //! where it is full; what is remembered of a container is bounded and goes with it.
 
+mod checks;
 pub mod event;
 pub mod params;
 pub mod scanner;
 mod told;
 
 use crate::background::{background_io, lower_priority};
-use crate::config::Config;
-use crate::container::registry::LoadedManifest;
-use crate::metrics::Metrics;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use params::Params;
-use scanner::Scanner;
+use scanner::{Means, Scanner};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -59,21 +57,15 @@ impl Opened {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(
-        params: Params,
-        config: &Arc<Config>,
-        manifests: Vec<LoadedManifest>,
-        metrics: &Arc<Metrics>,
-    ) -> std::io::Result<Self> {
+    pub fn start(params: Params, means: Means) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, events) = crossbeam_channel::bounded(QUEUE);
-        let config = Arc::clone(config);
-        let (for_scanner, counted) = (Arc::clone(metrics), Arc::clone(metrics));
+        let counted = Arc::clone(&means.metrics);
         let stopped = Arc::clone(&stop);
         let work = move || {
             lower_priority();
             background_io();
-            Scanner::new(params, config, manifests, for_scanner, sender, stopped).run();
+            Scanner::new(params, means, sender, stopped).run();
         };
         let guarded = move || {
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {

@@ -21,17 +21,40 @@ pub enum Check {
     Files,
     /// Programs that run.
     Processes,
+    /// Packages. After files, which tell what databases to look at.
+    Packages,
+    /// Ports that are listened on.
+    Ports,
+    /// Environments of running programs.
+    Environment,
+    /// The image against the approved ones.
+    Image,
+    /// Whether the root file system can be written to.
+    Rootfs,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Files, Self::Processes];
+    pub const ALL: [Self; 7] = [
+        Self::Files,
+        Self::Processes,
+        Self::Packages,
+        Self::Ports,
+        Self::Environment,
+        Self::Image,
+        Self::Rootfs,
+    ];
 
     /// The name in parameters and in `drift.event.check`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Files => "files",
             Self::Processes => "processes",
+            Self::Packages => "packages",
+            Self::Ports => "ports",
+            Self::Environment => "environment",
+            Self::Image => "image",
+            Self::Rootfs => "rootfs",
         }
     }
 }
@@ -49,6 +72,8 @@ pub struct Params {
     pub max_findings: u64,
     /// Each running container is compared once, and the source ends.
     pub once: bool,
+    /// Nobody said anything: nothing is compared until somebody reads the source's events, as a rule does.
+    pub when_read: bool,
 }
 
 impl Default for Params {
@@ -59,6 +84,7 @@ impl Default for Params {
             cpu_percent: 10,
             max_findings: 10_000,
             once: false,
+            when_read: true,
         }
     }
 }
@@ -102,6 +128,7 @@ impl Params {
             cpu_percent: u8::try_from(cpu_percent).unwrap_or(100),
             max_findings: number("max_findings", raw.max_findings, defaults.max_findings, 1, 1_000_000)?,
             once: raw.once,
+            when_read: false,
         })
     }
 }
@@ -119,9 +146,10 @@ mod tests {
 
     #[test]
     fn parameters_are_checked() {
-        for nothing in ["", " ", "{}"] {
+        for nothing in ["", " "] {
             assert_eq!(Params::parse(nothing).unwrap(), Params::default());
         }
+        assert_eq!(Params::parse("{}").unwrap(), Params { when_read: false, ..Params::default() });
         let all = r#"{"interval_seconds":60,"checks":["processes","files","files"],"cpu_percent":5,"max_findings":7,"once":true}"#;
         let want = Params {
             interval: Duration::from_secs(60),
@@ -129,6 +157,7 @@ mod tests {
             cpu_percent: 5,
             max_findings: 7,
             once: true,
+            when_read: false,
         };
         assert_eq!(Params::parse(all).unwrap(), want);
         for (text, why) in [
@@ -136,7 +165,7 @@ mod tests {
             (r#"{"intervall":1}"#, "intervall"),
             (r#"{"interval_seconds":0}"#, "from 1"),
             (r#"{"cpu_percent":101}"#, "1 to 100"),
-            (r#"{"checks":["disk"]}"#, "files, processes"),
+            (r#"{"checks":["disk"]}"#, "files, processes, packages"),
             (r#"{"checks":[]}"#, "nothing to do"),
         ] {
             let said = Params::parse(text).unwrap_err();

@@ -1,31 +1,35 @@
 //! The source's thread: which container is due, and what is told of it.
 
+use super::checks::Round;
 use super::event::Payload;
 use super::params::{Check, Params};
 use super::told::Told;
 use crate::background::Pace;
 use crate::config::Config;
+use crate::container::approved::{Approved, Watch};
+use crate::container::declared::read::read;
+use crate::container::declared::Declared;
 use crate::container::live::is_member;
 use crate::container::registry::{Container, LoadedManifest, Registry};
 use crate::container::running::{running, Running};
 use crate::host::Host;
 use crate::metrics::Metrics;
-use crate::scan::processes::{self, ProcessFinding};
-use crate::scan::{FileChange, FileFinding, FileScan, Limits, Memory, Summary};
+use crate::scan::Memory;
+use arc_swap::ArcSwap;
 use crossbeam_channel::{SendTimeoutError, Sender};
-use rustix::fs::FileType;
 use std::collections::hash_map::RandomState;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Longest time until a new container is noticed.
 const LOOK_AROUND: Duration = Duration::from_secs(10);
 /// Longest wait at a time: bounds how long a stop takes.
 const NAP: Duration = Duration::from_millis(100);
+/// How old the list of a container's processes may be when it is compared.
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// Processes tried until one shows the container.
 const MAX_TRIES: usize = 64;
 
@@ -38,16 +42,36 @@ struct Known {
     memory: Memory,
 }
 
+/// What the engine gave the source, and what it shares with the rest of the instance.
+#[derive(Debug)]
+pub struct Means {
+    /// The instance's configuration.
+    pub config: Arc<Config>,
+    /// Manifests that the configuration names.
+    pub manifests: Vec<LoadedManifest>,
+    /// The list of approved images, where there is one.
+    pub approved: Option<Arc<ArcSwap<Approved>>>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Set once somebody has read an event of the source: a rule, a filter, an output.
+    pub is_read: Arc<AtomicBool>,
+}
+
 /// The thread's state.
 pub struct Scanner {
     params: Params,
     host: Host,
     config: Arc<Config>,
     registry: Registry,
+    approved: Option<Watch>,
     metrics: Arc<Metrics>,
-    events: Sender<Vec<u8>>,
-    stop: Arc<AtomicBool>,
+    outlet: Outlet,
+    is_read: Arc<AtomicBool>,
     known: HashMap<Box<str>, Known>,
+    /// When it was last looked which containers run.
+    looked: Option<Instant>,
+    /// When the source was opened, nanoseconds since the epoch.
+    opened: u64,
     /// Spreads containers over the interval, differently on each node.
     spread: RandomState,
 }
@@ -59,33 +83,47 @@ impl std::fmt::Debug for Scanner {
 }
 
 /// The engine does not listen any more.
-struct Closed;
+pub(super) struct Closed;
 
 impl Scanner {
     /// A scanner that works until `stop`, or until the other end of `events` is gone.
-    pub fn new(
-        params: Params,
-        config: Arc<Config>,
-        manifests: Vec<LoadedManifest>,
-        metrics: Arc<Metrics>,
-        events: Sender<Vec<u8>>,
-        stop: Arc<AtomicBool>,
-    ) -> Self {
+    pub fn new(params: Params, means: Means, events: Sender<Vec<u8>>, stop: Arc<AtomicBool>) -> Self {
+        let Means { config, manifests, approved, metrics, is_read } = means;
         let host = Host::new(&config.host_root);
         let registry = Registry::new(host.clone(), Arc::clone(&config), manifests);
-        let (known, spread) = Default::default();
-        Self { params, host, config, registry, metrics, events, stop, known, spread }
+        let approved = approved.map(|list| Watch::new(&config.approved_images, list));
+        let outlet = Outlet { events, stop, metrics: Arc::clone(&metrics) };
+        let opened = UNIX_EPOCH.elapsed().map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        let (known, looked, spread) = Default::default();
+        Self {
+            params,
+            host,
+            config,
+            registry,
+            approved,
+            metrics,
+            outlet,
+            is_read,
+            known,
+            looked,
+            opened,
+            spread,
+        }
     }
 
     /// Compares until it is to stop.
     pub fn run(mut self) {
-        let mut pace = Pace::new(self.params.cpu_percent, Arc::clone(&self.stop));
-        let mut look_around = Instant::now();
-        while !self.stop.load(Ordering::Relaxed) {
+        if self.params.when_read && self.wait_for_reader().is_err() {
+            return;
+        }
+        let mut pace = Pace::new(self.params.cpu_percent, Arc::clone(&self.outlet.stop));
+        while !self.outlet.is_stopped() {
             let now = Instant::now();
-            if now >= look_around {
+            if self.looked.is_none_or(|at| now.duration_since(at) >= LOOK_AROUND.min(self.params.interval)) {
                 self.look_around(now);
-                look_around = now + LOOK_AROUND.min(self.params.interval);
+                if self.approved.as_mut().is_some_and(|list| list.refresh().is_err()) {
+                    self.metrics.approved_failed.inc();
+                }
             }
             let due = self.known.iter().filter(|(_, k)| k.due <= now && !k.done).min_by_key(|(_, k)| k.due);
             let Some(id) = due.map(|(id, _)| id.clone()) else {
@@ -95,8 +133,12 @@ impl Scanner {
                 std::thread::sleep(NAP);
                 continue;
             };
-            let Some(mut known) = self.known.remove(&id) else { continue };
             pace.begin();
+            if self.looked.is_some_and(|at| at.elapsed() >= FRESH) {
+                self.look_around(Instant::now());
+            }
+            // Ended meanwhile.
+            let Some(mut known) = self.known.remove(&id) else { continue };
             let told = self.compare(&id, &mut known, &mut pace);
             // From the end, so that a comparison that takes longer than the interval leaves room for others.
             known.due = Instant::now() + self.params.interval;
@@ -108,10 +150,30 @@ impl Scanner {
         }
     }
 
+    /// Waits until somebody reads an event of the source. An engine opens every source that it knows, also where no rule
+    /// is for it: then nothing is worth comparing.
+    fn wait_for_reader(&self) -> Result<(), Closed> {
+        loop {
+            self.outlet.send(&Payload::started())?;
+            let again = Instant::now() + self.params.interval;
+            while Instant::now() < again {
+                if self.is_read.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                if self.outlet.is_stopped() {
+                    return Err(Closed);
+                }
+                std::thread::sleep(NAP);
+            }
+        }
+    }
+
     /// Takes in which containers run.
     fn look_around(&mut self, now: Instant) {
+        self.looked = Some(now);
         let found = running(&self.host);
-        self.known.retain(|id, _| found.iter().any(|r| r.id == *id));
+        let ids: HashSet<&str> = found.iter().map(|r| &*r.id).collect();
+        self.known.retain(|id, _| ids.contains(&**id));
         for Running { id, pids } in found {
             if let Some(known) = self.known.get_mut(&id) {
                 known.pids = pids;
@@ -145,120 +207,70 @@ impl Scanner {
 
     fn compare(&mut self, id: &str, known: &mut Known, pace: &mut Pace) -> Result<(), Closed> {
         let Some(container) = self.container(id, &known.pids) else { return Ok(()) };
+        self.declare(&container);
         known.told.begin();
-        for check in self.params.checks.clone() {
-            match check {
-                Check::Files => self.files(&container, known, pace)?,
-                Check::Processes => self.processes(&container, known, pace)?,
-            }
+        let approved = self.approved.as_ref().map(|watch| watch.list().load_full());
+        let mut round = Round {
+            host: &self.host,
+            config: &self.config,
+            metrics: &self.metrics,
+            outlet: &self.outlet,
+            container: &container,
+            declared: container.declaration.read().clone(),
+            approved,
+            pids: &mut known.pids,
+            pids_at: self.looked.unwrap_or_else(Instant::now),
+            told: &mut known.told,
+            memory: &mut known.memory,
+            pace,
+            max_findings: self.params.max_findings,
+            opened: self.opened,
+            databases: None,
+        };
+        for check in &self.params.checks {
+            round.check(*check)?;
         }
-        if !self.stop.load(Ordering::Relaxed) {
+        if !self.outlet.is_stopped() {
             self.metrics.source_scans.inc();
         }
         Ok(())
     }
 
-    fn files(&self, container: &Container, known: &mut Known, pace: &mut Pace) -> Result<(), Closed> {
-        let limits = Limits { max_findings: self.params.max_findings, ..Limits::default() };
-        let limits = Limits { max_file: self.config.background_max, ..limits };
-        let listing = self.listing(container);
-        let Known { told, memory, .. } = known;
-        let scan = match FileScan::open(&self.host, container, listing.as_deref(), limits) {
-            Ok(scan) => scan,
-            Err(why) => return self.incomplete(&container.id, Check::Files, told, &why),
-        };
-        if let Ok(image) = &container.image {
-            image.layers().iter().for_each(|layer| layer.build_owners(|| pace.step()));
+    /// Reads what was declared of the container, unless all of it is known. Engines may write some of it after the start.
+    fn declare(&self, container: &Container) {
+        const NEED_IT: [Check; 4] = [Check::Ports, Check::Environment, Check::Image, Check::Rootfs];
+        if !self.params.checks.iter().any(|check| NEED_IT.contains(check)) {
+            return;
         }
-        let mut closed = Ok(());
-        let summary = scan.run(Some(memory), &mut || pace.step(), &mut |finding| {
-            if closed.is_ok() {
-                closed = self.file(container, told, &finding);
-            }
-        });
-        closed?;
-        if self.stop.load(Ordering::Relaxed) {
-            return Ok(());
+        let is_whole = |d: &Declared| d.config.is_some() && d.overrides.is_some();
+        if container.declaration.read().as_ref().is_some_and(|known| is_whole(known)) {
+            return;
         }
-        if let Some(why) = gaps(&summary) {
-            self.metrics.source_incomplete.inc();
-            self.incomplete(&container.id, Check::Files, told, &why)?;
-        }
-        let unsure = |path: &str| is_unsure(&summary, path);
-        told.gone(Check::Files, &unsure).iter().try_for_each(|payload| self.send(payload))
-    }
-
-    /// The manifest that the container's image was read from.
-    fn listing(&self, container: &Container) -> Option<PathBuf> {
-        let manifests = self.config.manifests.iter().filter(|_| container.from_manifest);
-        let mut matching = manifests.filter(|m| m.containers.is_match(&*container.id));
-        matching.next().map(|m| m.path.clone())
-    }
-
-    fn file(&self, container: &Container, told: &mut Told, finding: &FileFinding) -> Result<(), Closed> {
-        // A new directory holds nothing by itself; what is made in it is told.
-        let empty = finding.change == FileChange::Created && finding.kind == FileType::Directory;
-        if empty || !finding.change.is_drift() {
-            return Ok(());
-        }
-        let image_path = finding.image_path.as_ref().unwrap_or(&finding.path);
-        let image = container.image.as_ref().ok().filter(|_| finding.change != FileChange::Created);
-        let package = image.and_then(|image| image.owner(image_path).ok().flatten());
-        let payload = Payload::of_file(&container.id, finding, package);
-        // A file that was added stays so, whatever is written to it next.
-        let state = finding.now.filter(|_| finding.change != FileChange::Created);
-        let state = state.map(|now| (now.inode.mtime, now.size, now.mode));
-        let mark = (finding.change, &finding.gained, finding.content, state);
-        match told.note(Check::Files, aspect(finding.change), &payload, mark) {
-            true => self.send(&payload),
-            false => Ok(()),
+        if let Some(live) = &container.live {
+            let declared = read(&self.host, &container.id, live, &self.config.storage_roots);
+            container.declaration.set_read(Some(Arc::new(declared)));
         }
     }
+}
 
-    fn processes(&self, container: &Container, known: &mut Known, pace: &mut Pace) -> Result<(), Closed> {
-        let pids = self.processes_of(&container.id, &known.pids);
-        let told = &mut known.told;
-        let mut closed = Ok(());
-        let whole = processes::scan(&self.host, container, &pids, &mut || pace.step(), &mut |p| {
-            if closed.is_ok() && p.is_drift() {
-                closed = self.process(container, told, &p);
-            }
-        });
-        closed?;
-        match whole {
-            true => told.gone(Check::Processes, &|_| false).iter().try_for_each(|payload| self.send(payload)),
-            false => Ok(()),
-        }
-    }
+/// Where events go.
+pub(super) struct Outlet {
+    events: Sender<Vec<u8>>,
+    stop: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+}
 
-    /// The container's processes now: those known may be minutes old.
-    fn processes_of(&self, id: &str, known: &[i64]) -> Vec<i64> {
-        let now = running(&self.host).into_iter().find(|r| &*r.id == id);
-        now.map_or_else(|| known.to_vec(), |r| r.pids)
-    }
-
-    fn process(&self, container: &Container, told: &mut Told, p: &ProcessFinding) -> Result<(), Closed> {
-        let payload = Payload::of_process(&container.id, p);
-        let mark = (p.origin, p.script.as_ref().map(|(_, origin)| *origin), p.deleted);
-        match told.note(Check::Processes, "program", &payload, mark) {
-            true => self.send(&payload),
-            false => Ok(()),
-        }
-    }
-
-    fn incomplete(&self, id: &str, check: Check, told: &mut Told, why: &str) -> Result<(), Closed> {
-        let payload = Payload::incomplete(id, check, why);
-        match told.note(check, "incomplete", &payload, why) {
-            true => self.send(&payload),
-            false => Ok(()),
-        }
+impl Outlet {
+    /// Whether the source is being closed.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Hands an event to the engine, and waits while it is slow to take them.
-    fn send(&self, payload: &Payload) -> Result<(), Closed> {
+    pub(super) fn send(&self, payload: &Payload) -> Result<(), Closed> {
         let mut bytes = payload.to_bytes();
         loop {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.is_stopped() {
                 return Err(Closed);
             }
             match self.events.send_timeout(bytes, NAP) {
@@ -273,37 +285,35 @@ impl Scanner {
     }
 }
 
-/// A path may have been renamed to, and hide what the image had there: two findings.
-fn aspect(change: FileChange) -> &'static str {
-    match change {
-        FileChange::Renamed => "renamed",
-        _ => "state",
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What a comparison did not reach, in words.
-fn gaps(summary: &Summary) -> Option<String> {
-    if summary.is_complete() {
-        return None;
+    #[test]
+    fn it_waits_for_somebody_who_reads() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let raw = crate::config::RawConfig {
+            host_root: Some(nowhere.path().to_str().unwrap().to_owned()),
+            ..Default::default()
+        };
+        let means = Means {
+            config: Arc::new(Config::try_from(raw).unwrap()),
+            manifests: Vec::new(),
+            approved: None,
+            metrics: Arc::default(),
+            is_read: Arc::default(),
+        };
+        let interval = Duration::from_millis(200);
+        let params = Params { interval, once: true, when_read: true, ..Params::default() };
+        let (events, told) = crossbeam_channel::unbounded();
+        let is_read = Arc::clone(&means.is_read);
+        let scanner = Scanner::new(params, means, events, Arc::default());
+        let thread = std::thread::spawn(move || scanner.run());
+        for _ in 0..3 {
+            assert_eq!(told.recv().unwrap(), Payload::started().to_bytes(), "asked again at each interval");
+        }
+        assert!(!thread.is_finished());
+        is_read.store(true, Ordering::Relaxed);
+        thread.join().unwrap();
     }
-    let mut words: Vec<String> = summary.cut.iter().cloned().collect();
-    for (path, why) in summary.gaps.iter().take(3) {
-        words.push(format!("{}: {why}", String::from_utf8_lossy(path.as_bytes())));
-    }
-    if summary.gap_count > 3 {
-        words.push(format!("{} more", summary.gap_count - 3));
-    }
-    Some(words.join("; "))
-}
-
-/// Whether a comparison cannot say that nothing is at this path.
-fn is_unsure(summary: &Summary, path: &str) -> bool {
-    let all = summary.cut.is_some() || summary.gap_count > summary.gaps.len() as u64;
-    all || summary.gaps.iter().any(|(gap, _)| {
-        gap.as_bytes() == b"/"
-            || path
-                .as_bytes()
-                .strip_prefix(gap.as_bytes())
-                .is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
-    })
 }

@@ -5,8 +5,8 @@ use super::params::Check;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
-/// What a finding is known by: its check, path and what it is about there.
-type Key = (Check, String, &'static str);
+/// What a finding is known by: its check, what it is about (a path, a package, a port) and in what respect.
+type Key = (&'static str, String, &'static str);
 
 #[derive(Debug)]
 struct Entry {
@@ -32,19 +32,13 @@ impl Told {
     }
 
     /// Notes a finding; `true` when it is to be told.
-    pub(super) fn note(
-        &mut self,
-        check: Check,
-        aspect: &'static str,
-        payload: &Payload,
-        mark: impl Hash,
-    ) -> bool {
+    pub(super) fn note(&mut self, aspect: &'static str, payload: &Payload, mark: impl Hash) -> bool {
         let mut hasher = std::hash::DefaultHasher::new();
         mark.hash(&mut hasher);
         let mark = hasher.finish();
-        let path = payload.path.clone().unwrap_or_default();
+        let key = (payload.check, payload.subject().to_owned(), aspect);
         let entry = Entry { mark, round: self.round, payload: payload.clone() };
-        match self.entries.insert((check, path, aspect), entry) {
+        match self.entries.insert(key, entry) {
             Some(known) => known.mark != mark,
             None => true,
         }
@@ -55,7 +49,7 @@ impl Told {
         let round = self.round;
         let mut gone = Vec::new();
         self.entries.retain(|(of, path, _), entry| {
-            let keep = *of != check || entry.round == round || unsure(path);
+            let keep = *of != check.as_str() || entry.round == round || unsure(path);
             if !keep {
                 gone.push(entry.payload.clone().resolved());
             }
@@ -69,13 +63,18 @@ impl Told {
 mod tests {
     use super::*;
 
-    fn file(path: &str) -> Payload {
+    fn of(check: Check, path: &str) -> Payload {
         Payload {
             kind_of_event: "file",
+            check: check.as_str(),
             path: Some(path.to_owned()),
             change: Some("created"),
             ..Payload::default()
         }
+    }
+
+    fn file(path: &str) -> Payload {
+        of(Check::Files, path)
     }
 
     #[test]
@@ -83,13 +82,13 @@ mod tests {
         let mut told = Told::default();
         let no = |_: &str| false;
         told.begin();
-        assert!(told.note(Check::Files, "state", &file("/a"), 1));
-        assert!(told.note(Check::Files, "state", &file("/b"), 1));
-        assert!(told.note(Check::Processes, "state", &file("/a"), 1));
+        assert!(told.note("state", &file("/a"), 1));
+        assert!(told.note("state", &file("/b"), 1));
+        assert!(told.note("state", &of(Check::Processes, "/a"), 1));
         assert!(told.gone(Check::Files, &no).is_empty());
         told.begin();
-        assert!(!told.note(Check::Files, "state", &file("/a"), 1));
-        assert!(told.note(Check::Files, "state", &file("/a"), 2), "it changed");
+        assert!(!told.note("state", &file("/a"), 1));
+        assert!(told.note("state", &file("/a"), 2), "it changed");
         // Not seen, but not looked at either.
         assert!(told.gone(Check::Files, &|p| p == "/b").is_empty());
         let gone = told.gone(Check::Files, &no);
@@ -98,5 +97,33 @@ mod tests {
         assert_eq!(gone[0].detail.as_deref(), Some("was created"));
         assert!(told.gone(Check::Files, &no).is_empty(), "said once");
         assert_eq!(told.gone(Check::Processes, &no).len(), 1);
+    }
+
+    #[test]
+    fn packages_and_ports_are_told_apart_by_their_names() {
+        let mut told = Told::default();
+        told.begin();
+        let package = |name: &str| Payload {
+            check: Check::Packages.as_str(),
+            package: Some(name.to_owned()),
+            ..Payload::default()
+        };
+        let port = |port: &str| Payload {
+            check: Check::Ports.as_str(),
+            // Two ports of one program.
+            path: Some("/bin/nc".to_owned()),
+            port: Some(port.to_owned()),
+            ..Payload::default()
+        };
+        for (payload, new) in [
+            (package("dpkg:a"), true),
+            (package("dpkg:b"), true),
+            (port("1/tcp"), true),
+            (port("2/tcp"), true),
+            (package("dpkg:a"), false),
+            (port("1/tcp"), false),
+        ] {
+            assert_eq!(told.note("x", &payload, ()), new, "{payload:?}");
+        }
     }
 }

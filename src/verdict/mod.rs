@@ -4,6 +4,7 @@ pub mod binary;
 pub mod change;
 pub mod compare;
 pub mod elf;
+pub mod environment;
 mod grammar;
 pub mod interpreter;
 pub mod judge;

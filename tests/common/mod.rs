@@ -3,7 +3,9 @@
 // Each test file uses its own part of this module.
 #![allow(dead_code)]
 
+pub mod http;
 pub mod mount;
+pub mod tools;
 
 use std::path::{Path, PathBuf};
 use testkit::skip::skip;

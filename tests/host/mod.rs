@@ -1,8 +1,8 @@
 //! A small engine for tests: it loads the plugin, hands it events, keeps a table of threads and asks for fields.
 //!
 //! The work is falco_plugin_runner's. Around it: the library as C functions (`library`, `direct`), a plugin that exports the
-//! table `threads` as libsinsp does (`threads`) and one that is an event source of raw bytes (`source`). All state is
-//! the test's thread's own.
+//! table `threads` as libsinsp does (`threads`) and one that is an event source of raw bytes (`source`). `opened` drives
+//! the event source `drift` itself. All state is the test's thread's own.
 
 // Each test binary uses a part of this.
 #![allow(dead_code)]
@@ -10,6 +10,7 @@
 pub mod direct;
 pub mod event;
 pub mod library;
+pub mod opened;
 pub mod source;
 pub mod threads;
 

@@ -103,12 +103,6 @@ fn containerd_every_case() {
     run("live files: containerd, cases", Runtime::Containerd);
 }
 
-/// Cases that drift does not tell yet, and why. The table says what would be right.
-const KNOWN: [(&str, &str); 2] = [
-    ("c018", "the engine gives up on a working directory of over 1,024 bytes"),
-    ("c146", "the engine changes bytes of a working directory that are no text"),
-];
-
 fn run(test: &str, runtime: Runtime) {
     if !runtime.usable(test) {
         return;
@@ -137,11 +131,6 @@ fn run(test: &str, runtime: Runtime) {
     wrong.extend(ran.flat_map(|case| compare(case, &outcome.told)));
     let strangers = outcome.told.iter().filter(|told| !cases.iter().any(|case| belongs(told, &case.id)));
     wrong.extend(strangers.map(|told| format!("of no case: {told}")));
-    let (known, wrong): (Vec<String>, Vec<String>) =
-        wrong.into_iter().partition(|line| KNOWN.iter().any(|(id, _)| line.starts_with(id)));
-    for line in known {
-        eprintln!("{test}: KNOWN FAILURE: {line}");
-    }
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 

@@ -9,6 +9,7 @@
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+mod copied;
 mod scenario;
 #[path = "../../testkit/src/bin/file-call/text.rs"]
 mod text;
@@ -125,6 +126,15 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// Runs `command` while the engine watches, and evaluates the shipped rules on what it saw.
 fn watch(container: &Container, command: &str) -> Outcome {
+    watch_while(container, |session| {
+        let facts = Facts { files: true, ..Facts::default() };
+        // The scenarios' last command fails on purpose: the status says nothing.
+        live::trace(container, command, facts, &mut |event| session.feed(event)).unwrap();
+    })
+}
+
+/// The same, of whatever `work` tells the engine.
+fn watch_while(container: &Container, work: impl FnOnce(&mut Session)) -> Outcome {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let library = testkit::plugin_library().unwrap();
     let source = testkit::source_library().unwrap();
@@ -141,9 +151,7 @@ fn watch(container: &Container, command: &str) -> Outcome {
         fields: FIELDS.iter().map(|field| (*field).to_owned()).collect(),
     };
     let mut session = Session::start(&spec, &source, &container.table().unwrap()).unwrap();
-    let facts = Facts { files: true, ..Facts::default() };
-    // The scenarios' last command fails on purpose: the status says nothing.
-    live::trace(container, command, facts, &mut |event| session.feed(event)).unwrap();
+    work(&mut session);
     session.settle(QUIET, LIMIT).unwrap();
     for line in session.lines() {
         assert_eq!(line.text("drift.container_id"), Some(container.id()), "{line:?}");

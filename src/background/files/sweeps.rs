@@ -83,7 +83,7 @@ impl Sweeps {
     }
 }
 
-/// Regular files of the writable layer whose change time is `since` or later.
+/// Regular files and links of the writable layer whose change time is `since` or later.
 fn changed_since(change: &Unnamed, since: u64) -> (Vec<ImagePath>, bool) {
     let upper = change.container.live.as_ref().and_then(|live| live.upper.as_deref());
     let walk = upper
@@ -97,7 +97,10 @@ fn changed_since(change: &Unnamed, since: u64) -> (Vec<ImagePath>, bool) {
             return (paths, false);
         }
         match item {
-            Item::File(path, found) if found.kind == FileType::RegularFile && found.inode.ctime >= since => {
+            Item::File(path, found)
+                if matches!(found.kind, FileType::RegularFile | FileType::Symlink)
+                    && found.inode.ctime >= since =>
+            {
                 paths.push(path);
             }
             Item::Problem(..) => complete = false,

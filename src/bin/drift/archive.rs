@@ -5,7 +5,7 @@
 //! file was when it was looked at, whatever the container does to it meanwhile.
 
 use crate::diff::Report;
-use crate::output;
+use crate::{json, output};
 use anyhow::{Context, Result};
 use drift::scan::{FileFinding, FileScan};
 use std::fs::OpenOptions;
@@ -24,7 +24,7 @@ pub(crate) fn write(
 ) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut archive = tar::Builder::new(BufWriter::new(file));
-    let manifest = serde_json::to_vec_pretty(&output::value(report, true, digests))?;
+    let manifest = json::bytes(report, true, digests)?;
     let mut header = header(manifest.len() as u64, 0);
     archive.append_data(&mut header, "manifest.json", manifest.as_slice())?;
     for finding in report.files.iter().filter(|f| f.change.is_drift()) {

@@ -7,6 +7,7 @@ use drift::container::running::{running, Running};
 use drift::host::Host;
 use drift::manifest::image::Image;
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A container, looked at.
@@ -16,6 +17,8 @@ pub(crate) struct Target {
     pub(crate) container: Arc<Container>,
     /// Its processes, ascending.
     pub(crate) pids: Vec<i64>,
+    /// Where engines may have their storage.
+    pub(crate) storage_roots: Vec<PathBuf>,
 }
 
 /// Looks a container up by id, by the beginning of one, or by a process in it. `image` stands in where its layers
@@ -36,6 +39,7 @@ pub(crate) fn find(name: &str, host_root: Option<&str>, image: Option<&Image>) -
         config: None,
     };
     let manifests = image.map(given).into_iter().collect();
+    let storage_roots = config.storage_roots.clone();
     let mut registry = Registry::new(host.clone(), config, manifests);
     let mut container = None;
     // The first process is the container's init, as a rule; any other will do.
@@ -54,7 +58,7 @@ pub(crate) fn find(name: &str, host_root: Option<&str>, image: Option<&Image>) -
             running.id
         )
     })?;
-    Ok(Target { host, container, pids: running.pids })
+    Ok(Target { host, container, pids: running.pids, storage_roots })
 }
 
 fn pick(all: Vec<Running>, name: &str) -> Result<Running> {

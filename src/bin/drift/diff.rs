@@ -1,11 +1,17 @@
 //! `drift diff`: the comparison of one container.
 
 use crate::containers::{find, Target};
-use crate::{archive, output};
+use crate::{archive, json, output};
 use anyhow::{anyhow, Context, Result};
+use drift::container::declared::read::read;
+use drift::container::declared::Declared;
 use drift::manifest::image::Image;
-use drift::scan::processes::{self, ProcessFinding};
-use drift::scan::{FileChange, FileFinding, FileScan, Limits, Summary};
+use drift::scan::packages::{self, Databases, PackageFinding};
+use drift::scan::ports::{self, Known};
+use drift::scan::{
+    environment, processes, EnvironmentFinding, FileChange, FileFinding, FileScan, Limits, PortFinding,
+    ProcessFinding, Summary,
+};
 use std::path::{Path, PathBuf};
 
 /// What was asked for.
@@ -39,18 +45,29 @@ impl Default for Options {
 pub(crate) struct Report {
     pub(crate) container_id: String,
     pub(crate) pid: i64,
+    /// The image as deployed, where the node's files tell.
+    pub(crate) image: Option<String>,
     pub(crate) manifest_state: String,
     pub(crate) files: Vec<FileFinding>,
     /// Package that owns each file's path in the image, in the order of `files`.
-    pub(crate) packages: Vec<Option<String>>,
+    pub(crate) owners: Vec<Option<String>>,
+    pub(crate) packages: Vec<PackageFinding>,
+    pub(crate) ports: Vec<PortFinding>,
+    pub(crate) environment: Vec<EnvironmentFinding>,
     pub(crate) processes: Vec<ProcessFinding>,
     pub(crate) summary: Summary,
+    /// What could not be compared besides files and processes.
+    pub(crate) not_known: Vec<String>,
 }
 
 impl Report {
-    /// Whether anything is not the image's.
+    /// Whether anything is not the image's, or not declared.
     pub(crate) fn is_drift(&self) -> bool {
-        self.files.iter().any(|f| f.change.is_drift()) || self.processes.iter().any(ProcessFinding::is_drift)
+        self.files.iter().any(|f| f.change.is_drift())
+            || self.processes.iter().any(ProcessFinding::is_drift)
+            || !self.packages.is_empty()
+            || self.ports.iter().any(PortFinding::is_drift)
+            || self.environment.iter().any(EnvironmentFinding::is_drift)
     }
 
     /// Why it is not known that there is no more.
@@ -64,6 +81,7 @@ impl Report {
         if more > 0 {
             gaps.push(format!("{more} more"));
         }
+        gaps.extend(self.not_known.iter().map(|why| output::printable(why.as_bytes())));
         let unknown = |p: &&ProcessFinding| p.is_unknown() && !p.is_drift();
         gaps.extend(self.processes.iter().filter(unknown).map(|p| {
             let why = if p.why.is_empty() { "not compared" } else { p.why };
@@ -95,7 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             .with_context(|| format!("writing {}", path.display()))?;
     }
     match options.json {
-        true => output::json(&report, options.all, &digests)?,
+        true => json::print(&report, options.all, &digests)?,
         false => output::text(&report, options.all)?,
     }
     match (report.is_drift(), report.gaps()) {
@@ -112,29 +130,68 @@ fn load(path: &Path) -> Result<Image> {
 }
 
 fn compare(target: &Target, scan: &FileScan) -> Report {
-    let mut files = Vec::new();
-    let summary = scan.run(None, &mut || true, &mut |finding| files.push(finding));
+    let Target { host, container, pids, storage_roots } = target;
+    let (mut files, mut databases) = (Vec::new(), Databases::of_systems());
+    let summary = scan.run(None, &mut || true, &mut |finding| {
+        databases.note(&finding);
+        files.push(finding);
+    });
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    let image = target.container.image.as_ref().ok();
+    let image = container.image.as_ref().ok();
     if let Some(image) = image {
         // What owns a path is worth the reading only where something is found.
         image.layers().iter().for_each(|layer| layer.build_owners(|| true));
     }
-    let owned = |f: &FileFinding| {
-        matches!(f.change, FileChange::Created).then_some(None).unwrap_or_else(|| {
-            image.and_then(|i| i.owner(f.image_path.as_ref().unwrap_or(&f.path)).ok().flatten())
-        })
+    let owner = |f: &FileFinding| match f.change {
+        FileChange::Created => None,
+        _ => image.and_then(|i| i.owner(f.image_path.as_ref().unwrap_or(&f.path)).ok().flatten()),
     };
-    let packages = files.iter().map(owned).collect();
+    let owners = files.iter().map(owner).collect();
     let mut running = Vec::new();
-    processes::scan(&target.host, &target.container, &target.pids, &mut || true, &mut |p| running.push(p));
-    Report {
-        container_id: target.container.id.to_string(),
-        pid: target.container.live.as_ref().map_or(0, |live| live.pid()),
-        manifest_state: target.container.manifest_state().to_string(),
+    processes::scan(host, container, pids, &mut || true, &mut |p| running.push(p));
+    let mut report = Report {
+        container_id: container.id.to_string(),
+        pid: container.live.as_ref().map_or(0, |live| live.pid()),
+        image: None,
+        manifest_state: container.manifest_state().to_string(),
         files,
-        packages,
+        owners,
+        packages: Vec::new(),
+        ports: Vec::new(),
+        environment: Vec::new(),
         processes: running,
         summary,
+        not_known: Vec::new(),
+    };
+    match packages::scan(host, container, databases, &mut || true) {
+        Ok(found) => {
+            let found = found.unwrap_or_default();
+            report.packages = found.packages;
+            report.not_known.extend(found.gaps);
+        }
+        Err(why) => report.not_known.push(format!("packages: {why}")),
+    }
+    let declared = container.live.as_ref().map(|live| read(host, &container.id, live, storage_roots));
+    compare_declared(target, &declared.unwrap_or_default(), &mut report);
+    report
+}
+
+/// What runs, against what was declared of it.
+fn compare_declared(target: &Target, declared: &Declared, report: &mut Report) {
+    let Target { host, container, pids, .. } = target;
+    report.image.clone_from(&declared.image.reference);
+    let known = Known { declared: Some(declared), allowed: &[] };
+    let found = ports::scan(host, container, pids, known, true, &mut || true).unwrap_or_default();
+    if found.ports.iter().any(|p| p.declared.is_none()) {
+        report.not_known.push("ports: what the image declares is not known".to_owned());
+    }
+    report.ports = found.ports;
+    report.not_known.extend(found.gaps.into_iter().map(|why| format!("ports: {why}")));
+    match &declared.environment {
+        Some(environment) => {
+            let found = environment::scan(host, container, pids, environment, &mut || true);
+            report.environment = found.unwrap_or_default();
+        }
+        None => report.not_known.push("environment: what was declared is not known".to_owned()),
     }
 }

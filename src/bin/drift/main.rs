@@ -8,6 +8,7 @@
 mod archive;
 mod containers;
 mod diff;
+mod json;
 mod manifest;
 mod output;
 
@@ -25,9 +26,9 @@ usage: drift diff [--json] [--all] [--tar FILE] [--image FILE] [--host-root DIR]
 CONTAINER is a container's id, the beginning of one, or the id of a process in it.
 IMAGE is an OCI image layout directory or a docker-archive (.tar).
 
-diff: files, then processes, each with what it is and where it comes from. Read-only.
+diff: files, packages, ports, environments and processes that are not the image's, or not declared. Read-only.
   --json             one JSON object instead of text
-  --all              also files that were only touched, and processes of the image
+  --all              also files that were only touched, declared ports, and processes of the image
   --tar FILE         puts the changed files into a new tar archive; its first member, manifest.json, lists them
   --image FILE       compares with this image or mtree manifest, where the container's layers cannot be seen
   --max-findings N   ends after N files (200000)

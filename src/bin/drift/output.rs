@@ -1,11 +1,11 @@
-//! A report as text and as JSON.
+//! A report as text.
 
 use crate::diff::Report;
 use drift::scan::finding::type_name;
-use drift::scan::processes::ProcessFinding;
-use drift::scan::{Attributes, FileChange, FileFinding, FileScan};
-use drift::verdict::compare::{hex, sha256};
-use serde_json::{json, Map, Value};
+use drift::scan::packages::PackageFinding;
+use drift::scan::{EnvironmentFinding, FileChange, FileFinding, FileScan, PortFinding, ProcessFinding};
+use drift::verdict::compare::sha256;
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 
 /// Bytes for a terminal: what is not printable ASCII is escaped as vis(3) does, and so is the backslash.
@@ -35,30 +35,79 @@ pub(crate) fn digests(report: &Report, scan: &FileScan, max: u64) -> Vec<Option<
 /// Prints a report for people.
 pub(crate) fn text(report: &Report, all: bool) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    writeln!(out, "container {} pid {} image {}", report.container_id, report.pid, report.manifest_state)?;
-    writeln!(out, "\nfiles:")?;
-    for (finding, package) in report.files.iter().zip(&report.packages) {
-        if all || finding.change != FileChange::Touched {
-            writeln!(out, "{}", file_line(finding, package.as_deref()))?;
-        }
+    write!(out, "container {} pid {} image {}", report.container_id, report.pid, report.manifest_state)?;
+    match &report.image {
+        Some(image) => writeln!(out, " {}", printable(image.as_bytes()))?,
+        None => writeln!(out)?,
     }
-    writeln!(out, "\nprocesses:")?;
-    for process in report.processes.iter().filter(|p| all || p.is_drift() || p.is_unknown()) {
-        writeln!(out, "{}", process_line(process))?;
-    }
+    let files = report.files.iter().zip(&report.owners);
+    let files = files.filter(|(f, _)| all || f.change != FileChange::Touched);
+    section(&mut out, "files", files.map(|(f, owner)| file_line(f, owner.as_deref())))?;
+    section(&mut out, "packages", report.packages.iter().map(package_line))?;
+    let ports = report.ports.iter().filter(|p| all || p.declared != Some(true));
+    section(&mut out, "ports", ports.map(port_line))?;
+    section(&mut out, "environment", report.environment.iter().map(environment_line))?;
+    let processes = report.processes.iter().filter(|p| all || p.is_drift() || p.is_unknown());
+    section(&mut out, "processes", processes.map(process_line))?;
     let gaps = report.gaps();
     if !gaps.is_empty() {
-        writeln!(out, "\nnot compared:")?;
-        gaps.iter().try_for_each(|gap| writeln!(out, "{gap}"))?;
+        section(&mut out, "not compared", gaps.into_iter())?;
     }
     let drifted = report.files.iter().filter(|f| f.change.is_drift()).count();
     let running = report.processes.iter().filter(|p| p.is_drift()).count();
     writeln!(
         out,
-        "\n{drifted} files differ, {running} of {} processes run what the image did not ship",
+        "\n{drifted} files and {} packages differ, {} ports are not declared, {running} of {} processes run what the \
+         image did not ship",
+        report.packages.len(),
+        report.ports.iter().filter(|p| p.is_drift()).count(),
         report.processes.len()
     )?;
     out.flush()
+}
+
+fn section(out: &mut impl Write, name: &str, mut lines: impl Iterator<Item = String>) -> io::Result<()> {
+    writeln!(out, "\n{name}:")?;
+    lines.try_for_each(|line| writeln!(out, "{line}"))
+}
+
+fn package_line(p: &PackageFinding) -> String {
+    let versions = |releases| printable(PackageFinding::versions(releases).as_bytes());
+    let between = if p.old.is_empty() || p.new.is_empty() { "" } else { " -> " };
+    let id = printable(p.id().as_bytes());
+    format!("{:<9} {id}  {}{between}{}", p.change(), versions(&p.old), versions(&p.new))
+}
+
+fn port_line(p: &PortFinding) -> String {
+    let addresses: Vec<String> = p.addresses.iter().map(ToString::to_string).collect();
+    format!("{:<10} {}  {}  {:>7} {}", declared(p), p.name(), addresses.join(","), p.pid, printable(&p.path))
+}
+
+fn declared(p: &PortFinding) -> &'static str {
+    match p.declared {
+        Some(true) => "declared",
+        Some(false) => "undeclared",
+        None => "unknown",
+    }
+}
+
+fn environment_line(e: &EnvironmentFinding) -> String {
+    let names =
+        |names: &BTreeSet<Box<[u8]>>| names.iter().map(|n| printable(n)).collect::<Vec<_>>().join(",");
+    let mut line = match e.is_drift() {
+        true => format!("{:<9} ", "dangerous"),
+        false => format!("{:<9} ", "other"),
+    };
+    line += &format!("{:>7} {}", e.pids.first().copied().unwrap_or_default(), printable(&e.path));
+    if e.pids.len() > 1 {
+        line += &format!(" and {} more", e.pids.len() - 1);
+    }
+    for (what, which) in [("dangerous", &e.risky), ("added", &e.added), ("changed", &e.changed)] {
+        if !which.is_empty() {
+            line += &format!("  {what}={}", names(which));
+        }
+    }
+    line
 }
 
 fn file_line(f: &FileFinding, package: Option<&str>) -> String {
@@ -117,107 +166,6 @@ fn process_line(p: &ProcessFinding) -> String {
         line += &format!(" package={}", printable(package.as_bytes()));
     }
     line
-}
-
-/// Prints a report for programs.
-pub(crate) fn json(report: &Report, all: bool, digests: &[Option<[u8; 32]>]) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    serde_json::to_writer_pretty(&mut out, &value(report, all, digests))?;
-    writeln!(out)?;
-    out.flush()
-}
-
-/// A report as JSON.
-pub(crate) fn value(report: &Report, all: bool, digests: &[Option<[u8; 32]>]) -> Value {
-    let shown = |f: &FileFinding| all || f.change != FileChange::Touched;
-    let files: Vec<Value> = report
-        .files
-        .iter()
-        .zip(&report.packages)
-        .enumerate()
-        .filter(|(_, (f, _))| shown(f))
-        .map(|(i, (f, package))| file_value(f, package.as_deref(), digests.get(i).copied().flatten()))
-        .collect();
-    let processes: Vec<Value> = report
-        .processes
-        .iter()
-        .filter(|p| all || p.is_drift() || p.is_unknown())
-        .map(process_value)
-        .collect();
-    json!({
-        "version": 1,
-        "container_id": report.container_id,
-        "pid": report.pid,
-        "manifest_state": report.manifest_state,
-        "drift": report.is_drift(),
-        "complete": report.gaps().is_empty(),
-        "not_compared": report.gaps(),
-        "files": files,
-        "processes": processes,
-    })
-}
-
-/// A path as JSON: text, and where it is no UTF-8, its bytes in vis(3) beside it.
-fn put_path(object: &mut Map<String, Value>, key: &str, path: &[u8]) {
-    object.insert(key.to_owned(), String::from_utf8_lossy(path).into());
-    if std::str::from_utf8(path).is_err() {
-        object.insert(format!("{key}_escaped"), printable(path).into());
-    }
-}
-
-fn file_value(f: &FileFinding, package: Option<&str>, sha256: Option<[u8; 32]>) -> Value {
-    let mut object = Map::new();
-    put_path(&mut object, "path", f.path.as_bytes());
-    if let Some(image) = &f.image_path {
-        put_path(&mut object, "image_path", image.as_bytes());
-    }
-    let attributes = |a: Attributes| {
-        json!({
-            "type": type_name(a.kind),
-            "mode": format!("{:04o}", a.mode),
-            "uid": a.owner.0,
-            "gid": a.owner.1,
-            "size": a.size,
-            "mtime_ns": a.inode.mtime,
-            "ctime_ns": a.inode.ctime,
-        })
-    };
-    let mut put = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            object.insert(key.to_owned(), value);
-        }
-    };
-    put("change", Some(f.change.as_str().into()));
-    put("origin", Some(f.change.origin().as_str().into()));
-    put("type", Some(type_name(f.kind).into()));
-    put("kind", Some(f.content.into()));
-    put("now", f.now.map(attributes));
-    put("before", f.before.map(attributes));
-    put("gained", (!f.gained.is_empty()).then(|| f.gained.clone().into()));
-    put("package", package.map(Into::into));
-    put("sha256", sha256.map(|d| hex(&d).into()));
-    put("covered", f.covered.then_some(true.into()));
-    put("why", (!f.why.is_empty()).then(|| f.why.clone().into()));
-    object.into()
-}
-
-fn process_value(p: &ProcessFinding) -> Value {
-    let mut object = Map::new();
-    object.insert("pid".into(), p.pid.into());
-    put_path(&mut object, "path", &p.path);
-    object.insert("origin".into(), p.origin.as_str().into());
-    object.insert("deleted".into(), p.deleted.into());
-    if let Some((path, origin)) = &p.script {
-        put_path(&mut object, "script_path", path);
-        object.insert("script_origin".into(), origin.as_str().into());
-    }
-    if let Some(volume) = p.volume {
-        object.insert("volume".into(), volume.into());
-    }
-    if let Some(package) = &p.package {
-        object.insert("package".into(), package.as_str().into());
-    }
-    object.into()
 }
 
 #[cfg(test)]

@@ -67,8 +67,13 @@ impl Environment {
     /// Compares an environment, `NAME=value` each ended by a NUL, as execve events carry it. What is missing in it is no
     /// drift.
     pub fn compare(&self, actual: &[u8]) -> EnvDrift {
+        self.compare_bytes(actual, actual.len() < EVENT_MAX - 1)
+    }
+
+    /// As [`Environment::compare`], of an environment from elsewhere; without `whole` the last variable may be cut.
+    pub fn compare_bytes(&self, actual: &[u8], whole: bool) -> EnvDrift {
         let mut drift = EnvDrift::default();
-        let cut = actual.len() >= EVENT_MAX - 1;
+        let cut = !whole;
         let mut variables = nul_separated(actual).take(MAX_VARIABLES).peekable();
         while let Some(variable) = variables.next() {
             let whole = !cut || variables.peek().is_some();

@@ -41,6 +41,8 @@ pub struct Declared {
     pub overrides: Option<Vec<String>>,
     /// Ports of image and deployment; `None` where the image's are not known.
     pub ports: Option<Vec<Ports>>,
+    /// Whether the root file system is to be read-only.
+    pub read_only_root: Option<bool>,
     /// Why parts are unknown; for people.
     pub missing: Vec<String>,
 }

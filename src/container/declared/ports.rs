@@ -20,6 +20,15 @@ impl Protocol {
             .into_iter()
             .find_map(|(protocol, known)| name.eq_ignore_ascii_case(known).then_some(protocol))
     }
+
+    /// Its name, as declarations write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
 }
 
 /// Ports from the first to the last of one protocol.
@@ -54,6 +63,17 @@ impl Ports {
     /// Whether the port is one of these.
     pub fn contains(&self, protocol: Protocol, port: u16) -> bool {
         self.protocol == protocol && (self.first..=self.last).contains(&port)
+    }
+}
+
+impl std::fmt::Display for Ports {
+    /// As [`Ports::parse`] reads it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { protocol, first, last } = self;
+        match first == last {
+            true => write!(f, "{first}/{}", protocol.as_str()),
+            false => write!(f, "{first}-{last}/{}", protocol.as_str()),
+        }
     }
 }
 

@@ -103,6 +103,7 @@ impl Reader<'_> {
             args,
             environment,
             ports,
+            read_only_root: run.as_ref().map(|run| run.read_only_root),
             missing: self.missing,
         }
     }

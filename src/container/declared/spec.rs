@@ -28,6 +28,8 @@ pub struct RunSpec {
     pub masked: bool,
     /// Kinds of namespaces that are not the host's, each with whether an existing one is joined.
     pub namespaces: BTreeMap<String, bool>,
+    /// Whether the root file system is to be read-only.
+    pub read_only_root: bool,
     /// Bind mounts.
     pub binds: Vec<Bind>,
     /// Annotations with a name in [`KEPT`].
@@ -70,6 +72,14 @@ struct Raw {
     annotations: Option<BTreeMap<String, String>>,
     #[serde(default)]
     linux: Option<RawLinux>,
+    #[serde(default)]
+    root: Option<RawRoot>,
+}
+
+#[derive(Deserialize)]
+struct RawRoot {
+    #[serde(default)]
+    readonly: bool,
 }
 
 #[derive(Deserialize)]
@@ -146,6 +156,7 @@ impl RunSpec {
                 .into_iter()
                 .map(|n| (n.kind.clone(), joins(&n)))
                 .collect(),
+            read_only_root: raw.root.is_some_and(|root| root.readonly),
             binds: raw.mounts.unwrap_or_default().into_iter().filter_map(bind).collect(),
             annotations: annotations.into_iter().filter(|(name, _)| KEPT.contains(&name.as_str())).collect(),
         })

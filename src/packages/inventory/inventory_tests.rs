@@ -229,7 +229,11 @@ fn what_cannot_be_read_is_unknown() {
 fn inventory(rows: &[(&str, &str, &str)]) -> Inventory {
     let mut packages = Packages::default();
     for (name, version, architecture) in rows {
-        let release = Release { version: (*version).into(), architecture: (*architecture).into() };
+        let release = Release {
+            version: (*version).into(),
+            architecture: (*architecture).into(),
+            stamp: String::new(),
+        };
         let package = Package { name: (*name).into(), releases: BTreeSet::new() };
         packages.by_name.entry((*name).into()).or_insert(package).releases.insert(release);
     }

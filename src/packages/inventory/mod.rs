@@ -6,10 +6,12 @@
 
 mod database;
 mod read;
+mod record;
 mod tree;
 
 pub use database::{database_of, Database, Ecosystem};
-pub use tree::{LiveTree, Tree, Unreadable, MAX_NAMES};
+pub use record::record_of;
+pub use tree::{read, LiveTree, Tree, Unreadable, MAX_NAMES};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,12 +20,15 @@ use std::fmt;
 const MAX_WARNINGS: usize = 20;
 
 /// One release of a package. Several can be installed at once: of kernels, or for two architectures.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Release {
     /// Version, as the manager shows it; empty where the database has none.
     pub version: String,
     /// Architecture or platform; empty where the manager knows none.
     pub architecture: String,
+    /// What tells one installation from the next of the same version, where the database says so: apk's checksum, rpm's
+    /// time of installation. Else empty.
+    pub stamp: String,
 }
 
 /// A package by its name.
@@ -78,7 +83,10 @@ impl fmt::Display for PackageChange {
     /// `name=version`, or `name=old->new`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.old, &self.new) {
-            (Some(old), Some(new)) => write!(f, "{}={}->{}", self.name, old.version, new.version),
+            (Some(old), Some(new)) if old.version != new.version => {
+                write!(f, "{}={}->{}", self.name, old.version, new.version)
+            }
+            (Some(_), Some(one)) => write!(f, "{}={}", self.name, one.version),
             (Some(one), None) | (None, Some(one)) => write!(f, "{}={}", self.name, one.version),
             (None, None) => f.write_str(&self.name),
         }
@@ -94,6 +102,8 @@ pub struct Changes {
     pub removed: Vec<PackageChange>,
     /// Packages whose release is another one, older or newer; also the same version for another architecture.
     pub upgraded: Vec<PackageChange>,
+    /// Packages that were installed anew in the release that they had.
+    pub reinstalled: Vec<PackageChange>,
     /// Databases that could not be compared, and why.
     pub unknown: Vec<(Database, Unreadable)>,
 }
@@ -101,7 +111,7 @@ pub struct Changes {
 impl Changes {
     /// Whether nothing differs, as far as it is known.
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.upgraded.is_empty()
+        [&self.added, &self.removed, &self.upgraded, &self.reinstalled].iter().all(|list| list.is_empty())
     }
 }
 
@@ -119,7 +129,7 @@ pub fn changes(before: &Inventory, after: &Inventory) -> Changes {
         }
     }
     // A database that is seen at two places, by a link, changes once.
-    for list in [&mut out.added, &mut out.removed, &mut out.upgraded] {
+    for list in [&mut out.added, &mut out.removed, &mut out.upgraded, &mut out.reinstalled] {
         list.sort();
         list.dedup();
     }
@@ -142,7 +152,12 @@ fn compare(ecosystem: Ecosystem, before: &Packages, after: &Packages, out: &mut 
             come.retain(|new| {
                 let replaced = gone.iter().position(|old| !same || old.architecture == new.architecture);
                 let Some(at) = replaced else { return true };
-                out.upgraded.push(change(Some(gone.remove(at)), Some(new.clone())));
+                let old = gone.remove(at);
+                let list = match (&old.version, &old.architecture) == (&new.version, &new.architecture) {
+                    true => &mut out.reinstalled,
+                    false => &mut out.upgraded,
+                };
+                list.push(change(Some(old), Some(new.clone())));
                 false
             });
         }

@@ -33,7 +33,7 @@ pub(super) fn read_database(tree: &dyn Tree, database: &Database) -> Result<Pack
             if let Some(bytes) = read(tree, &child(dir, b"installed")?, MAX_DATABASE)? {
                 let parsed = apk::parse_installed(&bytes);
                 let packages = take(&mut out, "installed", parsed);
-                packages.into_iter().for_each(|p| out.add(&p.name, &p.name, p.version, ""));
+                packages.into_iter().for_each(|p| out.add(&p.name, &p.name, p.version, "", &p.checksum));
             }
         }
         Ecosystem::Rpm => rpm(tree, dir, &mut out)?,
@@ -51,7 +51,7 @@ pub(super) fn read_database(tree: &dyn Tree, database: &Database) -> Result<Pack
                     None => Ok(None),
                 });
                 match parsed {
-                    Ok(Some(p)) => out.add(&p.name, &p.name, p.version, &p.subdir),
+                    Ok(Some(p)) => out.add(&p.name, &p.name, p.version, &p.subdir, ""),
                     // Removed since the directory was listed.
                     Ok(None) => {}
                     Err(why) => out.warn(&name, &why),
@@ -82,7 +82,7 @@ fn dpkg_status(tree: &dyn Tree, dir: &ImagePath, out: &mut Packages) -> Result<(
     let mut add = |name: &str, bytes: &[u8]| {
         for p in take(out, name, dpkg::parse_status(bytes)) {
             if p.installed {
-                out.add(&p.name, &p.name, p.version, &p.architecture);
+                out.add(&p.name, &p.name, p.version, &p.architecture, "");
             }
         }
     };
@@ -123,7 +123,9 @@ fn rpm(tree: &dyn Tree, dir: &ImagePath, out: &mut Packages) -> Result<(), Unrea
                 continue;
             }
             let packages = take(out, backend.file_name(), parsed.map_err(|e| Unreadable::at(&path, e))?);
-            packages.into_iter().for_each(|p| out.add(&p.name, &p.name, p.version, &p.architecture));
+            for p in packages {
+                out.add(&p.name, &p.name, p.version, &p.architecture, &p.installed);
+            }
             return Ok(());
         }
         if tree.open(&path)?.is_some() {
@@ -161,7 +163,7 @@ fn pip(tree: &dyn Tree, dir: &ImagePath, out: &mut Packages) -> Result<(), Unrea
             pip::by_record_name(&name)
         });
         if let Some(p) = package.map_or_else(|by_name| by_name, Some) {
-            out.add(&pip::normalised(&p.name), &p.name, p.version, "");
+            out.add(&pip::normalised(&p.name), &p.name, p.version, "", "");
         }
     }
     Ok(())
@@ -173,7 +175,7 @@ fn npm(tree: &dyn Tree, dir: &ImagePath, out: &mut Packages) -> Result<(), Unrea
     if let Some(bytes) = read(tree, &lock, MAX_JSON)? {
         let parsed = npm::parse_hidden_lock(&bytes).map_err(|why| Unreadable::at(&lock, why))?;
         for p in take(out, ".package-lock.json", parsed) {
-            out.add(&p.name, &p.name, p.version, "");
+            out.add(&p.name, &p.name, p.version, "", "");
             locked.insert(p.place.into_bytes());
         }
     }
@@ -200,7 +202,7 @@ fn npm(tree: &dyn Tree, dir: &ImagePath, out: &mut Packages) -> Result<(), Unrea
             match read(tree, &child(&path, b"package.json")?, MAX_JSON)
                 .map(|b| b.map(|b| npm::parse_package_json(&b)))
             {
-                Ok(Some(Ok(p))) => out.add(&p.name, &p.name, p.version, ""),
+                Ok(Some(Ok(p))) => out.add(&p.name, &p.name, p.version, "", ""),
                 Ok(Some(Err(why))) => out.warn(&name, &why),
                 // No package: a file, or a directory of something else.
                 Ok(None) => continue,
@@ -226,7 +228,7 @@ fn gems(tree: &dyn Tree, dir: &ImagePath, out: &mut Packages) -> Result<(), Unre
             }
         };
         match gem::parse_gemspec(&name, &head) {
-            Ok(p) => out.add(&p.name, &p.name, p.version, &p.platform),
+            Ok(p) => out.add(&p.name, &p.name, p.version, &p.platform, ""),
             Err(why) => out.warn(&name, &why),
         }
     }
@@ -234,12 +236,13 @@ fn gems(tree: &dyn Tree, dir: &ImagePath, out: &mut Packages) -> Result<(), Unre
 }
 
 impl Packages {
-    fn add(&mut self, key: &str, name: &str, version: String, architecture: &str) {
+    fn add(&mut self, key: &str, name: &str, version: String, architecture: &str, stamp: &str) {
         let package = self.by_name.entry(key.to_owned()).or_insert_with(|| super::Package {
             name: name.to_owned(),
             releases: std::collections::BTreeSet::new(),
         });
-        package.releases.insert(Release { version, architecture: architecture.to_owned() });
+        let (architecture, stamp) = (architecture.to_owned(), stamp.to_owned());
+        package.releases.insert(Release { version, architecture, stamp });
     }
 
     fn warn(&mut self, file: &[u8], why: &str) {

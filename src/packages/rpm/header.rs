@@ -17,6 +17,7 @@ const NAME: u32 = 1000;
 const VERSION: u32 = 1001;
 const RELEASE: u32 = 1002;
 const EPOCH: u32 = 1003;
+const INSTALL_TIME: u32 = 1008;
 const ARCH: u32 = 1022;
 const OLD_FILE_NAMES: u32 = 1027;
 const DIR_INDEXES: u32 = 1116;
@@ -35,6 +36,8 @@ pub struct RpmPackage {
     pub version: String,
     /// `ARCH`; empty where the header has none, as with imported keys (`gpg-pubkey`).
     pub architecture: String,
+    /// `INSTALLTIME`, seconds since the epoch; empty where the header has none.
+    pub installed: String,
 }
 
 /// A header.
@@ -111,7 +114,9 @@ impl<'a> Header<'a> {
             None => format!("{version}-{release}"),
         };
         let architecture = self.string(ARCH).and_then(word).unwrap_or_default();
-        Ok(RpmPackage { name, version, architecture })
+        let installed = self.numbers(INSTALL_TIME).and_then(|mut numbers| numbers.next());
+        let installed = installed.map_or_else(String::new, |at| at.to_string());
+        Ok(RpmPackage { name, version, architecture, installed })
     }
 
     /// Gives the absolute paths of the package's files and directories to `each`, as listed.

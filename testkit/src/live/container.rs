@@ -34,6 +34,11 @@ pub(crate) trait Runtime: std::fmt::Debug + Send + Sync {
     /// Stops and removes the container.
     fn remove(&mut self) -> Result<()>;
 
+    /// Copies a file of the host into the container, as the runtime's own command does.
+    fn copy_in(&self, _from: &Path, _to: &str) -> Result<()> {
+        bail!("this runtime has no command that copies files")
+    }
+
     /// What the runtime itself says has changed; `None` for one that cannot tell.
     fn diff(&self) -> Result<Option<String>> {
         Ok(None)
@@ -123,6 +128,14 @@ impl Container {
     #[must_use]
     pub fn init_pid(&self) -> i64 {
         self.init_pid
+    }
+
+    /// Copies a file of the host into the container, as the runtime's own command does.
+    ///
+    /// # Errors
+    /// The runtime has no such command, or it failed.
+    pub fn copy_in(&self, from: &Path, to: &str) -> Result<()> {
+        self.runtime.copy_in(from, to)
     }
 
     /// What the runtime itself says has changed (`podman diff`), each line `A`, `C` or `D` and a path; `None` where

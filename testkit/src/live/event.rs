@@ -135,6 +135,25 @@ impl Event {
         Self { ts, tid: process.tid, kind: Kind::Exec(Box::new(process)), block }
     }
 
+    /// A file that a process has made: where it says the file is, and the inode that it has open.
+    #[must_use]
+    pub fn from_created(ts: u64, tid: i64, path: &[u8], file: &std::fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        /// `PPM_AT_FDCWD`, and `O_WRONLY | O_CREAT` with the mark of a file that was made.
+        const CWD: i64 = -100;
+        const CREATED: u32 = 1 << 1 | 1 << 2 | 1 << 14;
+        let block = Params::default()
+            .i64(3)
+            .i64(CWD)
+            .text(path)
+            .u32(CREATED)
+            .u32(file.mode() & 0o7777)
+            .u32(file.dev() as u32)
+            .u64(file.ino())
+            .event(ts, tid, 307);
+        Self { ts, tid, kind: Kind::File, block }
+    }
+
     /// The parent's side of a clone: `child_vtid` is what the call returned, the child's id in the parent's namespace.
     #[must_use]
     pub fn from_parent(ts: u64, parent: &Process, child_vtid: i64, vfork: bool) -> Self {

@@ -19,6 +19,7 @@ pub mod containerd;
 pub mod event;
 mod file_flags;
 mod files;
+pub mod fixtures;
 pub mod image;
 pub mod layer;
 pub mod podman;
@@ -61,6 +62,9 @@ pub const PODMAN_TOOLS: &[&str] = &["debootstrap", "tar", "podman", "runc"];
 /// The programs [`Container::containerd`] needs, [`Image::debian`]'s included.
 pub const CONTAINERD_TOOLS: &[&str] =
     &["debootstrap", "tar", "containerd", "containerd-shim-runc-v2", "ctr", "runc"];
+
+/// The programs [`Image::packages`] needs beside a runtime's, and those that make packages for it.
+pub const PACKAGE_TOOLS: &[&str] = &["node", "npm", "dpkg-deb", "tar", "gzip", "sha256sum"];
 
 /// Where images and the runtimes' storage are kept between runs: `live/` in the build's target directory.
 #[must_use]

@@ -24,6 +24,10 @@ impl Runtime for Podman {
         output(podman().args(["rm", "--force", "--time", "0", "--ignore", &self.id])).map(drop)
     }
 
+    fn copy_in(&self, from: &Path, to: &str) -> Result<()> {
+        output(podman().arg("cp").arg(from).arg(format!("{}:{to}", self.id))).map(drop)
+    }
+
     fn diff(&self) -> Result<Option<String>> {
         output(podman().args(["diff", &self.id])).map(Some)
     }
