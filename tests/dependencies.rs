@@ -22,8 +22,10 @@ const LICENCES: [&str; 9] = [
 ];
 
 /// Crates that the library may have in several versions, and why.
-const SEVERAL_VERSIONS: [(&str, &str); 1] =
-    [("syn", "used by macros while compiling: serde's are further than the SDK's; nothing of it is in the library")];
+const SEVERAL_VERSIONS: [(&str, &str); 1] = [(
+    "syn",
+    "used by macros while compiling: serde's are further than the SDK's; nothing of it is in the library",
+)];
 
 fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -75,7 +77,8 @@ fn dependencies_come_from_the_registry_under_known_licences() {
         }
         let here = Path::new(text(package, "manifest_path")).starts_with(env!("CARGO_MANIFEST_DIR"));
         // No fork, no branch of a repository: what a name and version say is what is built, by the lock file's checksum.
-        let registry = package["source"].as_str().is_some_and(|s| s.starts_with("registry+") && s.contains("crates.io"));
+        let registry =
+            package["source"].as_str().is_some_and(|s| s.starts_with("registry+") && s.contains("crates.io"));
         if !registry && !here {
             wrong.push(format!("{name}: from {}", package["source"]));
         }
@@ -94,7 +97,8 @@ fn the_library_has_one_version_of_each_crate() {
     while let Some(id) = next.pop() {
         if linked.insert(id) {
             let node = nodes.iter().find(|n| text(n, "id") == id).unwrap();
-            let of_library = |dep: &&Value| dep["dep_kinds"].as_array().unwrap().iter().any(|k| k["kind"].is_null());
+            let of_library =
+                |dep: &&Value| dep["dep_kinds"].as_array().unwrap().iter().any(|k| k["kind"].is_null());
             next.extend(node["deps"].as_array().unwrap().iter().filter(of_library).map(|d| text(d, "pkg")));
         }
     }
@@ -116,7 +120,8 @@ fn unsafe_files(dir: &Path, found: &mut BTreeSet<String>) {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let code = text.lines().filter_map(|line| line.split("//").next());
-        let words = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe");
+        let words =
+            |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe");
         if code.into_iter().any(words) {
             let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
             found.insert(name.display().to_string());
@@ -136,7 +141,9 @@ fn unsafe_code_is_where_the_security_page_says() {
     let listed: BTreeMap<String, &str> = rows.map(|(file, why)| (format!("src/{file}"), why)).collect();
     assert_eq!(found, listed.keys().cloned().collect(), "in src/, and in docs/security.md");
     assert!(listed.values().all(|why| why.len() > 20), "each with its reason: {listed:?}");
-    for (file, lint) in [("src/lib.rs", "#![deny(unsafe_code)]"), ("src/bin/drift/main.rs", "#![forbid(unsafe_code)]")] {
+    for (file, lint) in
+        [("src/lib.rs", "#![deny(unsafe_code)]"), ("src/bin/drift/main.rs", "#![forbid(unsafe_code)]")]
+    {
         assert!(std::fs::read_to_string(root.join(file)).unwrap().contains(lint), "{file} has {lint}");
     }
 }
