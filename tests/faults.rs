@@ -230,6 +230,7 @@ fn a_full_queue_holds_nobody_up() {
         file: Box::new(|_| {}),
         library: Box::new(|_| {}),
         container: Box::new(|_| {}),
+        packages: Box::new(|_| {}),
     };
     let root: PathBuf = "/".into();
     let background = Background::start(&Host::new(&root), &config, &metrics, None, reports).unwrap();

@@ -391,6 +391,13 @@ pub static FIELDS: &[FieldDef] = &[
         binary::provenance,
     ),
     field(
+        "drift.binary_runs",
+        FieldType::Uint64,
+        "How often the executable has been run in the container, this time included, as far as was seen and is \
+         remembered. Absent where it is the image's, or not known what it is.",
+        binary::runs,
+    ),
+    field(
         "drift.script_path",
         FieldType::String,
         "Path of the script that an interpreter was started on, by shebang or argument; links resolved where the \
@@ -420,6 +427,12 @@ pub static FIELDS: &[FieldDef] = &[
         FieldType::String,
         "As drift.binary_provenance, of that script.",
         script::provenance,
+    ),
+    field(
+        "drift.script_runs",
+        FieldType::Uint64,
+        "As drift.binary_runs, of that script.",
+        script::runs,
     ),
     field(
         "drift.pkg_manager",

@@ -97,6 +97,8 @@ pub enum Notice {
 pub struct FileReport {
     /// The container's id.
     pub container: Box<str>,
+    /// Reference of its image, where known.
+    pub image: Option<String>,
     /// Path, links resolved; of a renamed file the old one.
     pub path: ImagePath,
     /// New name of a renamed file.
@@ -116,6 +118,9 @@ pub struct FileReport {
     /// Drift seen in the container so far, this change included.
     pub drifts: u64,
 }
+
+/// How much longer paths wait that were found by looking for them: what is told by name comes first.
+const SWEPT: Duration = Duration::from_millis(300);
 
 /// Pause after events were taken in: those that come in a burst are taken in together, and the event thread has to wake
 /// this one up once for all of them.
@@ -198,7 +203,12 @@ impl Files {
             if !complete {
                 self.metrics.files_unknown.inc();
             }
-            jobs.into_iter().for_each(|job| self.accept(job));
+            // Calls that say their path know more: who did it, and what a renamed file was called.
+            for job in jobs {
+                if !self.waiting.has(&job) {
+                    self.accept_after(job, QUIET + SWEPT);
+                }
+            }
         }
     }
 
@@ -218,12 +228,16 @@ impl Files {
     }
 
     fn accept(&mut self, job: FileJob) {
+        self.accept_after(job, QUIET);
+    }
+
+    fn accept_after(&mut self, job: FileJob, wait: Duration) {
         let now = Instant::now();
         let Err(job) = self.waiting.merge(job, now) else { return };
         let root = self.shared_root(&job);
         let until = now + self.config.file_interval;
         let writers = vec![job.writer.pid];
-        let waiting = Waiting { job, writers, root, due: now + QUIET, until, back_off: BACK_OFF.0 };
+        let waiting = Waiting { job, writers, root, due: now + wait, until, back_off: BACK_OFF.0 };
         if !self.waiting.add(waiting) {
             self.metrics.files_dropped.inc();
         }
@@ -357,6 +371,7 @@ impl Files {
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
             container: job.container.id.clone(),
+            image: job.container.declaration.reference(),
             path: path.clone(),
             new_path,
             change: compared.change,

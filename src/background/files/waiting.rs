@@ -56,6 +56,13 @@ impl WaitList {
         self.order.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// Whether a path waits already, by whatever call.
+    pub(super) fn has(&self, job: &FileJob) -> bool {
+        [false, true]
+            .iter()
+            .any(|follows| self.by_key.contains_key(&(job.container.id.clone(), job.path.clone(), *follows)))
+    }
+
     /// Takes a new change of a path that waits already into its entry; gives the job back if there is none.
     pub(super) fn merge(&mut self, job: FileJob, now: Instant) -> Result<(), FileJob> {
         let key = (job.container.id.clone(), job.path.clone(), job.follows);
