@@ -678,6 +678,7 @@ pub static FIELDS: &[FieldDef] = &[
 ///
 /// # Errors
 /// The engine asked for a field that does not exist.
+#[expect(unsafe_code, reason = "the engine's argument is a C string")]
 pub fn answer(
     resolver: &mut Resolver,
     event: &SyscallEvent<'_>,

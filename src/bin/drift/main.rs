@@ -4,6 +4,8 @@
 //! Invariants: nothing is written but where `--tar` and `--output` say; nothing that a container wrote reaches the
 //! terminal unescaped; the exit status is 0 for no drift, 1 for drift, 2 for an error or a comparison with gaps.
 
+#![forbid(unsafe_code)]
+
 mod archive;
 mod containers;
 mod diff;
