@@ -21,7 +21,7 @@ trap schemas EXIT
 # command:package
 wanted='podman:podman containerd:containerd ctr:containerd runc:runc umoci:umoci buildah:buildah
 bsdtar:libarchive-tools debootstrap:debootstrap setpriv:util-linux python3:python3
-npm:npm'
+npm:npm strace:strace'
 
 missing=
 for pair in $wanted; do
