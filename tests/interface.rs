@@ -118,7 +118,7 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
     assert_eq!(
         library::text(api.__bindgen_anon_4.get_async_events),
-        r#"["drift_binary","drift_file","drift_library","drift_container","drift_peer"]"#
+        r#"["drift_binary","drift_file","drift_library","drift_container","drift_packages","drift_peer"]"#
     );
 
     let every: Vec<u16> = vec![];
