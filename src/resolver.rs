@@ -31,6 +31,7 @@ use lru::LruCache;
 use peers::Peers;
 use ports::SeenPorts;
 use provenance::WrittenFiles;
+use runs::Runs;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +45,7 @@ mod packages;
 mod peers;
 mod ports;
 mod provenance;
+mod runs;
 
 pub use declared::EnvNames;
 pub use packages::{PackageRole, PackageWork};
@@ -70,6 +72,9 @@ struct ThreadState {
     binary: Option<Arc<Binary>>,
     /// Outer `None`: not asked yet; inner: the process runs no script.
     script: Option<Option<Arc<Script>>>,
+    /// Which run of its executable this is, and of its script; `None`: not asked yet, or not counted.
+    run: Option<u64>,
+    script_run: Option<u64>,
     /// Command line of the thread; `None`: not asked yet.
     command: Option<Arc<str>>,
     /// When the container's first process started, nanoseconds since the epoch; `None`: not asked yet, 0: not known.
@@ -134,6 +139,9 @@ pub struct Resolver {
     followed_once: LruCache<Box<str>, ()>,
     /// Libraries looked at of late.
     libraries: SeenLibraries,
+    /// How often executables that are not the image's ran, and scripts.
+    runs: Runs,
+    script_runs: Runs,
     metrics: Arc<Metrics>,
     background: Option<Background>,
     /// Approved images and baselines, as last read.
@@ -176,6 +184,8 @@ impl Resolver {
             written: WrittenFiles::new(),
             followed_once: LruCache::new(bound(config.cache.max_containers)),
             libraries: SeenLibraries::new(),
+            runs: Runs::new(),
+            script_runs: Runs::new(),
             metrics,
             background: None,
             lists,

@@ -274,6 +274,7 @@ pub(crate) fn lower_priority() {
 }
 
 /// The calling thread's disk accesses yield to everything else. Refusal changes nothing but speed.
+#[expect(unsafe_code, reason = "a system call that no library wraps")]
 pub(crate) fn background_io() {
     // ioprio_set(2): the calling thread (IOPRIO_WHO_PROCESS 1, id 0), class idle (3, in the upper bits).
     const WHO_PROCESS: libc::c_int = 1;

@@ -100,6 +100,11 @@ impl Declaration {
         self.settle();
     }
 
+    /// The reference of the image, as far as it is known.
+    pub fn reference(&self) -> Option<String> {
+        self.image.load().as_ref().and_then(|facts| facts.identity.reference.clone())
+    }
+
     /// Notes what another plugin told of the image.
     pub fn set_told(&self, image: Option<Arc<ImageIdentity>>) {
         self.told.store(image);

@@ -448,6 +448,13 @@ pub static FIELDS: &[FieldDef] = &[
         binary::provenance,
     ),
     field(
+        "drift.binary_runs",
+        FieldType::Uint64,
+        "How often the executable has been run in the container, this time included, as far as was seen and is \
+         remembered. Absent where it is the image's, or not known what it is.",
+        binary::runs,
+    ),
+    field(
         "drift.script_path",
         FieldType::String,
         "Path of the script that an interpreter was started on, by shebang or argument; links resolved where the \
@@ -477,6 +484,12 @@ pub static FIELDS: &[FieldDef] = &[
         FieldType::String,
         "As drift.binary_provenance, of that script.",
         script::provenance,
+    ),
+    field(
+        "drift.script_runs",
+        FieldType::Uint64,
+        "As drift.binary_runs, of that script.",
+        script::runs,
     ),
     field(
         "drift.pkg_manager",
@@ -665,6 +678,7 @@ pub static FIELDS: &[FieldDef] = &[
 ///
 /// # Errors
 /// The engine asked for a field that does not exist.
+#[expect(unsafe_code, reason = "the engine's argument is a C string")]
 pub fn answer(
     resolver: &mut Resolver,
     event: &SyscallEvent<'_>,

@@ -39,7 +39,9 @@ impl Resolver {
             return Some(self.latest(binary, event.tid));
         }
         let container = state.container.clone()?;
-        let binary = match ExecFacts::from_event(event) {
+        let exec = ExecFacts::from_event(event);
+        let is_exec = exec.is_some();
+        let binary = match exec {
             Some(exec) => {
                 let facts = Facts {
                     pid: exec.pid,
@@ -64,8 +66,25 @@ impl Resolver {
                 self.judge_binary(&container, &facts, reader, event.tid)
             }
         };
-        self.thread(event, reader)?.binary = Some(Arc::clone(&binary));
+        // Once for each exec: a container that is looked at anew has its processes judged again.
+        let uncounted = is_exec && self.thread(event, reader)?.run.is_none();
+        let run = uncounted.then(|| self.runs.count(binary.key, binary.judgement.origin)).flatten();
+        let state = self.thread(event, reader)?;
+        state.binary = Some(Arc::clone(&binary));
+        state.run = state.run.or(run);
         Some(binary)
+    }
+
+    /// Which run of its executable in the container the event's process is; `None` where runs are not counted.
+    pub fn binary_runs(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<u64> {
+        self.binary(event, reader)?;
+        self.thread(event, reader)?.run
+    }
+
+    /// As [`Resolver::binary_runs`], of its script.
+    pub fn script_runs(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<u64> {
+        self.script(event, reader)?;
+        self.thread(event, reader)?.script_run
     }
 
     /// The verdict as it is now: a background comparison may have ended since it was given.
@@ -248,7 +267,9 @@ impl Resolver {
             return script.clone();
         }
         let container = state.container.clone()?;
-        let script = match ExecFacts::from_event(event) {
+        let exec = ExecFacts::from_event(event);
+        let is_exec = exec.is_some();
+        let script = match exec {
             Some(exec) => {
                 let exe = exec.exe_path;
                 interpreter::is_interpreter(exe).then(|| exec.argv().collect::<Vec<_>>()).and_then(|argv| {
@@ -280,8 +301,16 @@ impl Resolver {
         if let Some(script) = script.as_ref().filter(|s| s.judgement.origin == Origin::Unknown) {
             self.metrics.count_unknown(script.judgement.why);
         }
+        let uncounted = is_exec && self.thread(event, reader)?.script_run.is_none();
+        let run = script.as_ref().filter(|_| uncounted).and_then(|script| {
+            let inode = InodeId { ino: script.ino, ..InodeId::default() };
+            let key = BinaryKey::new(&container.id, &script.path, inode, ExeFlags::default());
+            self.script_runs.count(key, script.judgement.origin)
+        });
         let script = script.map(Arc::new);
-        self.thread(event, reader)?.script = Some(script.clone());
+        let state = self.thread(event, reader)?;
+        state.script = Some(script.clone());
+        state.script_run = state.script_run.or(run);
         script
     }
 }
