@@ -12,8 +12,10 @@ pub mod extract;
 #[expect(unsafe_code, reason = "the C interface")]
 mod ffi;
 pub mod host;
+pub mod lists;
 pub mod manifest;
 pub mod metrics;
+pub mod network;
 pub mod packages;
 pub mod plugin;
 pub mod prebuilt;

@@ -6,10 +6,12 @@
 use crate::background::declarer::ContainerReport;
 use crate::background::files::FileReport;
 use crate::background::libraries::LibraryReport;
+use crate::background::network::PeerReport;
 use crate::background::packages::PackageReport;
 use crate::background::verifier::Finding;
 use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
+use crate::network::baseline::Shown;
 use crate::plugin::Drift;
 use crate::resolver::{Provenance, Resolver};
 use crate::verdict::change::Change;
@@ -72,6 +74,22 @@ pub fn container_payload(report: &ContainerReport) -> serde_json::Value {
     })
 }
 
+/// Payload of the event `drift_peer`.
+pub fn peer_payload(report: &PeerReport) -> serde_json::Value {
+    let peer = &report.early.peer;
+    let image = report.early.container.declaration.image.load();
+    serde_json::json!({
+        "container_id": report.early.container.id,
+        "image": image.as_ref().and_then(|image| image.identity.reference.as_deref()).unwrap_or("unknown"),
+        "peer": Shown { address: peer.address, port: peer.port, protocol: Some(peer.protocol) }.to_string(),
+        "peer_direction": peer.direction.as_str(),
+        "peer_name": peer.name.as_deref(),
+        "peer_expected": report.opinion.expected.as_str(),
+        "peer_baseline": report.opinion.origin.map(|o| o.as_str()),
+        "peer_new": true,
+    })
+}
+
 /// Payload of the event `drift_library`.
 pub fn library_payload(library: &LibraryReport) -> serde_json::Value {
     let job = &library.job;
@@ -121,7 +139,7 @@ pub fn packages_payload(report: &PackageReport) -> serde_json::Value {
         "pkg_removed": effect.removed,
         "pkg_upgraded": effect.upgraded,
         "pkg_reinstalled": effect.reinstalled,
-        "pkg_command": &*agent.command,
+        "pkg_command": (!agent.command.is_empty()).then_some(&*agent.command),
         "pkg_pcommand": agent.parent_command,
         "pkg_ancestors": agent.ancestors,
         "pkg_uid": agent.user,

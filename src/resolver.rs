@@ -7,7 +7,6 @@ use crate::background::indexer::NewImage;
 use crate::background::packages::Agent;
 use crate::background::Background;
 use crate::config::Config;
-use crate::container::approved::Approved;
 use crate::container::declared::ImageIdentity;
 use crate::container::id::{may_be_cut, IdRules};
 use crate::container::registry::{Container, LoadedManifest, Registry};
@@ -21,14 +20,16 @@ use crate::manifest::entry::ImagePath;
 use crate::manifest::image::{Image, Presence};
 use crate::metrics::Metrics;
 use crate::packages::manager::Invocation;
+use crate::prebuilt::Lists;
 use crate::verdict::binary::{Binary, BinaryKey};
 use crate::verdict::judge::Judge;
 use crate::verdict::script::Script;
-use arc_swap::ArcSwap;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
 use libraries::SeenLibraries;
 use lru::LruCache;
+use peers::Peers;
+use ports::SeenPorts;
 use provenance::WrittenFiles;
 use runs::Runs;
 use std::num::NonZeroUsize;
@@ -41,11 +42,14 @@ mod declared;
 mod files;
 mod libraries;
 mod packages;
+mod peers;
+mod ports;
 mod provenance;
 mod runs;
 
 pub use declared::EnvNames;
 pub use packages::{PackageRole, PackageWork};
+pub use peers::PeerFacts;
 pub use provenance::{Provenance, Written};
 
 /// A start before this (the year 2000, nanoseconds since the epoch) is none: the kernel counts from boot, and a capture
@@ -140,8 +144,12 @@ pub struct Resolver {
     script_runs: Runs,
     metrics: Arc<Metrics>,
     background: Option<Background>,
-    /// Approved images, as last read; `None` where none are configured.
-    approved: Option<Arc<ArcSwap<Approved>>>,
+    /// Approved images and baselines, as last read.
+    lists: Lists,
+    /// Ports that were told.
+    ports: SeenPorts,
+    /// Peers that were judged.
+    peers: Peers,
     /// Whether the kernel's probe was seen to tell layers.
     flags_given: bool,
 }
@@ -158,7 +166,7 @@ impl Resolver {
     pub fn new(
         config: Arc<Config>,
         manifests: Vec<LoadedManifest>,
-        approved: Option<Arc<ArcSwap<Approved>>>,
+        lists: Lists,
         metrics: Arc<Metrics>,
     ) -> Self {
         let host = Host::new(&config.host_root);
@@ -180,7 +188,9 @@ impl Resolver {
             script_runs: Runs::new(),
             metrics,
             background: None,
-            approved,
+            lists,
+            ports: SeenPorts::new(),
+            peers: Peers::new(),
             flags_given: false,
             config,
         }

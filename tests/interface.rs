@@ -15,7 +15,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 60] = [
+const FIELDS: [&str; 79] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -32,6 +32,14 @@ const FIELDS: [&str; 60] = [
     "env_changed",
     "env_risky",
     "port_declared",
+    "port_new",
+    "peer_expected",
+    "peer_baseline",
+    "peer_new",
+    "peer",
+    "peer_direction",
+    "peer_name",
+    "name_watch",
     "image_has_file",
     "file_path",
     "file_new_path",
@@ -54,12 +62,23 @@ const FIELDS: [&str; 60] = [
     "binary_provenance",
     "script_path",
     "script_origin",
+    "script_package",
     "script_writer",
     "script_provenance",
     "pkg_manager",
     "pkg_action",
     "pkg_names",
     "pkg_role",
+    "pkg_followed",
+    "pkg_effect",
+    "pkg_added",
+    "pkg_removed",
+    "pkg_upgraded",
+    "pkg_reinstalled",
+    "pkg_command",
+    "pkg_pcommand",
+    "pkg_ancestors",
+    "pkg_uid",
     "event.type",
     "event.check",
     "event.container_id",
@@ -110,7 +129,7 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
     assert_eq!(
         library::text(api.__bindgen_anon_4.get_async_events),
-        r#"["drift_binary","drift_file","drift_library","drift_container"]"#
+        r#"["drift_binary","drift_file","drift_library","drift_container","drift_packages","drift_peer"]"#
     );
 
     let every: Vec<u16> = vec![];
@@ -575,4 +594,52 @@ fn the_container_plugin_tells_the_image_where_nothing_else_does() {
     for (field, answer) in answers(&mut host, &event) {
         assert!(!answer.is_some_and(|a| a.contains("planted") || a.contains("hunter2")), "{field}");
     }
+}
+
+#[test]
+fn what_became_of_packages_is_read_from_drifts_own_event() {
+    let (mut host, _dir) = start("*");
+    let payload = r#"{"container_id":"c1","image":"app:1","pkg_manager":"apt","pkg_action":"install","pkg_names":["a","b"],
+        "pkg_followed":true,"pkg_effect":"changed","pkg_added":["a=1"],"pkg_removed":[],"pkg_upgraded":["b=1->2"],
+        "pkg_command":"apt-get install a","pkg_ancestors":["sh","web"],"pkg_uid":0,"binary_provenance":"image"}"#;
+    let event = host.feed(async_event(TID, "drift_packages", payload.as_bytes()));
+    for (field, want) in [
+        ("container_id", Some("c1")),
+        ("image", Some("app:1")),
+        ("pkg_manager", Some("apt")),
+        ("pkg_action", Some("install")),
+        ("pkg_followed", Some("true")),
+        ("pkg_effect", Some("changed")),
+        ("pkg_removed", None),
+        ("pkg_reinstalled", None),
+        ("pkg_command", Some("apt-get install a")),
+        ("pkg_uid", Some("0")),
+        ("binary_provenance", Some("image")),
+    ] {
+        assert_eq!(host.text(&event, field).as_deref(), want, "{field}");
+    }
+    for (field, want) in [("pkg_names", "b"), ("pkg_upgraded", "b=1->2"), ("pkg_ancestors", "web")] {
+        assert!(host.text(&event, field).unwrap().contains(want), "{field}");
+    }
+}
+
+/// A capture in which drift tells what package managers did is replayed with one alert for each, as it was live.
+#[test]
+fn a_recording_says_which_installations_are_told_at_their_end() {
+    let (mut host, _dir) = start("*");
+    let install = ["apt-get", "install", "nmap"];
+    let (here, there) = (group(ID), group(OTHER));
+    let exec = |cgroup: &str, tid: i64| Exec::new(tid, cgroup, "/usr/bin/apt-get", LOWER, &install).bytes();
+    let event = host.feed(exec(&here, TID));
+    assert_eq!(host.text(&event, "pkg_followed").as_deref(), Some("false"), "nothing says so yet");
+    let told = format!(r#"{{"container_id":"{ID}","pkg_followed":true}}"#);
+    host.feed(async_event(-1, "drift_container", told.as_bytes()));
+    let event = host.feed(exec(&here, TID + 1));
+    assert_eq!(host.text(&event, "pkg_followed").as_deref(), Some("true"));
+    assert_eq!(host.text(&event, "pkg_command"), None, "the engine has no such thread");
+    let event = host.feed(exec(&there, TID + 2));
+    assert_eq!(host.text(&event, "pkg_followed").as_deref(), Some("false"), "another container");
+    let cargo = Exec::new(TID + 3, &here, "/usr/bin/cargo", LOWER, &["cargo", "install", "x"]).bytes();
+    let event = host.feed(cargo);
+    assert_eq!(host.text(&event, "pkg_followed").as_deref(), Some("false"), "leaves no database");
 }

@@ -16,6 +16,7 @@ use crate::manifest::image_config::ImageConfig;
 use crate::packages::installed::Installed;
 use arc_swap::ArcSwapOption;
 use lru::LruCache;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -63,6 +64,8 @@ pub struct Declaration {
     asked: AtomicBool,
     /// The exec by which the container became known: process id and arguments.
     pub first_exec: OnceLock<(i64, Vec<Box<[u8]>>)>,
+    /// Nameservers that it was given, as they were when its files were first read: a process may write that file.
+    nameservers: OnceLock<Box<[IpAddr]>>,
 }
 
 impl Declaration {
@@ -74,6 +77,16 @@ impl Declaration {
     /// Takes the answer of [`Declaration::ask`] back: there was no room in the queue.
     pub fn ask_again(&self) {
         self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Nameservers that it was given; none while they are not known.
+    pub fn nameservers(&self) -> &[IpAddr] {
+        self.nameservers.get().map_or(&[], |known| known)
+    }
+
+    /// Notes the nameservers; what was noted before stays.
+    pub fn set_nameservers(&self, servers: Vec<IpAddr>) {
+        let _ = self.nameservers.set(servers.into());
     }
 
     /// What the files on the node say; `None` while it is not known.
@@ -244,6 +257,9 @@ impl Registry {
             // A restart changes no declaration; it is read again all the same.
             if container.live.is_some() {
                 container.declaration.set_read(known.declaration.read.load_full());
+                if let Some(servers) = known.declaration.nameservers.get() {
+                    container.declaration.set_nameservers(servers.to_vec());
+                }
             }
         }
         let container = Arc::new(container);

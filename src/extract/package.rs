@@ -37,7 +37,8 @@ pub(super) fn followed<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 pub(super) fn command<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let agent = q.resolver.package_agent(q.event, q.reader);
-    Value::or_absent(agent.map(|a| Value::text(q.arena, &a.command)))
+    // Empty where the engine does not know the process.
+    Value::or_absent(agent.filter(|a| !a.command.is_empty()).map(|a| Value::text(q.arena, &a.command)))
 }
 
 pub(super) fn parent_command<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

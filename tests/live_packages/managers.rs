@@ -22,7 +22,7 @@ fn added(outcome: &Outcome, manager: &str) -> BTreeSet<String> {
     let ours = |alert: &String| {
         alert.starts_with(&format!("Drift package manager changed container: {manager} install"))
     };
-    assert!(serious.len() == 1 && serious.iter().all(|alert| ours(alert)), "{serious:#?}");
+    assert!(serious.len() == 1 && serious.iter().all(ours), "{serious:#?}");
     list(&told.fields["drift.pkg_added"]).into_iter().collect()
 }
 

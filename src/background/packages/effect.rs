@@ -213,27 +213,17 @@ mod tests {
 
     #[test]
     fn the_action_is_what_was_done() {
-        let rows: [(&[PackageChange], &[PackageChange], &[PackageChange], Option<Action>, &str); 5] = [
-            (
-                &[change("a", None, Some("1"))],
-                &[],
-                &[change("b", Some("1"), None)],
-                Some(Action::Install),
-                "changed",
-            ),
-            (&[], &[change("a", Some("1"), Some("2"))], &[], Some(Action::Upgrade), "changed"),
-            (
-                &[],
-                &[change("a", Some("1"), Some("2"))],
-                &[change("b", Some("1"), None)],
-                Some(Action::Upgrade),
-                "changed",
-            ),
-            (&[], &[], &[change("b", Some("1"), None)], Some(Action::Remove), "changed"),
-            (&[], &[], &[], None, "none"),
+        let (new, up, gone) =
+            (change("a", None, Some("1")), change("a", Some("1"), Some("2")), change("b", Some("1"), None));
+        // Added, upgraded, removed.
+        let rows = [
+            (vec![new.clone()], vec![], vec![gone.clone()], Some(Action::Install), "changed"),
+            (vec![], vec![up.clone()], vec![], Some(Action::Upgrade), "changed"),
+            (vec![], vec![up.clone()], vec![gone.clone()], Some(Action::Upgrade), "changed"),
+            (vec![], vec![], vec![gone.clone()], Some(Action::Remove), "changed"),
+            (vec![], vec![], vec![], None, "none"),
         ];
         for (added, upgraded, removed, action, shown) in rows {
-            let (added, upgraded, removed) = (added.to_vec(), upgraded.to_vec(), removed.to_vec());
             let changes = Changes { added, upgraded, removed, ..Changes::default() };
             let effect = describe(&changes, Vec::new());
             assert_eq!((effect.action, effect.to_string().as_str()), (action, shown));
