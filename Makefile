@@ -52,3 +52,31 @@ image:
 
 clean:
 	$(CARGO) clean
+
+# What docs/security.md tells of, each with its long form there.
+.PHONY: hostile faults load fuzz sanitize audit
+
+hostile:
+	$(CARGO) test --locked --test hostile --test vanished -- --nocapture
+
+faults:
+	$(CARGO) test --locked --test faults --test lifecycle -- --nocapture
+
+# The library is the release build; the test's own work is small.
+load: build
+	DRIFT_SO=$(TARGET)/release/libdrift.so DRIFT_LOAD_SECONDS=$${DRIFT_LOAD_SECONDS:-600} \
+		$(CARGO) test --locked --test load -- --nocapture
+
+FUZZ_SECONDS ?= 600
+# With a nightly toolchain and cargo-fuzz.
+fuzz:
+	cd fuzz && for target in $(notdir $(wildcard fuzz/corpus/*)); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 || exit 1; \
+	done
+
+# With a nightly toolchain and its rust-src.
+sanitize:
+	RUSTFLAGS=-Zsanitizer=thread $(CARGO) +nightly test -Zbuild-std --target $$(uname -m)-unknown-linux-gnu --test stress
+
+audit:
+	$(CARGO) test --locked --test dependencies

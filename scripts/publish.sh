@@ -3,7 +3,7 @@
 #
 #     scripts/publish.sh REGISTRY/PREFIX      → REGISTRY/PREFIX/plugin/drift, .../ruleset/drift, .../ruleset/drift-source
 #
-# tagged with the version and with its floating forms (0, 0.1), which `falcoctl artifact follow` follows. Log in first
+# tagged with the version, its floating forms (0, 0.1), which `falcoctl artifact follow` follows, and `latest`. Log in first
 # (`falcoctl registry auth basic`). PLAIN_HTTP=1 for a registry without TLS, FALCOCTL for another falcoctl, SOURCE for
 # the address of the sources, an annotation.
 set -eu
@@ -36,7 +36,8 @@ END
 }
 
 version=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["version"])' "$dist/oci/plugin.json")
-common=--add-floating-tags
+# Names without a version mean `latest`.
+common="--add-floating-tags --tag latest"
 [ -z "${PLAIN_HTTP:-}" ] || common="$common --plain-http"
 [ -z "${SOURCE:-}" ] || common="$common --annotation-source $SOURCE"
 

@@ -3,10 +3,25 @@
 # Those tests then say themselves what they skip.
 set -eu
 
+cd "$(dirname "$0")/.."
+
+# The schemas of Kubernetes, for the manifests in deploy/: from PyPI, in a place of its own.
+validate=${CARGO_TARGET_DIR:-target}/tools/kubernetes-validate
+validate_version=1.37.0
+schemas() {
+    [ ! -x "$validate/bin/kubernetes-validate" ] || return 0
+    python3 -m venv "$validate" 2> /dev/null &&
+        "$validate/bin/pip" install --disable-pip-version-check --quiet "kubernetes-validate==$validate_version" || {
+        rm -rf "$validate"
+        echo "setup-test: not installed: kubernetes-validate $validate_version, from PyPI" >&2
+    }
+}
+trap schemas EXIT
+
 # command:package
 wanted='podman:podman containerd:containerd ctr:containerd runc:runc umoci:umoci buildah:buildah
 bsdtar:libarchive-tools debootstrap:debootstrap setpriv:util-linux python3:python3
-npm:npm'
+npm:npm strace:strace'
 
 missing=
 for pair in $wanted; do

@@ -36,6 +36,8 @@ pub struct RawConfig {
     pub approved_images: Option<Vec<String>>,
     /// Ports that any container may listen on, such as `9100/tcp` or `30000-32767/udp`.
     pub allowed_ports: Option<Vec<String>>,
+    /// Whom containers may talk to.
+    pub network: Option<RawNetwork>,
     /// Directories that relative layer names are looked up in, where the mount itself gives no absolute one.
     /// Default: those of Docker and podman.
     pub storage_roots: Option<Vec<String>>,
@@ -139,6 +141,21 @@ pub struct RawFiles {
     pub interval_seconds: Option<u64>,
 }
 
+/// Baselines of the network.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+pub struct RawNetwork {
+    /// Reviewed baselines: files, or folders of files, in YAML. Read again when they change. Default: none, and
+    /// `drift.peer_expected` is `unknown`.
+    pub baselines: Option<Vec<String>>,
+    /// How long an image that no reviewed baseline speaks of is learned, as time in which containers of it run: `90m`,
+    /// `24h`, `7d`. Default: nothing is learned.
+    pub learning: Option<String>,
+    /// The file that keeps what was learned, written by drift: an absolute path, in a directory that survives a restart.
+    pub learned: Option<String>,
+}
+
 /// A size in bytes: a number, or text such as `512KiB`, `256MiB`, `1GiB`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a number of bytes, or text such as 256MiB")]
@@ -218,6 +235,10 @@ pub struct Config {
     pub approved_images: Vec<PathBuf>,
     /// Ports that any container may listen on.
     pub allowed_ports: Vec<Ports>,
+    /// Files and folders with reviewed baselines of the network.
+    pub network_baselines: Vec<PathBuf>,
+    /// What is learned of the network; `None`: nothing.
+    pub learning: Option<Learning>,
 }
 
 /// Bounds of the process-wide cache.
@@ -233,6 +254,15 @@ pub struct CacheLimits {
     pub max_containers: usize,
     /// Threads.
     pub max_threads: usize,
+}
+
+/// What is learned of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Learning {
+    /// How long an image is learned.
+    pub period: std::time::Duration,
+    /// Where it is kept.
+    pub path: PathBuf,
 }
 
 /// A manifest to load and what it applies to.
@@ -267,6 +297,7 @@ impl TryFrom<RawConfig> for Config {
         }
         let (compare, cache) = (raw.compare.unwrap_or_default(), raw.cache.unwrap_or_default());
         let (indexer, manifests) = (raw.indexer.unwrap_or_default(), raw.manifests.unwrap_or_default());
+        let network = raw.network.unwrap_or_default();
         let inline_max = size("compare.inline_max", &compare.inline_max, 1 << 20)?;
         if inline_max > MAX_INLINE {
             return Err(ConfigError::new("compare.inline_max", &inline_max.to_string(), "at most 16MiB"));
@@ -301,8 +332,38 @@ impl TryFrom<RawConfig> for Config {
             },
             approved_images: absolute("approved_images", &raw.approved_images.unwrap_or_default())?,
             allowed_ports: raw.allowed_ports.iter().flatten().map(|p| port(p)).collect::<Result<_, _>>()?,
+            learning: learning(&network)?,
+            network_baselines: absolute("network.baselines", &network.baselines.unwrap_or_default())?,
         })
     }
+}
+
+fn learning(raw: &RawNetwork) -> Result<Option<Learning>, ConfigError> {
+    let path = raw.learned.clone().unwrap_or_default();
+    match &raw.learning {
+        None if path.is_empty() => Ok(None),
+        None => Err(ConfigError::new("network.learned", &path, "network.learning beside it, such as 24h")),
+        Some(_) if !path.starts_with('/') || path.ends_with('/') => {
+            let expected = "the absolute path of a file that drift may write, beside network.learning";
+            Err(ConfigError::new("network.learned", &path, expected))
+        }
+        Some(text) => {
+            let expected = "a time from 1s to 365d, such as 90m or 24h";
+            let period =
+                duration(text).ok_or_else(|| ConfigError::new("network.learning", text, expected))?;
+            Ok(Some(Learning { period, path: path.into() }))
+        }
+    }
+}
+
+/// A whole number with a unit.
+fn duration(text: &str) -> Option<std::time::Duration> {
+    const YEAR: u64 = 365 * 86_400;
+    let unit = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+    let (number, seconds) =
+        unit.iter().find_map(|(name, seconds)| Some((text.strip_suffix(*name)?, seconds)))?;
+    let total = number.parse::<u64>().ok()?.checked_mul(*seconds)?;
+    (1..=YEAR).contains(&total).then(|| std::time::Duration::from_secs(total))
 }
 
 fn port(text: &str) -> Result<Ports, ConfigError> {
@@ -391,10 +452,28 @@ mod tests {
     }
 
     #[test]
+    fn times_take_units() {
+        for (text, want) in [("90m", 5400), ("24h", 86_400), ("7d", 604_800), ("1s", 1)] {
+            let c =
+                parse(&format!("{{\"network\":{{\"learning\":\"{text}\",\"learned\":\"/a/b\"}}}}")).unwrap();
+            assert_eq!(c.learning.unwrap().period.as_secs(), want, "{text}");
+        }
+    }
+
+    #[test]
     fn bad_values_are_refused_with_key_and_reason() {
         for (json, parts) in [
             (r#"{"host_rot":"/"}"#, vec!["host_rot", "host_root"]),
             (r#"{"allowed_ports":["x/tcp"]}"#, vec!["allowed_ports", "x/tcp", "9100/tcp"]),
+            (r#"{"network":{"baselines":["a.yaml"]}}"#, vec!["network.baselines", "a.yaml", "absolute"]),
+            (r#"{"network":{"learning":"24h"}}"#, vec!["network.learned", "absolute path of a file"]),
+            (r#"{"network":{"learned":"/a"}}"#, vec!["network.learned", "/a", "network.learning beside it"]),
+            (r#"{"network":{"learning":"soon","learned":"/a"}}"#, vec!["network.learning", "soon", "24h"]),
+            (r#"{"network":{"learning":"0h","learned":"/a"}}"#, vec!["network.learning", "0h", "1s to 365d"]),
+            (
+                r#"{"network":{"learning":"99999999999999999999d","learned":"/a"}}"#,
+                vec!["network.learning", "365d"],
+            ),
             (r#"{"approved_images":["list.txt"]}"#, vec!["approved_images", "list.txt", "absolute"]),
             (r#"{"host_root":7}"#, vec!["expected a string"]),
             (r#"{"host_root":"x"}"#, vec!["host_root", "\"x\"", "absolute"]),

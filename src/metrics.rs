@@ -114,6 +114,14 @@ metrics! {
     declared_partly: Counter,
     /// Times that the changed list of approved images could not be read; the last good one counts.
     approved_failed: Counter,
+    /// Images whose peers are being learned.
+    network_learning: Gauge,
+    /// Peers learned, of all images.
+    network_learned: Gauge,
+    /// Times that changed baselines of the network could not be read; the last good ones count.
+    network_failed: Counter,
+    /// Times that what was learned of the network could not be stored.
+    network_unsaved: Counter,
     /// Comparisons of a container with its image by the event source `drift`.
     source_scans: Counter,
     /// Events that the source `drift` has sent.

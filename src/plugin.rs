@@ -2,21 +2,21 @@
 
 use crate::background::{Background, Reports};
 use crate::config::{Config, InitConfig};
-use crate::container::approved::Approved;
 use crate::container::registry::LoadedManifest;
 use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
-use crate::extract::{self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT};
+use crate::extract::{
+    self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT,
+};
 use crate::metrics::{Kind, Metrics};
-use crate::prebuilt;
+use crate::prebuilt::{self, Lists};
 use crate::report::{
-    binary_payload, container_payload, file_payload, library_payload, packages_payload, send,
+    binary_payload, container_payload, file_payload, library_payload, packages_payload, peer_payload, send,
 };
 use crate::resolver::Resolver;
 use crate::source::params::Params;
 use crate::source::scanner::Means;
 use crate::source::{self, Next, Opened};
-use arc_swap::ArcSwap;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
 use falco_plugin::base::{Json, Metric, MetricLabel, MetricType, MetricValue, Plugin};
@@ -35,7 +35,7 @@ pub struct Drift {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     threads: Option<Threads>,
-    approved: Option<Arc<ArcSwap<Approved>>>,
+    lists: Lists,
     resolver: Resolver,
     /// Kept for the event source, which looks at containers on its own.
     manifests: Vec<LoadedManifest>,
@@ -62,18 +62,18 @@ impl Plugin for Drift {
     ) -> Result<Self, anyhow::Error> {
         let config = Arc::new(Config::try_from(raw)?);
         let manifests = prebuilt::load_all(&config)?;
-        let approved = prebuilt::load_approved(&config)?;
+        let lists = Lists::load(&config)?;
         let metrics = Arc::new(Metrics::default());
         // Without threads (a source of another plugin is open) there is nothing to say, and nothing wrong.
         let threads = input.and_then(|tables| Threads::import(tables).ok());
         let resolver =
-            Resolver::new(Arc::clone(&config), manifests.clone(), approved.clone(), Arc::clone(&metrics));
+            Resolver::new(Arc::clone(&config), manifests.clone(), lists.clone(), Arc::clone(&metrics));
         let source_is_read = Arc::default();
         Ok(Self {
             config,
             metrics,
             threads,
-            approved,
+            lists,
             resolver,
             manifests,
             has_source_open: false,
@@ -148,7 +148,7 @@ impl ExtractPlugin for Drift {
 
 impl AsyncEventPlugin for Drift {
     const ASYNC_EVENTS: &'static [&'static str] =
-        &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PACKAGES_EVENT];
+        &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PACKAGES_EVENT, PEER_EVENT];
     const EVENT_SOURCES: &'static [&'static str] = &["syscall"];
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
@@ -160,6 +160,7 @@ impl AsyncEventPlugin for Drift {
         let handler = Arc::new(handler);
         let (for_files, for_libraries) = (Arc::clone(&handler), Arc::clone(&handler));
         let (for_containers, for_packages) = (Arc::clone(&handler), Arc::clone(&handler));
+        let for_peers = Arc::clone(&handler);
         // The engine refuses events while it shuts down; there is nobody to tell then.
         let reports = Reports {
             binary: Box::new(move |finding| {
@@ -174,13 +175,16 @@ impl AsyncEventPlugin for Drift {
             container: Box::new(move |container| {
                 let _ = send(&for_containers, CONTAINER_EVENT, container.tid, &container_payload(container));
             }),
+            peer: Box::new(move |peer| {
+                let _ = send(&for_peers, PEER_EVENT, peer.early.tid, &peer_payload(peer));
+            }),
             packages: Box::new(move |packages| {
                 let _ = send(&for_packages, PACKAGES_EVENT, packages.agent.pid, &packages_payload(packages));
             }),
         };
-        let approved = self.approved.clone();
+        let lists = self.lists.clone();
         let background =
-            Background::start(self.resolver.host(), &self.config, &self.metrics, approved, reports)?;
+            Background::start(self.resolver.host(), &self.config, &self.metrics, lists, reports)?;
         self.resolver.start(background);
         Ok(())
     }
@@ -202,7 +206,7 @@ impl SourcePlugin for Drift {
         let means = Means {
             config: Arc::clone(&self.config),
             manifests: self.manifests.clone(),
-            approved: self.approved.clone(),
+            approved: self.lists.approved.clone(),
             metrics: Arc::clone(&self.metrics),
             is_read: Arc::clone(&self.source_is_read),
         };

@@ -1,8 +1,9 @@
-//! Prebuilt manifests and approved images that the configuration names: loaded at start, or refused.
+//! Prebuilt manifests, approved images and baselines that the configuration names: loaded at start, or refused.
 
 use crate::config::{Config, ConfigError};
 use crate::container::approved::{self, Approved};
 use crate::container::registry::LoadedManifest;
+use crate::lists::ListError;
 use crate::manifest::entry::LayerSink;
 use crate::manifest::image::Image;
 use crate::manifest::image_config::ImageConfig;
@@ -12,9 +13,10 @@ use crate::manifest::limits::Limits;
 use crate::manifest::listing::{LayerListing, Listing};
 use crate::manifest::mtree;
 use crate::manifest::oci;
+use crate::network::{store, Network};
 use arc_swap::ArcSwap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Loads every configured manifest.
@@ -38,20 +40,55 @@ pub fn load_all(config: &Config) -> Result<Vec<LoadedManifest>, anyhow::Error> {
         .collect()
 }
 
-/// Loads the approved images, where any are configured.
-///
-/// # Errors
-/// A file that is missing or damaged, with its key and what was wrong.
-pub fn load_approved(config: &Config) -> Result<Option<Arc<ArcSwap<Approved>>>, anyhow::Error> {
-    if config.approved_images.is_empty() {
+/// Lists that the configuration names, each replaced as a whole when its files change; `None` where none are configured.
+#[derive(Debug, Clone, Default)]
+pub struct Lists {
+    /// Approved images.
+    pub approved: Option<Arc<ArcSwap<Approved>>>,
+    /// Baselines of the network.
+    pub network: Option<Arc<Network>>,
+}
+
+impl Lists {
+    /// Loads them all.
+    ///
+    /// # Errors
+    /// A file that is missing or damaged, with its key and what was wrong.
+    pub fn load(config: &Config) -> Result<Self, anyhow::Error> {
+        Ok(Self { approved: load_approved(config)?, network: load_network(config)? })
+    }
+}
+
+fn load_approved(config: &Config) -> Result<Option<Arc<ArcSwap<Approved>>>, ConfigError> {
+    let paths = &config.approved_images;
+    if paths.is_empty() {
         return Ok(None);
     }
-    let list = approved::load(&config.approved_images).map_err(|why| {
-        let shown: Vec<String> = config.approved_images.iter().map(|p| p.display().to_string()).collect();
-        let expected = format!("lists of image references or manifests that have them ({why})");
-        ConfigError::new("approved_images", &shown.join(", "), &expected)
-    })?;
+    let what = "lists of image references or manifests that have them";
+    let list = approved::load(paths).map_err(|why| refused("approved_images", paths, what, &why))?;
     Ok(Some(Arc::new(ArcSwap::from_pointee(list))))
+}
+
+fn load_network(config: &Config) -> Result<Option<Arc<Network>>, ConfigError> {
+    let paths = &config.network_baselines;
+    if paths.is_empty() && config.learning.is_none() {
+        return Ok(None);
+    }
+    let what = "baselines that can be read";
+    let reviewed = store::load(paths).map_err(|why| refused("network.baselines", paths, what, &why))?;
+    let learned = config.learning.as_ref().map(|learning| {
+        let period = learning.period.as_secs();
+        let paths = std::slice::from_ref(&learning.path);
+        let what = "a file as drift wrote it; repair it, or remove it and all is learned anew";
+        store::load_learned(&learning.path, period)
+            .map_err(|why| refused("network.learned", paths, what, &why))
+    });
+    Ok(Some(Arc::new(Network::new(reviewed, learned.transpose()?))))
+}
+
+fn refused(key: &str, paths: &[PathBuf], expected: &str, why: &ListError) -> ConfigError {
+    let shown: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+    ConfigError::new(key, &shown.join(", "), &format!("{expected} ({why})"))
 }
 
 /// Goes through a manifest's paths, without keeping them. Of an image with several layers, each layer's in turn from the

@@ -6,10 +6,12 @@
 use crate::background::declarer::ContainerReport;
 use crate::background::files::FileReport;
 use crate::background::libraries::LibraryReport;
+use crate::background::network::PeerReport;
 use crate::background::packages::PackageReport;
 use crate::background::verifier::Finding;
 use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
+use crate::network::baseline::Shown;
 use crate::plugin::Drift;
 use crate::resolver::{Provenance, Resolver};
 use crate::verdict::change::Change;
@@ -23,6 +25,7 @@ use std::sync::atomic::Ordering;
 pub fn binary_payload(finding: &Finding) -> serde_json::Value {
     serde_json::json!({
         "container_id": finding.container,
+        "image": known(finding.image.as_deref()),
         "binary_origin": finding.origin.map(|o| o.as_str()),
         "binary_layer": finding.layer,
         "binary_package": finding.package,
@@ -35,6 +38,7 @@ pub fn binary_payload(finding: &Finding) -> serde_json::Value {
 pub fn file_payload(change: &FileReport) -> serde_json::Value {
     serde_json::json!({
         "container_id": change.container,
+        "image": known(change.image.as_deref()),
         "file_path": text(&change.path),
         "file_new_path": change.new_path.as_ref().map(text),
         "file_origin": change.origin.as_str(),
@@ -54,12 +58,12 @@ pub fn file_payload(change: &FileReport) -> serde_json::Value {
 
 /// Payload of the event `drift_container`.
 pub fn container_payload(report: &ContainerReport) -> serde_json::Value {
-    let known = |digest: Option<Digest>| digest.map_or("unknown".to_owned(), |d| d.to_string());
+    let digest = |digest: Option<Digest>| digest.map_or("unknown".to_owned(), |d| d.to_string());
     serde_json::json!({
         "container_id": report.container.id,
-        "image": report.image.identity.reference.as_deref().unwrap_or("unknown"),
-        "image_id": known(report.image.identity.id),
-        "image_digest": known(report.image.digest),
+        "image": known(report.image.identity.reference.as_deref()),
+        "image_id": digest(report.image.identity.id),
+        "image_digest": digest(report.image.digest),
         "image_pinned": report.image.pinned,
         "image_approved": report.approval.map(|a| a.as_str()),
         "runtime_overrides": report.declared.overrides,
@@ -67,6 +71,22 @@ pub fn container_payload(report: &ContainerReport) -> serde_json::Value {
         "rootfs_readonly": report.container.live.as_ref().map(|l| l.read_only),
         // For replays of the capture: what package managers do to it is told by events of their own.
         "pkg_followed": Resolver::can_follow(&report.container),
+    })
+}
+
+/// Payload of the event `drift_peer`.
+pub fn peer_payload(report: &PeerReport) -> serde_json::Value {
+    let peer = &report.early.peer;
+    let image = report.early.container.declaration.image.load();
+    serde_json::json!({
+        "container_id": report.early.container.id,
+        "image": image.as_ref().and_then(|image| image.identity.reference.as_deref()).unwrap_or("unknown"),
+        "peer": Shown { address: peer.address, port: peer.port, protocol: Some(peer.protocol) }.to_string(),
+        "peer_direction": peer.direction.as_str(),
+        "peer_name": peer.name.as_deref(),
+        "peer_expected": report.opinion.expected.as_str(),
+        "peer_baseline": report.opinion.origin.map(|o| o.as_str()),
+        "peer_new": true,
     })
 }
 
@@ -81,6 +101,7 @@ pub fn library_payload(library: &LibraryReport) -> serde_json::Value {
     };
     serde_json::json!({
         "container_id": job.container.id,
+        "image": known(job.container.declaration.reference().as_deref()),
         "container_drifts": job.container.drifts.load(Ordering::Relaxed),
         "file_path": text(&library.path),
         "file_origin": library.origin.as_str(),
@@ -136,6 +157,11 @@ fn file_provenance(change: &FileReport) -> Provenance {
         (_, Some(manager)) => Provenance::Package(manager),
         (_, None) => Provenance::Written,
     }
+}
+
+/// What applies and is not known says so.
+fn known(text: Option<&str>) -> &str {
+    text.unwrap_or("unknown")
 }
 
 fn text(path: &ImagePath) -> String {

@@ -7,7 +7,6 @@ use crate::background::indexer::NewImage;
 use crate::background::packages::Agent;
 use crate::background::Background;
 use crate::config::Config;
-use crate::container::approved::Approved;
 use crate::container::declared::ImageIdentity;
 use crate::container::id::{may_be_cut, IdRules};
 use crate::container::registry::{Container, LoadedManifest, Registry};
@@ -21,15 +20,18 @@ use crate::manifest::entry::ImagePath;
 use crate::manifest::image::{Image, Presence};
 use crate::metrics::Metrics;
 use crate::packages::manager::Invocation;
+use crate::prebuilt::Lists;
 use crate::verdict::binary::{Binary, BinaryKey};
 use crate::verdict::judge::Judge;
 use crate::verdict::script::Script;
-use arc_swap::ArcSwap;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
 use libraries::SeenLibraries;
 use lru::LruCache;
+use peers::Peers;
+use ports::SeenPorts;
 use provenance::WrittenFiles;
+use runs::Runs;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,10 +42,14 @@ mod declared;
 mod files;
 mod libraries;
 mod packages;
+mod peers;
+mod ports;
 mod provenance;
+mod runs;
 
 pub use declared::EnvNames;
 pub use packages::{PackageRole, PackageWork};
+pub use peers::PeerFacts;
 pub use provenance::{Provenance, Written};
 
 /// A start before this (the year 2000, nanoseconds since the epoch) is none: the kernel counts from boot, and a capture
@@ -66,6 +72,9 @@ struct ThreadState {
     binary: Option<Arc<Binary>>,
     /// Outer `None`: not asked yet; inner: the process runs no script.
     script: Option<Option<Arc<Script>>>,
+    /// Which run of its executable this is, and of its script; `None`: not asked yet, or not counted.
+    run: Option<u64>,
+    script_run: Option<u64>,
     /// Command line of the thread; `None`: not asked yet.
     command: Option<Arc<str>>,
     /// When the container's first process started, nanoseconds since the epoch; `None`: not asked yet, 0: not known.
@@ -130,10 +139,17 @@ pub struct Resolver {
     followed_once: LruCache<Box<str>, ()>,
     /// Libraries looked at of late.
     libraries: SeenLibraries,
+    /// How often executables that are not the image's ran, and scripts.
+    runs: Runs,
+    script_runs: Runs,
     metrics: Arc<Metrics>,
     background: Option<Background>,
-    /// Approved images, as last read; `None` where none are configured.
-    approved: Option<Arc<ArcSwap<Approved>>>,
+    /// Approved images and baselines, as last read.
+    lists: Lists,
+    /// Ports that were told.
+    ports: SeenPorts,
+    /// Peers that were judged.
+    peers: Peers,
     /// Whether the kernel's probe was seen to tell layers.
     flags_given: bool,
 }
@@ -150,7 +166,7 @@ impl Resolver {
     pub fn new(
         config: Arc<Config>,
         manifests: Vec<LoadedManifest>,
-        approved: Option<Arc<ArcSwap<Approved>>>,
+        lists: Lists,
         metrics: Arc<Metrics>,
     ) -> Self {
         let host = Host::new(&config.host_root);
@@ -168,9 +184,13 @@ impl Resolver {
             written: WrittenFiles::new(),
             followed_once: LruCache::new(bound(config.cache.max_containers)),
             libraries: SeenLibraries::new(),
+            runs: Runs::new(),
+            script_runs: Runs::new(),
             metrics,
             background: None,
-            approved,
+            lists,
+            ports: SeenPorts::new(),
+            peers: Peers::new(),
             flags_given: false,
             config,
         }

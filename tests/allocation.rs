@@ -13,7 +13,7 @@ use falco_plugin::api::{
     plugin_api, ss_plugin_async_event_handler_t, ss_plugin_event_input, ss_plugin_event_parse_input,
     ss_plugin_field_extract_input, ss_plugin_init_input, ss_plugin_owner_t, ss_plugin_rc, ss_plugin_t,
 };
-use host::event::{event, Exec, LOWER, OPENAT_2_X, UPPER};
+use host::event::{event, Exec, ACCEPT4_6_X, LOWER, OPENAT_2_X, UPPER};
 use host::Host;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -143,6 +143,25 @@ const FREE: &[&str] = &[
     "pkg_role",
 ];
 
+/// The fields asked of a connection.
+const FREE_OF_PEERS: &[&str] = &[
+    "peer_expected",
+    "peer_baseline",
+    "peer_new",
+    "peer_direction",
+    "peer_name",
+    "port_declared",
+    "port_new",
+];
+
+/// Parameters of an accept4 from 192.0.2.7 on 10.0.0.2:8080: descriptor, tuple, queue, flags.
+fn accept() -> [Vec<u8>; 6] {
+    let tuple =
+        [&[2, 192, 0, 2, 7][..], &50_000u16.to_ne_bytes(), &[10, 0, 0, 2], &8080u16.to_ne_bytes()].concat();
+    let none = 0u32.to_ne_bytes().to_vec();
+    [5i64.to_ne_bytes().to_vec(), tuple, vec![0], none.clone(), none.clone(), none]
+}
+
 /// Asks a field and counts the allocations made for the answer.
 fn cost(host: &mut Host, event: &falco_plugin_runner::Event, field: &str) -> u64 {
     ALLOCATIONS.set(0);
@@ -173,6 +192,12 @@ fn an_answer_given_before_allocates_nothing() {
         let exec = host.feed(Exec::new(tid, cgroup, path, flags, argv).bytes());
         first_answers += FREE.iter().map(|f| cost(&mut host, &exec, f)).sum::<u64>();
         let later = host.feed(event(OPENAT_2_X, tid, &[&3i64.to_ne_bytes()]));
+        let params = accept();
+        let accepted = host.feed(event(ACCEPT4_6_X, tid, &params.each_ref().map(Vec::as_slice)));
+        first_answers += FREE_OF_PEERS.iter().map(|f| cost(&mut host, &accepted, f)).sum::<u64>();
+        for field in FREE_OF_PEERS {
+            assert_eq!(cost(&mut host, &accepted, field), 0, "{name}: {field}");
+        }
         for event in [&exec, &later] {
             for field in FREE {
                 assert_eq!(cost(&mut host, event, field), 0, "{name}: {field}");

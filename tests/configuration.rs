@@ -150,6 +150,7 @@ fn the_engine_gets_the_same_schema_as_the_plugin_reads() {
             "ignore",
             "indexer",
             "manifests",
+            "network",
             "storage_roots"
         ]
     );

@@ -5,16 +5,18 @@
 // Helpers of tests: a failure there is a failure of the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "common/generated.rs"]
+mod generated;
+
 use drift::extract::{Argument, Source, FIELDS};
 use drift::verdict::origin::Origin;
+use generated::{table, with_part};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use testkit::engine::{Choice, Engine, Replay};
 use testkit::skip::skip_optional;
 use testkit::workspace_dir;
-
-const END: &str = "<!-- end generated -->";
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -38,20 +40,6 @@ fn documents_and_rules() -> Vec<PathBuf> {
     let yaml = ["falco.yaml.example", "falco.drift_plugin.yaml"].map(|name| workspace_dir().join(name));
     let rules = rules.filter(|p| p.extension().is_some_and(|e| e == "yaml"));
     documents().into_iter().chain(rules).chain(yaml).collect()
-}
-
-/// Text as a table's cell: one line, bars escaped.
-fn cell(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
-}
-
-fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut out = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
-    for row in rows {
-        let cells: Vec<String> = row.iter().map(|c| cell(c)).collect();
-        out.push_str(&format!("| {} |\n", cells.join(" | ")));
-    }
-    out
 }
 
 fn fields_table(source: Source) -> String {
@@ -124,12 +112,32 @@ fn kind(key: &str, schema: &Value) -> String {
     }
 }
 
-/// Replaces what is between the markers of `name`.
-fn with_part(text: &str, name: &str, part: &str) -> String {
-    let marker = format!("<!-- generated: {name} -->\n");
-    let (before, rest) = text.split_once(&marker).unwrap_or_else(|| panic!("no marker {marker:?}"));
-    let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("no {END:?} after {marker:?}"));
-    format!("{before}{marker}{part}{END}{after}")
+/// One row for each rule of the shipped files.
+fn rules_table() -> String {
+    let folder = workspace_dir().join("rules");
+    let files = ["drift_rules.yaml", "drift_source_rules.yaml"].map(|name| read(&folder.join(name)));
+    let mut rows = Vec::new();
+    for text in &files {
+        let rules = testkit::rules::parse(text).unwrap();
+        let items = testkit::yaml::parse(text).unwrap();
+        let testkit::yaml::Node::List(items) = &items else { panic!("no list") };
+        for rule in &rules {
+            let item =
+                items.iter().find(|i| i.get("rule").and_then(|n| n.text()) == Some(&rule.name)).unwrap();
+            let of = |key: &str| item.get(key).and_then(|n| n.text()).unwrap().trim().to_owned();
+            let tags = match item.get("tags").unwrap() {
+                testkit::yaml::Node::List(tags) => tags.iter().map(|t| t.text().unwrap()).collect::<Vec<_>>(),
+                other => panic!("{other:?}"),
+            };
+            let state = if rule.enabled { "" } else { ", off" };
+            let priority = format!("{}{state}", of("priority"));
+            let shown: Vec<&str> =
+                tags.into_iter().filter(|t| !matches!(*t, "container" | "drift")).collect();
+            rows.push(vec![rule.name.clone(), priority, of("desc"), shown.join(" ")]);
+        }
+    }
+    let note = "Every rule has the tags `container` and `drift` as well.\n\n";
+    format!("{note}{}", table(&["rule", "priority", "description", "tags"], rows))
 }
 
 #[test]
@@ -137,6 +145,7 @@ fn generated_parts_are_current() {
     let parts = [
         ("docs/fields.md", vec![("fields", fields_table(Source::Syscall)), ("origins", origins_table())]),
         ("docs/configuration.md", vec![("configuration", configuration_table())]),
+        ("docs/rules.md", vec![("rules", rules_table())]),
     ];
     for (name, parts) in parts {
         let path = workspace_dir().join(name);
@@ -240,38 +249,82 @@ fn every_metric_that_is_named_exists() {
 }
 
 #[test]
-fn every_rule_is_in_the_readme() {
+fn what_to_do_is_told_of_every_rule() {
     let rules = testkit::rules::load(&workspace_dir().join("rules/drift_rules.yaml")).unwrap();
-    let readme = read(&workspace_dir().join("README.md"));
+    let text = read(&workspace_dir().join("docs/rules.md"));
+    let text = text.split("## Reference").next().unwrap();
     for rule in &rules {
+        assert!(text.contains(&format!("| {} (", rule.name)), "docs/rules.md lacks rule {:?}", rule.name);
+    }
+    let rows = text.lines().filter(|l| l.starts_with("| Drift ") && l.contains(" ("));
+    assert_eq!(rows.count(), rules.len(), "docs/rules.md has a rule that does not exist");
+    // The README's table has the rules that page somebody, under names that exist.
+    let readme = read(&workspace_dir().join("README.md"));
+    let table = readme.split("## What you see").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: String = table.lines().filter(|l| l.starts_with("| **")).collect();
+    let bold: Vec<&str> = rows.split("**").skip(1).step_by(2).collect();
+    let named = |rule: &str| {
+        bold.iter().any(|b| match b.rsplit_once(' ') {
+            _ if *b == rule => true,
+            // `Drift image file modified / deleted / renamed`
+            Some(_) if b.contains(" / ") => {
+                let (first, others) = b.split_once(" / ").unwrap();
+                let stem = first.rsplit_once(' ').unwrap().0;
+                first == rule || others.split(" / ").any(|last| format!("{stem} {last}") == rule)
+            }
+            _ => false,
+        })
+    };
+    for rule in rules.iter().filter(|r| r.enabled && !r.never_alerts()) {
+        let pages = rule.priority <= testkit::rules::Priority::Warning;
         assert!(
-            readme.contains(&format!("| {} (", rule.name)),
-            "README.md's table lacks rule {:?}",
-            rule.name
+            !pages || named(&rule.name),
+            "README.md does not name {:?} ({})",
+            rule.name,
+            rule.priority.name()
         );
     }
-    let rows = readme.lines().filter(|l| l.starts_with("| Drift ") && l.contains(" ("));
-    assert_eq!(rows.count(), rules.len(), "README.md's table has a rule that does not exist");
+    for b in bold.iter().filter(|b| !b.contains(" / ")) {
+        assert!(rules.iter().any(|r| r.name == *b), "README.md names a rule {b:?} that does not exist");
+    }
+}
+
+/// What users are meant to change.
+fn knobs() -> BTreeSet<String> {
+    let mut knobs = BTreeSet::new();
+    for file in ["drift_rules.yaml", "drift_source_rules.yaml"] {
+        let rules = read(&workspace_dir().join("rules").join(file));
+        let names = rules
+            .lines()
+            .filter_map(|l| l.strip_prefix("- list: ").or_else(|| l.strip_prefix("- macro: ")))
+            .filter(|name| {
+                name.contains("_allowed")
+                    || name.starts_with("drift_packaged_")
+                    || matches!(
+                        *name,
+                        "drift_shells"
+                            | "drift_scratch_directories"
+                            | "drift_sensitive_directories"
+                            | "drift_trusted_baseline"
+                    )
+            })
+            .filter(|name| !name.ends_with("_not_allowed"));
+        knobs.extend(names.map(str::to_owned));
+    }
+    assert!(knobs.len() >= 20, "{knobs:?}");
+    knobs
 }
 
 #[test]
 fn every_tuning_knob_is_explained() {
-    let rules = read(&workspace_dir().join("rules/drift_rules.yaml"));
     let tuning = read(&workspace_dir().join("docs/tuning.md"));
-    let knobs: BTreeSet<&str> = rules
-        .lines()
-        .filter_map(|l| l.strip_prefix("- list: ").or_else(|| l.strip_prefix("- macro: ")))
-        .filter(|name| {
-            name.starts_with("drift_allowed_")
-                || name.starts_with("drift_packaged_")
-                || *name == "drift_shells"
-        })
-        .collect();
-    assert!(knobs.len() >= 7, "{knobs:?}");
+    let knobs = knobs();
     for knob in &knobs {
-        let mut headings = tuning.lines().filter(|line| line.starts_with("## "));
+        // A section with an example, and a row of the table.
         let name = format!("`{knob}`");
-        assert!(headings.any(|h| h.contains(&name)), "docs/tuning.md has no section on {knob}");
+        let in_text = tuning.lines().any(|line| !line.starts_with('|') && line.contains(&name));
+        let in_table = tuning.lines().any(|line| line.starts_with('|') && line.contains(&name));
+        assert!(in_text && in_table, "docs/tuning.md does not explain {knob}");
     }
     for name in
         tuning.lines().filter_map(|l| l.strip_prefix("- list: ").or_else(|| l.strip_prefix("- macro: ")))
@@ -293,14 +346,12 @@ fn falco_accepts_every_tuning_example() {
     let nowhere = tempfile::tempdir().unwrap();
     let config = format!("host_root: {}\n", nowhere.path().display());
     let replay = Replay { plugin: Some(&library), init_config: &config, capture: &capture };
-    let rules = read(&workspace_dir().join("rules/drift_rules.yaml"));
+    let folder = workspace_dir().join("rules");
+    let rules =
+        ["drift_rules.yaml", "drift_source_rules.yaml"].map(|name| read(&folder.join(name))).join("\n");
     let tuning = read(&workspace_dir().join("docs/tuning.md"));
     let mut tried = 0;
     for example in tuning.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
-        // Needs the container plugin, as the text says.
-        if example.contains("container.image") {
-            continue;
-        }
         let file = nowhere.path().join("rules.yaml");
         std::fs::write(&file, format!("{rules}\n{example}")).unwrap();
         if let Err(why) = falco.falco_alerts(&replay, &file) {

@@ -26,6 +26,48 @@ fn falco(test: &str) -> Option<Engine> {
     }
 }
 
+/// Falco's own rules files, where they are: `FALCO_RULES_DIR`, else those of an installed package.
+fn falcos_own_rules() -> Vec<PathBuf> {
+    let folder =
+        std::env::var_os("FALCO_RULES_DIR").map_or_else(|| PathBuf::from("/etc/falco"), PathBuf::from);
+    ["falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml"]
+        .map(|name| folder.join(name))
+        .into_iter()
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+/// A list or macro that two files have is the last one's, for the rules of both.
+#[test]
+fn no_name_is_one_of_falcos() {
+    let files = falcos_own_rules();
+    if files.is_empty() {
+        return skip_optional("falco: names", "no rules of Falco's own are here (set FALCO_RULES_DIR)");
+    }
+    let names = |path: &std::path::Path| -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let name = |line: &str| {
+            ["- rule: ", "- macro: ", "- list: "]
+                .iter()
+                .any(|kind| line.starts_with(kind))
+                .then(|| line.to_owned())
+        };
+        text.lines().filter_map(name).collect()
+    };
+    let ours: Vec<String> = packs().iter().flat_map(|path| names(path)).collect();
+    assert!(ours.len() > 50, "{ours:?}");
+    for file in files {
+        let theirs = names(&file);
+        assert!(theirs.len() > 10, "{}: {theirs:?}", file.display());
+        let both: Vec<&String> = ours.iter().filter(|name| theirs.contains(name)).collect();
+        assert!(both.is_empty(), "{}: {both:?}", file.display());
+    }
+}
+
+fn packs() -> [PathBuf; 2] {
+    ["rules/drift_rules.yaml", "rules/drift_source_rules.yaml"].map(|p| testkit::workspace_dir().join(p))
+}
+
 fn rules() -> PathBuf {
     testkit::workspace_dir().join("rules/drift_rules.yaml")
 }
@@ -46,10 +88,7 @@ fn falco_takes_the_rules_without_a_warning() {
         .args(&command[1..])
         .arg("-c")
         .arg(&config)
-        .arg("-V")
-        .arg(rules())
-        .arg("-V")
-        .arg(source_rules())
+        .args(packs().iter().flat_map(|path| ["-V".into(), path.clone().into_os_string()]))
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

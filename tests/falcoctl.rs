@@ -66,6 +66,11 @@ impl Published {
         command.args(["-port", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
         let registry = Service::start(&mut command, &address, "/v2/");
         let published = Self { falcoctl, home, address, _registry: registry };
+        // Without an index of its own falcoctl asks for Falco's, on the network.
+        let empty = published.home.path().join("empty.yaml");
+        std::fs::write(&empty, "[]\n").unwrap();
+        let config = format!("indexes:\n- name: empty\n  url: file://{}\n  backend: file\n", empty.display());
+        std::fs::write(published.home.path().join("falcoctl.yaml"), config).unwrap();
 
         dist(published.home.path());
         run(Command::new(workspace_dir().join("scripts/publish.sh"))
@@ -112,7 +117,7 @@ fn artifacts_carry_their_dependencies_and_requirements() {
             tags["tags"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
         tags.sort_unstable();
         let (minor, major) = (VERSION.rsplit_once('.').unwrap().0, VERSION.split('.').next().unwrap());
-        assert_eq!(tags, [major, minor, VERSION], "{repository}");
+        assert_eq!(tags, [major, minor, VERSION, "latest"], "{repository}");
     }
     // The plugin is for a platform, by Go's names of architectures.
     let index = published.get(&format!("/v2/drift/plugin/drift/manifests/{VERSION}"));

@@ -19,6 +19,7 @@ use drift::manifest::entry::ImagePath;
 use drift::manifest::image::{Image, Presence};
 use drift::manifest::layer::Layer;
 use drift::metrics::Metrics;
+use drift::prebuilt::Lists;
 use drift::verdict::binary::BinaryKey;
 use drift::verdict::compare::{same_content, sha256};
 use host::direct::Direct;
@@ -226,6 +227,7 @@ fn a_full_queue_holds_nobody_up() {
     let gate = Arc::new(Mutex::new(0u64));
     let (closed, told) = (gate.lock().unwrap(), Arc::clone(&gate));
     let reports = Reports {
+        peer: Box::new(|_| {}),
         binary: Box::new(move |_| *told.lock().unwrap() += 1),
         file: Box::new(|_| {}),
         library: Box::new(|_| {}),
@@ -233,7 +235,8 @@ fn a_full_queue_holds_nobody_up() {
         packages: Box::new(|_| {}),
     };
     let root: PathBuf = "/".into();
-    let background = Background::start(&Host::new(&root), &config, &metrics, None, reports).unwrap();
+    let background =
+        Background::start(&Host::new(&root), &config, &metrics, Lists::default(), reports).unwrap();
     let tmp = tempfile::NamedTempFile::new().unwrap();
     let container = container();
     let (mut taken, mut refused) = (0u64, 0u64);

@@ -15,7 +15,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 71] = [
+const FIELDS: [&str; 79] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -32,6 +32,14 @@ const FIELDS: [&str; 71] = [
     "env_changed",
     "env_risky",
     "port_declared",
+    "port_new",
+    "peer_expected",
+    "peer_baseline",
+    "peer_new",
+    "peer",
+    "peer_direction",
+    "peer_name",
+    "name_watch",
     "image_has_file",
     "file_path",
     "file_new_path",
@@ -121,7 +129,7 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
     assert_eq!(
         library::text(api.__bindgen_anon_4.get_async_events),
-        r#"["drift_binary","drift_file","drift_library","drift_container","drift_packages"]"#
+        r#"["drift_binary","drift_file","drift_library","drift_container","drift_packages","drift_peer"]"#
     );
 
     let every: Vec<u16> = vec![];

@@ -100,7 +100,19 @@ fn the_readmes_comparison_is_what_a_replay_shows() {
     assert_eq!(drift.missed, scenarios(&[5, 12, 13, 17, 26]), "{drift:?}");
     assert_eq!(drift.false_alarms, BTreeSet::new(), "{drift:?}");
 
-    let readme = std::fs::read_to_string(testkit::workspace_dir().join("README.md")).unwrap();
+    let path = testkit::workspace_dir().join("README.md");
+    let mut readme = std::fs::read_to_string(&path).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let old = readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        // A program that was put into a directory of PATH.
+        let shown = alerts.iter().find(|a| a.rule == "Drift binary executed" && a.output.contains("scn-03"));
+        let alert = serde_json::to_string_pretty(shown.unwrap()).unwrap();
+        let (before, tags) = alert.split_once("\"tags\": [").unwrap();
+        let (tags, after) = tags.split_once(']').unwrap();
+        let tags = tags.split_whitespace().collect::<Vec<_>>().join(" ");
+        readme = readme.replace(old, &format!("{before}\"tags\": [{tags}]{after}\n"));
+        std::fs::write(&path, &readme).unwrap();
+    }
     let shown = readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
     let real = alerts.iter().any(|alert| serde_json::to_value(alert).unwrap() == shown);

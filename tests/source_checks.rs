@@ -116,6 +116,17 @@ fn run_in(container: &Container, image: &Image) {
     assert_eq!(of("process", "/opt/tool/x")["before_start"], true);
     assert!(first.iter().all(|e| e["image"] == image.reference()), "{first:#?}");
 
+    let few =
+        Open::new(r#"{"once":true,"max_findings":1,"cpu_percent":100,"checks":["ports","files"]}"#).unwrap();
+    let events = few.settled(container.id(), Duration::from_secs(10));
+    let mut kinds: Vec<_> =
+        events.iter().map(|e| (e["check"].as_str().unwrap(), e["type"].as_str().unwrap())).collect();
+    kinds.sort_unstable();
+    kinds.retain(|kind| *kind != ("files", "file"));
+    let want = [("files", "incomplete"), ("ports", "incomplete"), ("ports", "port")];
+    assert_eq!(kinds, want, "what is more is said to be missing: {events:#?}");
+    drop(few);
+
     in_container(container, "undo", UNDO);
     remount(container, "ro");
     let mut second = source.settled(container.id(), Duration::from_secs(5));

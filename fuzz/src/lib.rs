@@ -8,6 +8,7 @@
 pub mod declared;
 pub mod files;
 pub mod interface;
+pub mod network;
 pub mod packages;
 pub mod tables;
 
@@ -22,10 +23,12 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "approved", run: declared::approved },
+    Target { name: "baselines", run: network::baselines },
     Target { name: "cgroup", run: tables::cgroup },
     Target { name: "command_line", run: packages::command_line },
     Target { name: "config", run: declared::config },
     Target { name: "database", run: declared::database },
+    Target { name: "dns", run: network::dns },
     Target { name: "elf", run: files::elf },
     Target { name: "environment", run: declared::environment },
     Target { name: "event", run: tables::event },

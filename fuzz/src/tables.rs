@@ -43,7 +43,8 @@ pub fn event(bytes: &[u8]) {
         let _ = (exec.argv().count(), exec.cgroups().count());
     }
     let _ = (written_inode(&event), changes_unnamed(&event), opened_descriptor(&event));
-    let _ = (FileCall::from_event(&event), LibraryCall::from_event(&event), socket::bound(&event));
+    let _ = (FileCall::from_event(&event), LibraryCall::from_event(&event));
+    let _ = (socket::claim(&event), socket::contact(&event), socket::answer_of_nameserver(&event));
 }
 
 /// Which script a command line names: the interpreter, then its arguments, a line each.

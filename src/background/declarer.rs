@@ -7,6 +7,7 @@ use crate::container::declared::Declared;
 use crate::container::registry::{Container, ImageFacts};
 use crate::host::Host;
 use crate::metrics::Metrics;
+use crate::network::nameservers;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,6 +99,12 @@ impl Declarer {
         report: &dyn Fn(&ContainerReport),
     ) {
         let Some(live) = &container.live else { return };
+        // Before the image is known, and peers are judged.
+        if let Ok(root) = self.host.root_of(live.pid()) {
+            if root.dev == live.root_dev {
+                container.declaration.set_nameservers(nameservers::read(&root));
+            }
+        }
         let declared = read(&self.host, &container.id, live, &self.config.storage_roots);
         let whole = declared.config.is_some() && declared.overrides.is_some();
         let retry = RETRIES.get(tries).filter(|_| !whole && !live.has_ended() && waiting.len() < MAX_WAITING);

@@ -7,20 +7,22 @@ pub mod declarer;
 pub mod files;
 pub mod indexer;
 pub mod libraries;
+pub mod network;
 pub mod packages;
 pub mod verifier;
 
 use crate::config::Config;
-use crate::container::approved::Approved;
 use crate::container::registry::Container;
 use crate::host::Host;
 use crate::metrics::Metrics;
-use arc_swap::ArcSwap;
+use crate::network::learned::LearnedPeer;
+use crate::prebuilt::Lists;
 use crossbeam_channel::{Receiver, Sender};
 use declarer::ContainerReport;
 use files::{FileReport, Notice};
 use indexer::NewImage;
 use libraries::{LibraryJob, LibraryReport};
+use network::{Early, PeerReport};
 use packages::{PackageNotice, PackageReport};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -36,6 +38,8 @@ const VERIFY_QUEUE: usize = 256;
 const LIBRARY_QUEUE: usize = 4096;
 /// Containers waiting for what was declared of them to be read.
 const DECLARE_QUEUE: usize = 4096;
+/// Peers and containers waiting to be taken in.
+const NETWORK_QUEUE: usize = 8192;
 /// Changed paths waiting to be taken in.
 const FILE_QUEUE: usize = 8192;
 /// Started package managers and changed paths of package databases waiting to be taken in.
@@ -54,6 +58,8 @@ pub struct Reports {
     pub library: Report<LibraryReport>,
     /// Each container whose declaration was read.
     pub container: Report<ContainerReport>,
+    /// Each unexpected peer that a container had before its image was known.
+    pub peer: Report<PeerReport>,
     /// What each package manager has done.
     pub packages: Report<PackageReport>,
 }
@@ -73,6 +79,7 @@ pub struct Background {
     changes: Option<Sender<Notice>>,
     libraries: Option<Sender<LibraryJob>>,
     declarations: Option<Sender<Arc<Container>>>,
+    network: Option<Sender<network::Notice>>,
     packages: Option<Sender<PackageNotice>>,
     files_watched: Arc<AtomicBool>,
     findings: Receiver<Finding>,
@@ -89,7 +96,7 @@ impl Background {
         host: &Host,
         config: &Arc<Config>,
         metrics: &Arc<Metrics>,
-        approved: Option<Arc<ArcSwap<Approved>>>,
+        lists: Lists,
         reports: Reports,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -108,6 +115,7 @@ impl Background {
             changes: Some(changes),
             libraries: Some(libraries),
             declarations: Some(declarations),
+            network: None,
             packages: Some(packages),
             files_watched: Arc::clone(&files_watched),
             findings,
@@ -128,9 +136,16 @@ impl Background {
             Arc::clone(config),
             Arc::clone(metrics),
             Arc::clone(&stop),
-            approved,
+            lists.approved,
         );
         this.spawn("drift-declarer", move || declarer.run(&to_declare, &reports.container))?;
+        if let Some(baselines) = lists.network {
+            let (notices, to_learn) = crossbeam_channel::bounded(NETWORK_QUEUE);
+            this.network = Some(notices);
+            let (config, counters) = (Arc::clone(config), Arc::clone(metrics));
+            let learner = network::Learner::new(baselines, host.clone(), config, counters, Arc::clone(&stop));
+            this.spawn("drift-network", move || learner.run(&to_learn, &reports.peer))?;
+        }
         let packages =
             packages::Packages::new(host.clone(), Arc::clone(metrics), Arc::clone(&stop), files_watched);
         this.spawn("drift-packages", move || packages.run(&to_follow, &reports.packages))?;
@@ -192,8 +207,29 @@ impl Background {
         }
     }
 
+    /// Asks for a peer of an image's container to be learned; `false` if the queue is full.
+    pub fn learn_peer(&self, image: &str, peer: LearnedPeer) -> bool {
+        self.tell_network(network::Notice::Peer(image.into(), peer))
+    }
+
+    /// Hands over a peer that a container had before its image was known.
+    pub fn early_peer(&self, early: Early) {
+        self.tell_network(network::Notice::Early(Box::new(early)));
+    }
+
+    fn tell_network(&self, notice: network::Notice) -> bool {
+        let sent = self.network.as_ref().is_some_and(|q| q.try_send(notice).is_ok());
+        if !sent {
+            self.metrics.queue_full.inc();
+        }
+        sent
+    }
+
     /// Asks for what was declared of a container; `false` if the queue is full.
     pub fn declare(&self, container: Arc<Container>) -> bool {
+        if self.network.is_some() {
+            self.tell_network(network::Notice::Container(Arc::clone(&container)));
+        }
         let sent = self.declarations.as_ref().is_some_and(|q| q.try_send(container).is_ok());
         self.note_sent(sent);
         sent
@@ -222,6 +258,7 @@ impl Drop for Background {
         self.changes = None;
         self.libraries = None;
         self.declarations = None;
+        self.network = None;
         self.packages = None;
         for thread in self.threads.drain(..) {
             // A panic in the thread was caught and counted there.
@@ -237,6 +274,7 @@ pub(crate) fn lower_priority() {
 }
 
 /// The calling thread's disk accesses yield to everything else. Refusal changes nothing but speed.
+#[expect(unsafe_code, reason = "a system call that no library wraps")]
 pub(crate) fn background_io() {
     // ioprio_set(2): the calling thread (IOPRIO_WHO_PROCESS 1, id 0), class idle (3, in the upper bits).
     const WHO_PROCESS: libc::c_int = 1;

@@ -47,6 +47,8 @@ pub struct Finding {
     pub key: BinaryKey,
     /// The container's id.
     pub container: Box<str>,
+    /// Reference of its image, where known.
+    pub image: Option<String>,
     /// Path compared; `None` where the file was hashed only.
     pub path: Option<ImagePath>,
     /// The final origin; `None` where the file was hashed only.
@@ -103,7 +105,9 @@ impl Verifier {
         }
         let path = job.against.map(|a| a.path);
         let container = job.container.id.clone();
-        Some(Finding { key: job.key, container, path, origin, layer, package, sha256: digest, tid: job.tid })
+        let image = job.container.declaration.reference();
+        let (key, tid) = (job.key, job.tid);
+        Some(Finding { key, container, image, path, origin, layer, package, sha256: digest, tid })
     }
 
     fn compare(

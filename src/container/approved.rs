@@ -7,47 +7,21 @@
 
 use crate::container::declared::reference::{Reference, MAX_REFERENCE};
 use crate::container::declared::ImageIdentity;
+use crate::lists::{self, ListError};
 use crate::manifest::digest::Digest;
 use arc_swap::ArcSwap;
 use saphyr_parser::{Event, Parser};
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Largest file that is read, bytes.
 const MAX_FILE: u64 = 32 << 20;
-/// Most files of all folders.
-const MAX_FILES: usize = 20_000;
 /// Most references of all files.
 const MAX_REFERENCES: usize = 1_000_000;
 /// Deepest nesting of YAML that is followed.
 const MAX_DEPTH: usize = 128;
-
-/// Why a list cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ApprovedError {
-    /// A file or folder could not be read.
-    #[error("{path}: {why}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// The system's words.
-        why: std::io::Error,
-    },
-    /// A file is not what it should be.
-    #[error("{path}: {why}")]
-    Content {
-        /// Which.
-        path: PathBuf,
-        /// Where and what.
-        why: String,
-    },
-    /// More files or references than are kept.
-    #[error("more than {0}")]
-    TooMany(String),
-}
 
 /// What the list says of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +79,21 @@ impl Approved {
         true
     }
 
+    /// Reads one file's text: a stream of YAML documents, or lines.
+    ///
+    /// # Errors
+    /// Where and what.
+    pub fn parse(text: &str, is_yaml: bool) -> Result<Self, String> {
+        let mut approved = Self::default();
+        let mut take = |reference: &str| approved.add(reference);
+        if is_yaml {
+            from_yaml(text, &mut take)?;
+        } else {
+            from_lines(text, &mut take)?;
+        }
+        Ok(approved)
+    }
+
     /// Number of repositories.
     pub fn len(&self) -> usize {
         self.repositories.len()
@@ -142,28 +131,21 @@ impl Approved {
 /// Reads all files, and those in the folders.
 ///
 /// # Errors
-/// [`ApprovedError`].
-pub fn load(paths: &[PathBuf]) -> Result<Approved, ApprovedError> {
+/// [`ListError`].
+pub fn load(paths: &[PathBuf]) -> Result<Approved, ListError> {
     let mut approved = Approved::default();
     let mut count = 0;
-    for path in files(paths)? {
-        let io = |why| ApprovedError::Io { path: path.clone(), why };
-        let mut text = Vec::new();
-        let size = std::fs::File::open(&path).and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut text));
-        if size.map_err(io)? as u64 > MAX_FILE {
-            return Err(io(std::io::ErrorKind::FileTooLarge.into()));
-        }
-        let content = |why: String| ApprovedError::Content { path: path.clone(), why };
-        let text = std::str::from_utf8(&text).map_err(|e| content(e.to_string()))?;
+    for path in lists::list(paths)? {
+        let text = lists::read_text(&path, MAX_FILE)?;
         let is_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
         let mut take = |reference: &str| -> bool {
             count += 1;
             count <= MAX_REFERENCES && approved.add(reference)
         };
-        let result = if is_yaml { from_yaml(text, &mut take) } else { from_lines(text, &mut take) };
-        result.map_err(content)?;
+        let result = if is_yaml { from_yaml(&text, &mut take) } else { from_lines(&text, &mut take) };
+        result.map_err(|why| ListError::Content { path, why })?;
         if count > MAX_REFERENCES {
-            return Err(ApprovedError::TooMany(format!("{MAX_REFERENCES} references")));
+            return Err(ListError::TooMany(format!("{MAX_REFERENCES} references")));
         }
     }
     Ok(approved)
@@ -177,7 +159,7 @@ const LOOK: Duration = Duration::from_secs(10);
 pub struct Watch {
     paths: Vec<PathBuf>,
     list: Arc<ArcSwap<Approved>>,
-    known: Vec<(PathBuf, Option<SystemTime>, u64)>,
+    known: lists::State,
     looked: Instant,
 }
 
@@ -196,61 +178,19 @@ impl Watch {
     /// time; the last good list counts until then.
     ///
     /// # Errors
-    /// [`ApprovedError`].
-    pub fn refresh(&mut self) -> Result<(), ApprovedError> {
+    /// [`ListError`].
+    pub fn refresh(&mut self) -> Result<(), ListError> {
         if self.looked.elapsed() < LOOK {
             return Ok(());
         }
         self.looked = Instant::now();
-        let now = state(&self.paths);
+        let now = lists::state(&self.paths);
         if now != self.known {
             self.list.store(Arc::new(load(&self.paths)?));
             self.known = now;
         }
         Ok(())
     }
-}
-
-/// The files, and when each was changed: what tells that a list is to be read anew.
-fn state(paths: &[PathBuf]) -> Vec<(PathBuf, Option<SystemTime>, u64)> {
-    let files = files(paths).unwrap_or_default();
-    let look = |path: PathBuf| {
-        let metadata = std::fs::metadata(&path).ok();
-        let (time, size) = metadata.map_or((None, 0), |m| (m.modified().ok(), m.len()));
-        (path, time, size)
-    };
-    files.into_iter().map(look).collect()
-}
-
-/// The files that are meant: of a folder all that are not hidden (a mounted ConfigMap has its own machinery there).
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ApprovedError> {
-    let mut found = Vec::new();
-    for path in paths {
-        let io = |why| ApprovedError::Io { path: path.clone(), why };
-        let metadata = std::fs::metadata(path).map_err(io)?;
-        if metadata.is_file() {
-            found.push(path.clone());
-            continue;
-        }
-        if !metadata.is_dir() {
-            return Err(io(std::io::ErrorKind::InvalidInput.into()));
-        }
-        for entry in std::fs::read_dir(path).map_err(io)? {
-            let entry = entry.map_err(io)?.path();
-            if is_shown(&entry) && entry.is_file() {
-                found.push(entry);
-            }
-            if found.len() > MAX_FILES {
-                return Err(ApprovedError::TooMany(format!("{MAX_FILES} files")));
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn is_shown(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))
 }
 
 fn from_lines(text: &str, take: &mut dyn FnMut(&str) -> bool) -> Result<(), String> {

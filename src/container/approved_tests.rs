@@ -4,7 +4,7 @@ use proptest::prelude::*;
 const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-fn list(files: &[(&str, &str)]) -> Result<Approved, ApprovedError> {
+fn list(files: &[(&str, &str)]) -> Result<Approved, ListError> {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
         std::fs::write(dir.path().join(name), text).unwrap();
@@ -101,10 +101,10 @@ fn thousands_of_entries_are_kept_and_a_change_shows() {
     std::fs::write(&path, lines).unwrap();
     let paths = [dir.path().to_owned()];
     assert_eq!(load(&paths).unwrap().len(), 20_000);
-    let before = state(&paths);
-    assert_eq!(state(&paths), before);
+    let before = lists::state(&paths);
+    assert_eq!(lists::state(&paths), before);
     std::fs::write(&path, "one:1\n").unwrap();
-    assert_ne!(state(&paths), before);
+    assert_ne!(lists::state(&paths), before);
 }
 
 proptest! {

@@ -16,6 +16,7 @@ use crate::manifest::image_config::ImageConfig;
 use crate::packages::installed::Installed;
 use arc_swap::ArcSwapOption;
 use lru::LruCache;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -63,6 +64,8 @@ pub struct Declaration {
     asked: AtomicBool,
     /// The exec by which the container became known: process id and arguments.
     pub first_exec: OnceLock<(i64, Vec<Box<[u8]>>)>,
+    /// Nameservers that it was given, as they were when its files were first read: a process may write that file.
+    nameservers: OnceLock<Box<[IpAddr]>>,
 }
 
 impl Declaration {
@@ -76,6 +79,16 @@ impl Declaration {
         self.asked.store(false, Ordering::Relaxed);
     }
 
+    /// Nameservers that it was given; none while they are not known.
+    pub fn nameservers(&self) -> &[IpAddr] {
+        self.nameservers.get().map_or(&[], |known| known)
+    }
+
+    /// Notes the nameservers; what was noted before stays.
+    pub fn set_nameservers(&self, servers: Vec<IpAddr>) {
+        let _ = self.nameservers.set(servers.into());
+    }
+
     /// What the files on the node say; `None` while it is not known.
     pub fn read(&self) -> arc_swap::Guard<Option<Arc<Declared>>> {
         self.read.load()
@@ -85,6 +98,11 @@ impl Declaration {
     pub fn set_read(&self, declared: Option<Arc<Declared>>) {
         self.read.store(declared);
         self.settle();
+    }
+
+    /// The reference of the image, as far as it is known.
+    pub fn reference(&self) -> Option<String> {
+        self.image.load().as_ref().and_then(|facts| facts.identity.reference.clone())
     }
 
     /// Notes what another plugin told of the image.
@@ -239,6 +257,9 @@ impl Registry {
             // A restart changes no declaration; it is read again all the same.
             if container.live.is_some() {
                 container.declaration.set_read(known.declaration.read.load_full());
+                if let Some(servers) = known.declaration.nameservers.get() {
+                    container.declaration.set_nameservers(servers.to_vec());
+                }
             }
         }
         let container = Arc::new(container);

@@ -1,71 +1,185 @@
-//! `bind`: the call that gives a socket its port. No I/O.
+//! Calls that give a socket its port or its peer: `bind`, `listen`, `connect`, `accept`. No I/O.
 //!
-//! Code and parameters: falcosecurity/libs `driver/event_table.c`, the same from tag 0.20.0 on; addresses as
-//! `fd_to_socktuple` and `pack_addr` in `driver/ppm_fillers.c` write them.
+//! Codes and parameters: falcosecurity/libs `driver/event_table.c`, the same from tag 0.20.0 on but for `listen`, whose exit
+//! event had no descriptor before its enter event was given up; addresses as `pack_addr` and `fd_to_socktuple` in
+//! `driver/ppm_fillers.c` write them.
 
 use super::raw::SyscallEvent;
+use crate::container::declared::ports::Protocol;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// `PPME_SOCKET_BIND_X`: result, address, descriptor.
-const BIND: u16 = 21;
-/// `PPM_AF_INET`: address, port.
+/// Event codes, `PPME_SOCKET_*`.
+mod code {
+    pub const BIND_X: u16 = 21;
+    pub const CONNECT_X: u16 = 23;
+    pub const LISTEN_E: u16 = 24;
+    pub const LISTEN_X: u16 = 25;
+    pub const RECVFROM_X: u16 = 35;
+    pub const RECVMSG_X: u16 = 53;
+    pub const ACCEPT_5_X: u16 = 247;
+    pub const ACCEPT4_5_X: u16 = 249;
+    pub const ACCEPT4_6_X: u16 = 389;
+}
+
+/// `PPM_AF_INET`.
 const INET: u8 = 2;
 /// `PPM_AF_INET6`.
 const INET6: u8 = 10;
+/// A connection is being made; its result comes later.
+const EINPROGRESS: i64 = -115;
 
-/// A socket that was bound.
+/// A socket as the engine's table has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bound {
-    /// Descriptor.
-    pub fd: i64,
-    /// Port; never 0, by which the caller leaves the choice to the kernel.
-    pub port: u16,
-    /// Whether the engine keeps it as an IPv6 socket; one with a mapped IPv4 address it does not.
-    pub is_ipv6: bool,
+pub struct Socket {
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Own port, where it was bound to one; 0 else.
+    pub bound_port: u16,
 }
 
-/// What a successful bind of an IP socket says; `None` for other calls and sockets.
-pub fn bound(event: &SyscallEvent<'_>) -> Option<Bound> {
-    if event.code != BIND || event.i64_param(0)? < 0 {
-        return None;
+/// A call that makes a port of the container's its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// `bind` to a port; never 0, by which the caller leaves the choice to the kernel.
+    Bind {
+        /// Descriptor.
+        fd: i64,
+        /// Port.
+        port: u16,
+    },
+    /// `listen`; the port is that of the `bind` before.
+    Listen {
+        /// Descriptor.
+        fd: i64,
+    },
+}
+
+/// What a successful bind of an IP socket, or a listen, says; `None` for other calls and sockets.
+pub fn claim(event: &SyscallEvent<'_>) -> Option<Claim> {
+    match event.code {
+        code::BIND_X if event.i64_param(0)? >= 0 => {
+            let (_, port) = address(event.param(1)?)?;
+            (port != 0).then_some(Claim::Bind { fd: event.i64_param(2)?, port })
+        }
+        // Of an old engine: before the call, which fails on the rarest occasions.
+        code::LISTEN_E => Some(Claim::Listen { fd: event.i64_param(0)? }),
+        code::LISTEN_X if event.i64_param(0)? >= 0 => Some(Claim::Listen { fd: event.i64_param(1)? }),
+        _ => None,
     }
-    let (family, address) = event.param(1)?.split_first()?;
-    let (address, port) = match *family {
-        INET => (address.get(..4)?, address.get(4..6)?),
-        INET6 => (address.get(..16)?, address.get(16..18)?),
-        _ => return None,
-    };
-    const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-    let port = u16::from_ne_bytes(port.try_into().ok()?);
-    let is_ipv6 = *family == INET6 && !address.starts_with(&MAPPED);
-    (port != 0).then_some(Bound { fd: event.i64_param(2)?, port, is_ipv6 })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::raw::tests::event;
+/// Who began a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// The container.
+    Outbound,
+    /// The other side.
+    Inbound,
+}
 
-    #[test]
-    fn only_successful_binds_of_ip_sockets_count() {
-        let of = |code, result: i64, address: &[u8]| {
-            let (result, fd) = (result.to_ne_bytes(), 3i64.to_ne_bytes());
-            let bytes = event(code, 7, &[&result, address, &fd]);
-            bound(&SyscallEvent::from_bytes(&bytes).unwrap())
-        };
-        let port = 8080u16.to_ne_bytes();
-        let v4 = [&[INET, 127, 0, 0, 1][..], &port].concat();
-        let v6 = [&[INET6][..], &[0; 15], &[1], &port].concat();
-        let mapped = [&[INET6][..], &[0; 10], &[0xff, 0xff, 127, 0, 0, 1], &port].concat();
-        let found = |is_ipv6| Some(Bound { fd: 3, port: 8080, is_ipv6 });
-        assert_eq!(of(BIND, 0, &v4), found(false));
-        assert_eq!(of(BIND, 0, &v6), found(true));
-        assert_eq!(of(BIND, 0, &mapped), found(false));
-        assert_eq!(of(BIND, -98, &v4), None);
-        assert_eq!(of(25, 0, &v4), None);
-        assert_eq!(of(BIND, 0, &[INET, 0, 0, 0, 0, 0, 0]), None, "the kernel chooses");
-        assert_eq!(of(BIND, 0, b"\x01/tmp/sock\0"), None);
-        for cut in 0..v6.len() {
-            assert_eq!(of(BIND, 0, &v6[..cut]), None);
+impl Direction {
+    /// The field's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Outbound => "outbound",
+            Self::Inbound => "inbound",
         }
     }
 }
+
+/// The other side of a connection. (A datagram's is not looked at: its event does not tell a server's reply from a call.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contact {
+    /// Who began it.
+    pub direction: Direction,
+    /// Descriptor.
+    pub fd: i64,
+    /// The other side's address; an IPv4 address mapped into IPv6 is the IPv4 address.
+    pub peer: IpAddr,
+    /// Port of the server: the other side's where the container began, else the container's.
+    pub port: u16,
+    /// The other side is this machine, or the container itself.
+    pub is_local: bool,
+    /// Protocol, where the call tells it.
+    pub protocol: Option<Protocol>,
+}
+
+/// What a connection that was made or is being made says; `None` for other calls and sockets.
+pub fn contact(event: &SyscallEvent<'_>) -> Option<Contact> {
+    let result = |made: fn(i64) -> bool| event.i64_param(0).filter(|res| made(*res));
+    let (direction, fd, tuple, protocol) = match event.code {
+        code::CONNECT_X => {
+            result(|res| res >= 0 || res == EINPROGRESS)?;
+            (Direction::Outbound, event.i64_param(2)?, event.param(1)?, None)
+        }
+        code::ACCEPT_5_X | code::ACCEPT4_5_X | code::ACCEPT4_6_X => {
+            let fd = result(|fd| fd >= 0)?;
+            (Direction::Inbound, fd, event.param(1)?, Some(Protocol::Tcp))
+        }
+        _ => return None,
+    };
+    let (source, target) = tuple_of(tuple)?;
+    let ((peer, _), (own, _), port) = match direction {
+        Direction::Outbound => (target, source, target.1),
+        Direction::Inbound => (source, target, target.1),
+    };
+    let is_local = peer.is_loopback() || peer.is_unspecified() || peer == own;
+    Some(Contact { direction, fd, peer, port, is_local, protocol })
+}
+
+/// Data of a datagram that came from port 53 of a nameserver, and that server's address; `None` for other calls.
+pub fn answer_of_nameserver<'a>(event: &SyscallEvent<'a>) -> Option<(IpAddr, &'a [u8])> {
+    const DOMAIN: u16 = 53;
+    let (data, tuple) = match event.code {
+        code::RECVFROM_X => (event.param(1)?, event.param(2)?),
+        code::RECVMSG_X => (event.param(2)?, event.param(3)?),
+        _ => return None,
+    };
+    if event.i64_param(0)? <= 0 {
+        return None;
+    }
+    // Received: from the source to the target. Of a connected socket the order may be the connection's.
+    let ((source, from), (target, to)) = tuple_of(tuple)?;
+    match (from, to) {
+        (DOMAIN, _) => Some((source, data)),
+        (_, DOMAIN) => Some((target, data)),
+        _ => None,
+    }
+}
+
+type End = (IpAddr, u16);
+
+/// Source and target.
+fn tuple_of(tuple: &[u8]) -> Option<(End, End)> {
+    let (family, rest) = tuple.split_first()?;
+    let width = match *family {
+        INET => 6,
+        INET6 => 18,
+        _ => return None,
+    };
+    let (source, target) = rest.split_at_checked(width)?;
+    Some((end(source)?, end(target.get(..width)?)?))
+}
+
+fn address(sockaddr: &[u8]) -> Option<End> {
+    let (family, rest) = sockaddr.split_first()?;
+    match *family {
+        INET => end(rest.get(..6)?),
+        INET6 => end(rest.get(..18)?),
+        _ => None,
+    }
+}
+
+/// An address with a port behind it.
+fn end(bytes: &[u8]) -> Option<End> {
+    let (address, port) = bytes.split_last_chunk::<2>()?;
+    let address = match address.len() {
+        4 => IpAddr::from(Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?)),
+        _ => Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?).to_canonical(),
+    };
+    Some((address, u16::from_ne_bytes(*port)))
+}
+
+#[cfg(test)]
+#[path = "socket_tests.rs"]
+mod tests;

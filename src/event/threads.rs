@@ -5,11 +5,12 @@
 //! (controller) and `second` (path): `state/table_adapters.h`.
 
 use super::exec::{ExeFlags, InodeId};
-use super::socket::Bound;
+use super::socket::Socket;
 use crate::container::declared::ports::Protocol;
 use falco_plugin::tables::import::{Bool, Entry, Field, Table, TableMetadata};
 use falco_plugin::tables::{LazyTableReader, TablesInput};
 use std::ffi::CStr;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ struct PairMetadata {
 #[entry_type(FdEntry)]
 struct FdMetadata {
     name: Field<CStr, FdEntry>,
+    socket_ipv4_l4_proto: Field<u8, FdEntry>,
+    socket_ipv6_l4_proto: Field<u8, FdEntry>,
     socket_ipv4_server_l4_proto: Field<u8, FdEntry>,
     socket_ipv6_server_l4_proto: Field<u8, FdEntry>,
 }
@@ -177,22 +180,40 @@ impl Threads {
         open.get_name(reader).ok().map(|name| name.to_bytes().to_vec())
     }
 
-    /// Protocol of a socket that a process has bound; `None` where the engine does not know it.
-    pub fn protocol_of(&self, reader: &LazyTableReader<'_>, pid: i64, bound: &Bound) -> Option<Protocol> {
+    /// A socket that a process has bound, as the engine followed it; `None` where the engine does not know it.
+    pub fn bound_socket(&self, reader: &LazyTableReader<'_>, pid: i64, fd: i64) -> Option<Socket> {
         let entry = self.table.get_entry(reader, &pid).ok()?;
-        let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &bound.fd).ok()?;
-        // A union: the address says which part of it has a meaning.
-        let protocol = if bound.is_ipv6 {
-            open.get_socket_ipv6_server_l4_proto(reader)
-        } else {
-            open.get_socket_ipv4_server_l4_proto(reader)
+        let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;
+        // The name is address and port. (There is a field `type`; no table made with the SDK can have one of that name.)
+        let (address, port) =
+            std::str::from_utf8(open.get_name(reader).ok()?.to_bytes()).ok()?.rsplit_once(':')?;
+        let (address, bound_port) = (address.parse::<IpAddr>().ok()?, port.parse().ok()?);
+        // A union: the address says which part of it has a meaning. The engine takes all zeros for an IPv4 address
+        // (`is_ipv4_mapped_ipv6`).
+        let protocol = match address.to_canonical() {
+            of_four if of_four.is_ipv4() || of_four.is_unspecified() => {
+                open.get_socket_ipv4_server_l4_proto(reader)
+            }
+            _ => open.get_socket_ipv6_server_l4_proto(reader),
         };
-        // `scap_l4_proto` of userspace/libscap/scap.h.
-        match protocol.ok()? {
-            2 => Some(Protocol::Tcp),
-            3 => Some(Protocol::Udp),
-            _ => None,
-        }
+        Some(Socket { protocol: protocol_of(protocol.ok()?)?, bound_port })
+    }
+
+    /// Protocol of a socket of a process whose other side has this address; `None` where the engine does not know it.
+    pub fn protocol_to(
+        &self,
+        reader: &LazyTableReader<'_>,
+        pid: i64,
+        fd: i64,
+        peer: IpAddr,
+    ) -> Option<Protocol> {
+        let entry = self.table.get_entry(reader, &pid).ok()?;
+        let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;
+        let protocol = match peer {
+            IpAddr::V4(_) => open.get_socket_ipv4_l4_proto(reader),
+            IpAddr::V6(_) => open.get_socket_ipv6_l4_proto(reader),
+        };
+        protocol_of(protocol.ok()?)
     }
 
     /// The command line of a thread as `proc.cmdline` gives it: the command's name and its arguments.
@@ -275,5 +296,14 @@ impl Threads {
             })
             .ok()?;
         Some(paths)
+    }
+}
+
+/// `scap_l4_proto` of userspace/libscap/scap.h.
+fn protocol_of(number: u8) -> Option<Protocol> {
+    match number {
+        2 => Some(Protocol::Tcp),
+        3 => Some(Protocol::Udp),
+        _ => None,
     }
 }

@@ -19,6 +19,10 @@ pub(super) fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(origin.map(|o| Value::Text(o.as_str().as_bytes())))
 }
 
+pub(super) fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.resolver.binary_runs(q.event, q.reader).map(Value::U64))
+}
+
 pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
     let Some(binary) = q.resolver.binary(q.event, q.reader) else { return Value::Absent };

@@ -10,12 +10,15 @@ mod image;
 mod library;
 mod package;
 mod payload;
+mod peer;
 mod port;
 mod script;
 mod source_event;
 pub mod value;
 
-pub(crate) use payload::{BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT};
+pub(crate) use payload::{
+    BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT,
+};
 
 use crate::event::raw::{code, SyscallEvent};
 use crate::resolver::{Resolver, ThreadReader};
@@ -244,10 +247,64 @@ pub static FIELDS: &[FieldDef] = &[
     field(
         "drift.port_declared",
         FieldType::Bool,
-        "On bind of a TCP or UDP socket in a container: whether the port is one that the image exposes, the \
+        "On bind of a TCP or UDP socket in a container, and on listen: whether the port is one that the image exposes, the \
          deployment declares or the configuration's `allowed_ports` have. Absent for ports that the kernel chooses, and \
          where the declared ports are not known.",
         port::declared,
+    ),
+    field(
+        "drift.port_new",
+        FieldType::Bool,
+        "On the same calls: whether it is the first of the container for that port and protocol that a rule asks about, so that \
+         a rule can alert once.",
+        port::is_new,
+    ),
+    field(
+        "drift.peer_expected",
+        FieldType::String,
+        "On connect and accept in a container: the other side against the baseline of the container's image: `expected`, `unexpected`, `learning` (the image is being learned) or `unknown` (there is no \
+         baseline, or the image is not known). Absent for this machine itself, and for the container's nameservers.",
+        peer::expected,
+    ),
+    field(
+        "drift.peer_baseline",
+        FieldType::String,
+        "Which baseline that is: `reviewed` (a file of the configuration) or `learned`. Absent where there is none.",
+        peer::baseline,
+    ),
+    field(
+        "drift.peer_new",
+        FieldType::Bool,
+        "Whether it is the first call of the container with that peer that a rule asks about, or the first since \
+         drift.peer_expected changed.",
+        peer::is_new,
+    ),
+    field(
+        "drift.peer",
+        FieldType::String,
+        "The other side's address, and port and protocol of the server: `192.0.2.7:443/tcp`. Of inbound connections the \
+         client's address and the container's own port.",
+        peer::shown,
+    ),
+    field(
+        "drift.peer_direction",
+        FieldType::String,
+        "Who began: `outbound` (the container) or `inbound`.",
+        peer::direction,
+    ),
+    field(
+        "drift.peer_name",
+        FieldType::String,
+        "Domain name that one of the container's nameservers gave the other side's address for. Seen while a rule asks for \
+         drift.name_watch.",
+        peer::name,
+    ),
+    field(
+        "drift.name_watch",
+        FieldType::Bool,
+        "`true` on recvfrom and recvmsg in a container that bring an answer of one of its nameservers; absent otherwise. \
+         Asking for it has drift remember the names.",
+        peer::watch,
     ),
     FieldDef {
         argument: Argument::OptionalKey,
@@ -391,6 +448,13 @@ pub static FIELDS: &[FieldDef] = &[
         binary::provenance,
     ),
     field(
+        "drift.binary_runs",
+        FieldType::Uint64,
+        "How often the executable has been run in the container, this time included, as far as was seen and is \
+         remembered. Absent where it is the image's, or not known what it is.",
+        binary::runs,
+    ),
+    field(
         "drift.script_path",
         FieldType::String,
         "Path of the script that an interpreter was started on, by shebang or argument; links resolved where the \
@@ -420,6 +484,12 @@ pub static FIELDS: &[FieldDef] = &[
         FieldType::String,
         "As drift.binary_provenance, of that script.",
         script::provenance,
+    ),
+    field(
+        "drift.script_runs",
+        FieldType::Uint64,
+        "As drift.binary_runs, of that script.",
+        script::runs,
     ),
     field(
         "drift.pkg_manager",
@@ -608,6 +678,7 @@ pub static FIELDS: &[FieldDef] = &[
 ///
 /// # Errors
 /// The engine asked for a field that does not exist.
+#[expect(unsafe_code, reason = "the engine's argument is a C string")]
 pub fn answer(
     resolver: &mut Resolver,
     event: &SyscallEvent<'_>,

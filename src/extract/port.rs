@@ -6,3 +6,7 @@ use super::Question;
 pub(super) fn declared<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.resolver.port_declared(q.event, q.reader).map(Value::Bool))
 }
+
+pub(super) fn is_new<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.resolver.port_is_new(q.event, q.reader).map(Value::Bool))
+}

@@ -24,6 +24,10 @@ pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
 
+pub(super) fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.resolver.script_runs(q.event, q.reader).map(Value::U64))
+}
+
 pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
     let Some(script) = q.resolver.script(q.event, q.reader) else { return Value::Absent };

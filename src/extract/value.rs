@@ -132,6 +132,7 @@ fn escaped(text: &[u8], arena: &Bump) -> *const c_char {
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "reads C strings as the engine does")]
 mod tests {
     use super::*;
 

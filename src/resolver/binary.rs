@@ -39,7 +39,9 @@ impl Resolver {
             return Some(self.latest(binary, event.tid));
         }
         let container = state.container.clone()?;
-        let binary = match ExecFacts::from_event(event) {
+        let exec = ExecFacts::from_event(event);
+        let is_exec = exec.is_some();
+        let binary = match exec {
             Some(exec) => {
                 let facts = Facts {
                     pid: exec.pid,
@@ -64,8 +66,25 @@ impl Resolver {
                 self.judge_binary(&container, &facts, reader, event.tid)
             }
         };
-        self.thread(event, reader)?.binary = Some(Arc::clone(&binary));
+        // Once for each exec: a container that is looked at anew has its processes judged again.
+        let uncounted = is_exec && self.thread(event, reader)?.run.is_none();
+        let run = uncounted.then(|| self.runs.count(binary.key, binary.judgement.origin)).flatten();
+        let state = self.thread(event, reader)?;
+        state.binary = Some(Arc::clone(&binary));
+        state.run = state.run.or(run);
         Some(binary)
+    }
+
+    /// Which run of its executable in the container the event's process is; `None` where runs are not counted.
+    pub fn binary_runs(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<u64> {
+        self.binary(event, reader)?;
+        self.thread(event, reader)?.run
+    }
+
+    /// As [`Resolver::binary_runs`], of its script.
+    pub fn script_runs(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<u64> {
+        self.script(event, reader)?;
+        self.thread(event, reader)?.script_run
     }
 
     /// The verdict as it is now: a background comparison may have ended since it was given.
@@ -138,14 +157,16 @@ impl Resolver {
     }
 
     /// Whether the process is the runtime itself on its way into the container (`runc init`): it has the container's
-    /// control group already, but still the host's process ids, and the runtime on the host for a parent.
+    /// control group already, but still the host's process ids, and the runtime on the host for a parent. Or it is the
+    /// container's first process already, and has mounted and set up what it finds there, but not yet executed a program of it.
     fn is_runtime(&mut self, container: &Container, facts: &Facts<'_>, reader: ThreadReader<'_>) -> bool {
         if !interpreter::names_a_runtime(facts.path, &facts.argv) {
             return false;
         }
         // In the host's PID namespace a thread's two ids are the same.
-        let in_host_pids = reader.get(facts.pid).is_some_and(|t| t.vtid == facts.pid);
-        if !in_host_pids {
+        let Some(vtid) = reader.get(facts.pid).map(|t| t.vtid) else { return false };
+        let executed = self.threads.peek(&facts.pid).is_some_and(|state| state.executed);
+        if vtid != facts.pid && (vtid != 1 || executed) {
             return false;
         }
         let parent_cgroups = reader.threads.and_then(|t| t.cgroups(reader.reader, facts.ptid));
@@ -248,7 +269,9 @@ impl Resolver {
             return script.clone();
         }
         let container = state.container.clone()?;
-        let script = match ExecFacts::from_event(event) {
+        let exec = ExecFacts::from_event(event);
+        let is_exec = exec.is_some();
+        let script = match exec {
             Some(exec) => {
                 let exe = exec.exe_path;
                 interpreter::is_interpreter(exe).then(|| exec.argv().collect::<Vec<_>>()).and_then(|argv| {
@@ -280,8 +303,16 @@ impl Resolver {
         if let Some(script) = script.as_ref().filter(|s| s.judgement.origin == Origin::Unknown) {
             self.metrics.count_unknown(script.judgement.why);
         }
+        let uncounted = is_exec && self.thread(event, reader)?.script_run.is_none();
+        let run = script.as_ref().filter(|_| uncounted).and_then(|script| {
+            let inode = InodeId { ino: script.ino, ..InodeId::default() };
+            let key = BinaryKey::new(&container.id, &script.path, inode, ExeFlags::default());
+            self.script_runs.count(key, script.judgement.origin)
+        });
         let script = script.map(Arc::new);
-        self.thread(event, reader)?.script = Some(script.clone());
+        let state = self.thread(event, reader)?;
+        state.script = Some(script.clone());
+        state.script_run = state.script_run.or(run);
         script
     }
 }

@@ -9,7 +9,6 @@ use crate::container::declared::read::read;
 use crate::container::registry::Container;
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
-use crate::event::socket::bound;
 use crate::verdict::environment::risky;
 use std::sync::Arc;
 
@@ -61,7 +60,7 @@ impl Resolver {
     /// What the list of approved images says of the container's; `None` without a list, and on the host.
     pub fn approval(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Approval> {
         let container = self.declared_container(event, reader)?;
-        let approved = self.approved.as_ref()?.load();
+        let approved = self.lists.approved.as_ref()?.load();
         let facts = container.declaration.image.load();
         Some(facts.as_ref().map_or(Approval::Unknown, |facts| approved.judge(&facts.identity)))
     }
@@ -116,20 +115,5 @@ impl Resolver {
             let groups = reader.threads.and_then(|t| t.cgroups(reader.reader, tid)).unwrap_or_default();
             self.ids.find(groups.iter().map(Vec::as_slice)).is_some_and(|id| id.id == container.id)
         })
-    }
-}
-
-impl Resolver {
-    /// Whether the port that the event binds is declared; `None` where that does not apply or is not known.
-    pub fn port_declared(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<bool> {
-        let bound = bound(event)?;
-        let container = self.declared_container(event, reader)?;
-        let pid = self.thread(event, reader)?.pid;
-        let (protocol, port) = (reader.threads?.protocol_of(reader.reader, pid, &bound)?, bound.port);
-        if self.config.allowed_ports.iter().any(|allowed| allowed.contains(protocol, port)) {
-            return Some(true);
-        }
-        let declared = container.declaration.read();
-        declared.as_ref()?.declares_port(protocol, port)
     }
 }

@@ -354,6 +354,31 @@ mod tests {
     }
 
     #[test]
+    fn a_database_that_cannot_be_read_is_unknown_and_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (image, live) = (dir.path().join("image"), dir.path().join("live"));
+        put(&image, "var/lib/dpkg/status", &status(&[("jq", "1.6", "amd64")]));
+        let at = live.join("var/lib/dpkg");
+        std::fs::create_dir_all(&at).unwrap();
+        let layers = vec![Arc::new(Layer::on_disk(image.clone(), XattrSpace::User))];
+        let (image, root) = (Image::new(layers), RootDir::open(&live).unwrap());
+        let run = || compare(&image, &root, Databases::of_systems(), &mut || true).unwrap().unwrap();
+        use rustix::fs::{mknodat, Mode, CWD};
+        mknodat(CWD, at.join("status"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let found = run();
+        assert!(found.packages.is_empty() && found.gaps[0].contains("not a regular file"), "{found:?}");
+        std::fs::remove_file(at.join("status")).unwrap();
+        std::fs::File::create(at.join("status")).unwrap().set_len(100 << 30).unwrap();
+        let found = run();
+        assert!(found.packages.is_empty() && found.gaps[0].contains("more than"), "{found:?}");
+        std::fs::remove_file(at.join("status")).unwrap();
+        // Out of the root: where it leads there is nothing.
+        let outside = dir.path().join("image/var/lib/dpkg/status");
+        std::os::unix::fs::symlink(&outside, at.join("status")).unwrap();
+        assert_eq!(run().packages.len(), 1, "removed, not the same");
+    }
+
+    #[test]
     fn databases_are_bounded_and_what_is_beyond_is_said() {
         let dir = tempfile::tempdir().unwrap();
         let mut many = Databases::default();

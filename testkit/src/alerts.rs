@@ -1,10 +1,12 @@
 //! A rules file evaluated over a capture: the alerts that Falco gives, as Falco's JSON.
 //!
 //! With sysdig each rule is one replay with the rule's resolved condition as the filter; the results are joined by
-//! event number with `rule_matching: first`, Falco's default: the first matching rule in file order wins. With
-//! Falco its own alerts are read.
+//! event number with `rule_matching: first`, Falco's default: the first matching rule in file order wins. In Falco all
+//! rules are asked of each event in one engine, and a rule that never alerts can have drift look at something
+//! ([`Rule::never_alerts`]): such rules are asked first in each replay. With Falco its own alerts are read.
 
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{bail, Context, Result};
@@ -75,21 +77,62 @@ pub fn evaluate(engine: &Engine, replay: &Replay, rules_file: &Path) -> Result<E
 }
 
 fn with_sysdig(engine: &Engine, replay: &Replay, rules: &[Rule]) -> Result<(Vec<Alert>, u64)> {
+    let mut evaluator = Evaluator::new(engine, replay);
+    let alerts = evaluator.alerts(rules)?;
     // Without a rule there is still the capture to count.
-    let mut total = match rules {
-        [] => engine.replay(replay, "evt.num = 0", &[])?.total,
-        _ => 0,
+    let total = match evaluator.total {
+        Some(total) => total,
+        None => engine.replay(replay, "evt.num = 0", &[])?.total,
     };
-    let mut matched: Vec<(&Rule, Vec<Part>, Vec<Event>)> = Vec::new();
-    for rule in rules {
-        let what = || format!("rule {:?}", rule.name);
-        let parts = format::parse(&rule.output).with_context(what)?;
-        let fields: Vec<&str> = parts.iter().filter_map(field).collect();
-        let replayed = engine.replay(replay, &rule.filter, &fields).with_context(what)?;
-        total = replayed.total;
-        matched.push((rule, parts, replayed.events));
+    Ok((alerts, total))
+}
+
+/// Evaluates several sets of rules over one capture: a rule that is in many of them is replayed once.
+#[derive(Debug)]
+pub struct Evaluator<'a> {
+    engine: &'a Engine,
+    replay: &'a Replay<'a>,
+    /// By filter and output.
+    known: HashMap<(String, String), Vec<Event>>,
+    total: Option<u64>,
+}
+
+impl<'a> Evaluator<'a> {
+    /// An evaluator that has replayed nothing; the engine is a sysdig.
+    pub fn new(engine: &'a Engine, replay: &'a Replay<'a>) -> Self {
+        Self { engine, replay, known: HashMap::new(), total: None }
     }
-    Ok((first_match(matched)?, total))
+
+    /// The alerts of these rules, whether enabled or not, in the order of events.
+    ///
+    /// # Errors
+    /// As [`evaluate`].
+    pub fn alerts(&mut self, rules: &[Rule]) -> Result<Vec<Alert>> {
+        let watches: Vec<&Rule> = rules.iter().filter(|r| r.never_alerts() && r.enabled).collect();
+        let mut matched: Vec<(&Rule, Vec<Part>, Vec<Event>)> = Vec::new();
+        for rule in rules.iter().filter(|r| !r.never_alerts()) {
+            let what = || format!("rule {:?}", rule.name);
+            let parts = format::parse(&rule.output).with_context(what)?;
+            let mut filter = String::new();
+            for watch in watches.iter().filter(|w| w.source == rule.source) {
+                filter.push_str(&format!("({}) or ", watch.filter));
+            }
+            filter.push_str(&format!("({})", rule.filter));
+            let key = (filter, rule.output.clone());
+            let events = match self.known.get(&key) {
+                Some(events) => events.clone(),
+                None => {
+                    let fields: Vec<&str> = parts.iter().filter_map(field).collect();
+                    let replayed = self.engine.replay(self.replay, &key.0, &fields).with_context(what)?;
+                    self.total = Some(replayed.total);
+                    self.known.insert(key, replayed.events.clone());
+                    replayed.events
+                }
+            };
+            matched.push((rule, parts, events));
+        }
+        first_match(matched)
+    }
 }
 
 /// Joins what each rule matched: of several rules on one event the first wins.

@@ -1,12 +1,13 @@
 //! What drift's demo and tests need around the plugin: the engine, the rules, real containers.
 //!
 //! Nothing here is part of the plugin. [`engine`] finds a real Falco or sysdig (or unpacks Debian's), [`rules`]
-//! turns a rules file into plain filters, [`alerts`] evaluates them over a capture as Falco does, [`skip`]
-//! reports the tests that this machine cannot run.
+//! turns a rules file into plain filters, [`alerts`] evaluates them over a capture as Falco does, [`cases`] makes captures
+//! of what is written down, [`skip`] reports the tests that this machine cannot run.
 
 use std::path::{Path, PathBuf};
 
 pub mod alerts;
+pub mod cases;
 pub mod engine;
 pub mod format;
 pub mod live;

@@ -3,6 +3,8 @@
 // Each test file uses its own part of this module.
 #![allow(dead_code)]
 
+pub mod cases;
+pub mod generated;
 pub mod http;
 pub mod mount;
 pub mod tools;

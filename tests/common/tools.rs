@@ -76,6 +76,9 @@ impl Tool {
             .args(["install", self.package])
             .env("GOBIN", &folder)
             .env("GOFLAGS", "-trimpath")
+            // Nobody is there to be asked.
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .stdin(std::process::Stdio::null())
             .current_dir(std::env::temp_dir())
             .output()
             .map_err(|_| "Go is not installed".to_owned())?;

@@ -10,6 +10,7 @@ pub const EXECVE_19_E: u16 = 292;
 pub const EXECVE_19_X: u16 = 293;
 pub const OPENAT_2_X: u16 = 307;
 pub const EXECVEAT_X: u16 = 331;
+pub const ACCEPT4_6_X: u16 = 389;
 pub const ASYNCEVENT_E: u16 = 402;
 
 /// `PPM_EXE_UPPER_LAYER`.

@@ -30,6 +30,8 @@ struct PairEntry {
 #[derive(export::Entry)]
 struct FdEntry {
     name: export::Public<CString>,
+    socket_ipv4_l4_proto: export::Public<u8>,
+    socket_ipv6_l4_proto: export::Public<u8>,
     socket_ipv4_server_l4_proto: export::Public<u8>,
     socket_ipv6_server_l4_proto: export::Public<u8>,
 }

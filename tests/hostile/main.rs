@@ -34,6 +34,7 @@ impl Runtime {
             Self::Podman => live::PODMAN_TOOLS,
             Self::Containerd => live::CONTAINERD_TOOLS,
         });
+        let missing = missing.or_else(|| live::missing(&["strace"]));
         if let Some(why) = missing {
             skip(test, &why);
             return None;

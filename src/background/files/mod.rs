@@ -97,6 +97,8 @@ pub enum Notice {
 pub struct FileReport {
     /// The container's id.
     pub container: Box<str>,
+    /// Reference of its image, where known.
+    pub image: Option<String>,
     /// Path, links resolved; of a renamed file the old one.
     pub path: ImagePath,
     /// New name of a renamed file.
@@ -369,6 +371,7 @@ impl Files {
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
             container: job.container.id.clone(),
+            image: job.container.declaration.reference(),
             path: path.clone(),
             new_path,
             change: compared.change,

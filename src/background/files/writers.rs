@@ -97,6 +97,7 @@ impl Watches {
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "a mapping to be found")]
 mod tests {
     use super::*;
     use crate::host::RootDir;

@@ -1,12 +1,16 @@
-//! The command `drift`: compares a running container with its image, for people who respond to an alert.
+//! The command `drift`: compares a running container with its image, for people who respond to an alert; and looks rules
+//! over, for those who write them.
 //!
 //! Invariants: nothing is written but where `--tar` and `--output` say; nothing that a container wrote reaches the
 //! terminal unescaped; the exit status is 0 for no drift, 1 for drift, 2 for an error or a comparison with gaps.
+
+#![forbid(unsafe_code)]
 
 mod archive;
 mod containers;
 mod diff;
 mod json;
+mod lint;
 mod manifest;
 mod output;
 
@@ -20,6 +24,7 @@ Tells what in a running container is not what its image shipped.
 
 usage: drift diff [--json] [--all] [--tar FILE] [--image FILE] [--host-root DIR] [--max-findings N] CONTAINER
        drift manifest [--output FILE] [--host-root DIR] IMAGE|CONTAINER
+       drift lint [--cases DIR] [--prefix NAME] RULES...
 
 CONTAINER is a container's id, the beginning of one, or the id of a process in it.
 IMAGE is an OCI image layout directory or a docker-archive (.tar).
@@ -32,10 +37,14 @@ diff: files, packages, ports, environments and processes that are not the image'
   --max-findings N   ends after N files (200000)
 manifest: writes the image's files as an mtree(5) manifest, for `manifests:` in Drift's configuration.
   --output FILE      writes a new file instead of standard output
+lint: what is wrong with rules files, in the order in which Falco loads them, beside what Falco itself refuses; a line each.
+  --cases DIR        every rule must have cases there in which it alerts and does not (rules/tests)
+  --prefix NAME      names of rules, macros and lists must begin with it
 
   --host-root DIR    where the host's root file system is seen (HOST_ROOT, else /)
 
 Exit status: 0 no drift, 1 drift, 2 an error, or no drift found and not everything compared.
+Of lint: 0 nothing is wrong, 1 something is, 2 an error.
 ";
 
 /// What was asked for.
@@ -45,6 +54,7 @@ enum Command {
     Version,
     Diff(diff::Options),
     Manifest(manifest::Options),
+    Lint(lint::Options),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +63,7 @@ fn main() -> ExitCode {
         Ok(Command::Version) => say(concat!("drift ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| false),
         Ok(Command::Diff(options)) => diff::run(&options),
         Ok(Command::Manifest(options)) => manifest::run(&options).map(|()| false),
+        Ok(Command::Lint(options)) => lint::run(&options),
         Err(e) => Err(anyhow::anyhow!("{e} (see drift --help)")),
     };
     match done {
@@ -84,6 +95,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
     let is_diff = match command.as_str() {
         "diff" => true,
         "manifest" => false,
+        "lint" => return parse_lint(arguments),
         "help" => return Ok(Command::Help),
         other => return Err(format!("no command {other:?}").into()),
     };
@@ -111,6 +123,23 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
     })
 }
 
+fn parse_lint(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut options = lint::Options::default();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("cases") => options.cases = Some(arguments.value()?.into()),
+            Long("prefix") => options.prefix = Some(arguments.value()?.string()?),
+            Value(file) => options.files.push(file.into()),
+            other => return Err(other.unexpected()),
+        }
+    }
+    if options.files.is_empty() {
+        return Err("which rules files?".into());
+    }
+    Ok(Command::Lint(options))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,7 +153,9 @@ mod tests {
         assert!(parsed(&["diff", "--json", "--tar", "x.tar", "abc"]).unwrap().contains("json: true"));
         assert!(parsed(&["manifest", "-o", "x", "abc"]).unwrap().contains("output: Some(\"x\")"));
         assert_eq!(parsed(&[]).unwrap(), "Help");
+        assert!(parsed(&["lint", "--prefix", "drift", "a.yaml"]).unwrap().contains("[\"a.yaml\"]"));
         for (arguments, why) in [
+            (&["lint"][..], "which rules files?"),
             (&["diff"][..], "which container?"),
             (&["manifest"], "which image"),
             (&["diff", "a", "b"], "unexpected argument"),

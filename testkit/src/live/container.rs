@@ -26,8 +26,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What every container's init runs: each line of the pipe is a command, in words separated by spaces. `exec` in a
 /// child of its own makes a process of every command, also of one that the shell has built in.
-pub(crate) const INIT: [&str; 3] =
-    ["/bin/sh", "-c", "while :; do read -r c < /corpus/.commands && (exec $c); done"];
+pub const INIT: [&str; 3] = ["/bin/sh", "-c", "while :; do read -r c < /corpus/.commands && (exec $c); done"];
 
 /// A runtime's own part: what it takes to remove the container.
 pub(crate) trait Runtime: std::fmt::Debug + Send + Sync {
@@ -96,8 +95,17 @@ impl Container {
     /// # Errors
     /// podman fails (the error holds its words), or its storage is not overlayfs.
     pub fn podman(image: &Image) -> Result<Self> {
+        Self::podman_with(image, &[], &INIT)
+    }
+
+    /// As [`Container::podman`], with more of `podman create`'s options, and another command: none for the image's own.
+    /// Such a container need not take commands.
+    ///
+    /// # Errors
+    /// As [`Container::podman`].
+    pub fn podman_with(image: &Image, options: &[&str], command: &[&str]) -> Result<Self> {
         let shared = Shared::new()?;
-        let (id, init_pid, runtime) = podman::start(image, &shared)?;
+        let (id, init_pid, runtime) = podman::start(image, &shared, options, command)?;
         Self::started(id, init_pid, Box::new(runtime), shared)
     }
 
@@ -107,8 +115,17 @@ impl Container {
     /// # Errors
     /// containerd cannot be started or fails (the error holds its words), or its storage is not overlayfs.
     pub fn containerd(image: &Image) -> Result<Self> {
+        Self::containerd_with(image, &[], &INIT)
+    }
+
+    /// As [`Container::containerd`], with more of `ctr run`'s options, and another command: none for the image's own.
+    /// Such a container need not take commands.
+    ///
+    /// # Errors
+    /// As [`Container::containerd`].
+    pub fn containerd_with(image: &Image, options: &[&str], command: &[&str]) -> Result<Self> {
         let shared = Shared::new()?;
-        let (id, init_pid, runtime) = containerd::start(image, &shared)?;
+        let (id, init_pid, runtime) = containerd::start(image, &shared, options, command)?;
         Self::started(id, init_pid, Box::new(runtime), shared)
     }
 

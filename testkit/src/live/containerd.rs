@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 
-use super::container::{Runtime, Shared, INIT};
+use super::container::{Runtime, Shared};
 use super::image::{self, Image};
 use super::run::{output, random_id};
 use super::state_dir;
@@ -187,7 +187,12 @@ fn end_stale(pid_file: &Path) {
     }
 }
 
-pub(crate) fn start(image: &Image, shared: &Shared) -> Result<(String, i64, Containerd)> {
+pub(crate) fn start(
+    image: &Image,
+    shared: &Shared,
+    options: &[&str],
+    arguments: &[&str],
+) -> Result<(String, i64, Containerd)> {
     let daemon = Daemon::shared()?;
     daemon.load(image)?;
     let id = random_id()?;
@@ -199,7 +204,7 @@ pub(crate) fn start(image: &Image, shared: &Shared) -> Result<(String, i64, Cont
         command.arg("--mount").arg(format!("type=bind,src={},dst=/{name},options={options}", dir.display()));
     }
     command.args(["--mount", "type=tmpfs,src=tmpfs,dst=/scratch,options=rw:mode=1777"]);
-    command.arg(image.reference()).arg(&id).args(INIT);
+    command.args(options).arg(image.reference()).arg(&id).args(arguments);
     let mut container = Containerd { id: id.clone(), daemon: Arc::clone(&daemon) };
     let started = output(&mut command).and_then(|_| {
         let pid = std::fs::read_to_string(&pid_file).context("reading the container's process id")?;

@@ -53,6 +53,8 @@ pub struct Facts {
     pub garbled_times: bool,
     /// System calls on files are told, too, when they have returned. Slower: each process stops at all of its calls.
     pub files: bool,
+    /// With `files`: system calls on sockets, too.
+    pub sockets: bool,
 }
 
 /// What happened.
@@ -66,8 +68,8 @@ pub enum Kind {
     Clone,
     /// A process ends.
     Exit,
-    /// A system call on files has returned.
-    File,
+    /// A system call on files or sockets has returned.
+    Call,
 }
 
 /// One event of a traced container.
@@ -95,7 +97,7 @@ impl Event {
     pub fn exec(&self) -> Option<&Process> {
         match &self.kind {
             Kind::Exec(process) => Some(process),
-            Kind::Chdir | Kind::Clone | Kind::Exit | Kind::File => None,
+            Kind::Chdir | Kind::Clone | Kind::Exit | Kind::Call => None,
         }
     }
 
@@ -151,7 +153,7 @@ impl Event {
             .u32(file.dev() as u32)
             .u64(file.ino())
             .event(ts, tid, 307);
-        Self { ts, tid, kind: Kind::File, block }
+        Self { ts, tid, kind: Kind::Call, block }
     }
 
     /// The parent's side of a clone: `child_vtid` is what the call returned, the child's id in the parent's namespace.

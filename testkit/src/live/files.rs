@@ -93,8 +93,13 @@ const OLDER_CALLS: &[Call] = {
 const OLDER_CALLS: &[Call] = &[];
 
 /// The calls without an event of their own, with the probe's code of each (`PPM_SC_*`): their event has no parameters.
-const GENERIC: &[(libc::c_long, u16)] =
-    &[(libc::SYS_truncate, 57), (libc::SYS_ftruncate, 58), (libc::SYS_fchmodat2, 413)];
+const GENERIC: &[(libc::c_long, u16)] = &[
+    (libc::SYS_truncate, 57),
+    (libc::SYS_ftruncate, 58),
+    (libc::SYS_fchmodat2, 413),
+    (libc::SYS_move_mount, 340),
+    (libc::SYS_mount_setattr, 341),
+];
 
 /// What kind of call is followed.
 #[derive(Debug, Clone, Copy)]
@@ -161,7 +166,7 @@ impl Entry {
             Followed::Mmap => self.mmap(ts, tid, result),
             Followed::Open(open) => self.open(ts, tid, open, result),
         };
-        Event { ts, tid, kind: Kind::File, block }
+        Event { ts, tid, kind: Kind::Call, block }
     }
 
     fn param(&self, tid: i64, param: Param, out: Params) -> Params {

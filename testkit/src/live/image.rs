@@ -14,6 +14,7 @@
 //! The image for tests of files ([`Image::files`]) has python3 and a fourth layer: `/etc/case/c001` to `c150`, each with
 //! the files of [`CASE_FILES`].
 //!
+//! The image for tests of the network ([`Image::network`]) has python3, nc and curl.
 //! The image for tests of packages ([`Image::packages`]) has pip and gem, and in a fourth layer the machine's own node and
 //! npm, which take a tenth of the time and space that Debian's packages of them would.
 //!
@@ -58,6 +59,7 @@ pub const CASE_FILES: [(&str, u32, &str); 5] = [
 enum Variant {
     Plain,
     Files,
+    Network,
     Packages,
 }
 
@@ -85,6 +87,14 @@ impl Image {
         Self::of(Variant::Files)
     }
 
+    /// The plain image with what `scenarios/network.sh` starts: nc, curl and all of python3.
+    ///
+    /// # Errors
+    /// As [`Image::debian`].
+    pub fn network() -> Result<Self> {
+        Self::of(Variant::Network)
+    }
+
     /// The same with package managers: apt, dpkg, pip, gem, npm.
     ///
     /// # Errors
@@ -100,6 +110,7 @@ impl Image {
         let key = match variant {
             Variant::Plain => format!("{release}-{RECIPE}"),
             Variant::Files => format!("{release}-files-{RECIPE}"),
+            Variant::Network => format!("{release}-network-{RECIPE}"),
             Variant::Packages => format!("{release}-packages-{RECIPE}"),
         };
         let dir = state_dir().join("image");
@@ -136,6 +147,7 @@ impl Image {
         match variant {
             Variant::Plain => {}
             Variant::Files => drop(debootstrap.arg("--include=python3-minimal")),
+            Variant::Network => _ = debootstrap.arg("--include=python3,netcat-openbsd,curl"),
             Variant::Packages => drop(debootstrap.arg("--include=python3-pip,ruby,libstdc++6")),
         }
         output(debootstrap.arg(release).arg(&root).arg(&mirror))?;

@@ -26,6 +26,7 @@ pub mod podman;
 pub mod process;
 pub mod scap;
 pub mod session;
+mod sockets;
 pub mod stream;
 mod tracee;
 pub mod tracer;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::container::{Runtime, Shared, INIT};
+use super::container::{Runtime, Shared};
 use super::image::Image;
 use super::run::{output, random_id};
 use super::state_dir;
@@ -50,20 +50,28 @@ fn run_root() -> PathBuf {
     std::env::temp_dir().join(format!("drift-live-podman-{key}"))
 }
 
-pub(crate) fn start(image: &Image, shared: &Shared) -> Result<(String, i64, Podman)> {
+pub(crate) fn start(
+    image: &Image,
+    shared: &Shared,
+    options: &[&str],
+    arguments: &[&str],
+) -> Result<(String, i64, Podman)> {
     let reference = load(image)?;
     let name = format!("{NAME}{}-{}", std::process::id(), random_id()?);
     let mount = |kind: &str, rest: String| format!("type={kind},{rest}");
     // Made, then started: whatever fails in between, the container's own drop removes it.
     let mut command = podman();
-    command.args(["create", "--pull", "never", "--name", &name, "--network", "none", "--log-driver", "none"]);
+    command.args(["create", "--pull", "never", "--name", &name, "--log-driver", "none"]);
+    if !options.iter().any(|option| option.starts_with("--network")) {
+        command.args(["--network", "none"]);
+    }
     command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]);
     command.arg("--mount").arg(mount("bind", format!("src={},dst=/vol", shared.vol().display())));
     command
         .arg("--mount")
         .arg(mount("bind", format!("src={},dst=/corpus,ro=true", shared.corpus().display())));
     command.args(["--tmpfs", "/scratch:rw,exec,mode=1777"]);
-    command.arg(&reference).args(INIT);
+    command.args(options).arg(&reference).args(arguments);
     let id = output(&mut command)?;
     let container = Podman { id: id.clone() };
     let started = output(podman().args(["start", &id])).and_then(|_| {

@@ -32,6 +32,8 @@ pub mod event_type {
     pub const VFORK_20_X: u16 = 227;
     /// An exec has succeeded.
     pub const EXECVE_19_X: u16 = 293;
+    /// An event of a plugin's own source: plugin id, data.
+    pub const PLUGIN_E: u16 = 322;
     /// A plugin tells something: plugin id, name, data.
     pub const ASYNC_E: u16 = 402;
 }
@@ -155,24 +157,32 @@ pub fn event_of(block: &[u8]) -> &[u8] {
     event.get(..length as usize).unwrap_or_default()
 }
 
-/// The event of a plugin, which may be large: its parameters have lengths of 32 bits.
+/// The event of a plugin, which may be large.
 #[must_use]
 pub fn async_event(ts: u64, tid: i64, plugin: u32, name: &[u8], data: &[u8]) -> Vec<u8> {
     let mut name = name.to_vec();
     name.push(0);
+    large_event(ts, tid, event_type::ASYNC_E, &[&plugin.to_le_bytes(), &name, data])
+}
+
+/// An event of the source of the plugin with this id.
+#[must_use]
+pub fn plugin_event(ts: u64, plugin: u32, data: &[u8]) -> Vec<u8> {
+    large_event(ts, -1, event_type::PLUGIN_E, &[&plugin.to_le_bytes(), data])
+}
+
+/// An event whose parameters have lengths of 32 bits.
+fn large_event(ts: u64, tid: i64, kind: u16, params: &[&[u8]]) -> Vec<u8> {
     let size = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+    let values: usize = params.iter().map(|param| param.len()).sum();
     let mut body = 0u16.to_le_bytes().to_vec(); // processor
     body.extend(ts.to_le_bytes());
     body.extend(tid.to_le_bytes());
-    body.extend(size(26 + 12 + 4 + name.len() + data.len()).to_le_bytes());
-    body.extend(event_type::ASYNC_E.to_le_bytes());
-    body.extend(3u32.to_le_bytes());
-    for length in [4, name.len(), data.len()] {
-        body.extend(size(length).to_le_bytes());
-    }
-    body.extend(plugin.to_le_bytes());
-    body.extend(name);
-    body.extend(data);
+    body.extend(size(26 + 4 * params.len() + values).to_le_bytes());
+    body.extend(kind.to_le_bytes());
+    body.extend(size(params.len()).to_le_bytes());
+    params.iter().for_each(|param| body.extend(size(param.len()).to_le_bytes()));
+    params.iter().for_each(|param| body.extend(*param));
     block(EVENT_V2_LARGE, &body)
 }
 

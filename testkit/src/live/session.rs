@@ -44,6 +44,12 @@ impl Line {
     pub fn text(&self, field: &str) -> Option<&str> {
         self.fields.get(field).and_then(Value::as_str)
     }
+
+    /// What a plugin's event holds; `None` for other events.
+    #[must_use]
+    pub fn payload(&self) -> Option<Vec<u8>> {
+        self.text("evt.arg.data").and_then(from_base64)
+    }
 }
 
 /// An engine that takes events; ended when dropped.
@@ -207,6 +213,27 @@ impl Session {
         let mut bytes = self.head.clone();
         bytes.extend(events.iter().flat_map(|(_, block)| block));
         std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Asks the engine to end, as a service manager does, and returns all that it wrote to standard error.
+    ///
+    /// # Errors
+    /// It does not end within a minute.
+    pub fn end(mut self) -> Result<String> {
+        let pid = i32::try_from(self.child.id()).context("the engine's process id")?;
+        let signal = nix::sys::signal::Signal::SIGINT;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)
+            .context("asking the engine to end")?;
+        // An engine that waits for an event sees the signal with the next one.
+        let _ = self.answered();
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        while self.child.try_wait().context("looking after the engine")?.is_none() {
+            if Instant::now() > deadline {
+                bail!("the engine does not end");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(self.last_words())
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {

@@ -43,6 +43,14 @@ pub(super) fn text(tid: i64, address: u64) -> Option<Vec<u8>> {
     Some(found)
 }
 
+/// Memory from `address` on; as much as can be read in one piece, at most `length` bytes.
+pub(super) fn bytes(tid: i64, address: u64, length: usize) -> Vec<u8> {
+    let mut found = vec![0u8; length];
+    let read = File::open(format!("/proc/{tid}/mem")).and_then(|memory| memory.read_at(&mut found, address));
+    found.truncate(read.unwrap_or(0));
+    found
+}
+
 /// Three words of memory; zeros where they cannot be read.
 pub(super) fn words(tid: i64, address: u64) -> [u64; 3] {
     let mut bytes = [0u8; 24];

@@ -1,7 +1,7 @@
 //! The tracer that stands in for the kernel probe.
 //!
 //! It attaches to the container's waiting init process, follows every process that comes of it, and stops each at
-//! its exec and, where asked to, at its calls on files ([`Facts::files`]). ptrace binds tracees to one thread, so a thread of its own does the tracing and waits only for its own
+//! its exec and, where asked to, at its calls ([`Facts::files`]). ptrace binds tracees to one thread, so a thread of its own does the tracing and waits only for its own
 //! tracees (`__WNOTHREAD`): other tests' children in the same process are not touched. When that thread ends, however
 //! it ends, the kernel lets go of all tracees.
 
@@ -18,8 +18,9 @@ use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
 use super::event::{Delay, Event, Facts};
-use super::files::Entry;
+use super::files;
 use super::process::Process;
+use super::sockets;
 use super::Container;
 
 /// How long a traced command may take altogether, the engines' answers included.
@@ -94,8 +95,14 @@ struct Tracer {
     /// The working directory that the engine knows of each process. The probe's exec and clone events have none:
     /// engines follow chdir(2), which is told here before the next exec or clone.
     cwd_of: HashMap<i64, Vec<u8>>,
-    /// Calls on files that have begun and not returned, by thread.
-    calls: HashMap<i64, Entry>,
+    /// Calls that have begun and not returned, by thread.
+    calls: HashMap<i64, Call>,
+}
+
+/// A call that is told once it has returned.
+enum Call {
+    File(files::Entry),
+    Socket(sockets::Entry),
 }
 
 impl Tracer {
@@ -218,13 +225,20 @@ impl Tracer {
         match syscall_stop(tid) {
             Some(SyscallStop::Entry { number, args }) => {
                 self.calls.remove(&tid);
-                self.calls.extend(Entry::new(tid, number, args).map(|entry| (tid, entry)));
+                let of_socket = || sockets::Entry::new(number, args).filter(|_| self.facts.sockets);
+                let call = files::Entry::new(tid, number, args).map(Call::File);
+                if let Some(call) = call.or_else(|| of_socket().map(Call::Socket)) {
+                    self.calls.insert(tid, call);
+                }
                 Ok(())
             }
             Some(SyscallStop::Return { result }) => {
-                let Some(entry) = self.calls.remove(&tid) else { return Ok(()) };
+                let Some(call) = self.calls.remove(&tid) else { return Ok(()) };
                 let ts = self.now();
-                self.tell(entry.returned(ts, tid, result))
+                self.tell(match call {
+                    Call::File(entry) => entry.returned(ts, tid, result),
+                    Call::Socket(entry) => entry.returned(ts, tid, result),
+                })
             }
             None => Ok(()), // killed in the meantime
         }

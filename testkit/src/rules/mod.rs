@@ -2,7 +2,7 @@
 //!
 //! Lists, macros and exceptions are expanded as Falco's own loader does (userspace/engine/rule_loader_compiler.cpp):
 //! a macro is visible to every rule and to the macros that follow it, a list to every condition and to the lists that
-//! follow it. `append` and `override` are for changing somebody else's file and are refused here.
+//! follow it. `override` is for changing an earlier file ([`parse_all`]); in a file by itself it is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,6 +13,7 @@ use crate::yaml::{self, Node};
 
 mod condition;
 mod exceptions;
+mod overrides;
 
 /// How severe an alert is, most severe first. Text forms are Falco's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +81,14 @@ pub struct Rule {
     pub enabled: bool,
 }
 
+impl Rule {
+    /// Whether the rule is there to have drift look at something, and can never match: its condition ends in
+    /// `evt.num = 0`, and events are counted from 1.
+    pub fn never_alerts(&self) -> bool {
+        self.filter.trim_end_matches(')').ends_with("and ((evt.num = 0")
+    }
+}
+
 /// Reads and resolves a rules file; the rules come in file order.
 ///
 /// # Errors
@@ -96,11 +105,30 @@ pub fn load(path: &Path) -> Result<Vec<Rule>> {
 /// # Errors
 /// As [`load`], without the file's name.
 pub fn parse(text: &str) -> Result<Vec<Rule>> {
-    let items = match yaml::parse(text)? {
-        Node::Null => return Ok(Vec::new()),
-        Node::List(items) => items,
+    rules(items(text)?)
+}
+
+/// The rules of several files that are loaded one after the other, as Falco loads its `rules_files`.
+///
+/// # Errors
+/// As [`parse`]; and an `override` that changes what is not there.
+pub fn parse_all(texts: &[&str]) -> Result<Vec<Rule>> {
+    let mut all = Vec::new();
+    for text in texts {
+        overrides::lay_over(&mut all, items(text)?)?;
+    }
+    rules(all)
+}
+
+fn items(text: &str) -> Result<Vec<Node>> {
+    match yaml::parse(text)? {
+        Node::Null => Ok(Vec::new()),
+        Node::List(items) => Ok(items),
         _ => bail!("the top of a rules file is a list of `- rule:`, `- macro:`, `- list:` items"),
-    };
+    }
+}
+
+fn rules(items: Vec<Node>) -> Result<Vec<Rule>> {
     let lists = lists(&items)?;
     let macros = macros(&items, &lists)?;
     let mut rules: Vec<Rule> = Vec::new();

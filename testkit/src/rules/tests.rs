@@ -151,6 +151,49 @@ fn exceptions_expand_as_falco_does() {
 }
 
 #[test]
+fn a_later_file_changes_an_earlier_one_as_in_falco() {
+    let base = "- list: l\n  items: [a]\n- macro: m\n  condition: evt.num = 1\n\
+                - rule: A\n  desc: d\n  condition: m and proc.name in (l)\n  output: o\n  priority: INFO\n\
+                - rule: B\n  desc: d\n  condition: evt.num = 2\n  output: o\n  priority: INFO\n";
+    let cases = [
+        ("- list: l\n  items: [b]\n  override: {items: append}\n", "(evt.num = 1) and proc.name in (a, b)"),
+        ("- list: l\n  items: [b]\n  override: {items: replace}\n", "(evt.num = 1) and proc.name in (b)"),
+        ("- list: l\n  items: [b]\n", "(evt.num = 1) and proc.name in (b)"),
+        (
+            "- macro: m\n  condition: evt.num = 3\n  override: {condition: replace}\n",
+            "(evt.num = 3) and proc.name in (a)",
+        ),
+        (
+            "- macro: m\n  condition: or evt.num = 3\n  override: {condition: append}\n",
+            "(evt.num = 1 or evt.num = 3) and proc.name in (a)",
+        ),
+        (
+            "- rule: A\n  condition: and evt.num > 0\n  override: {condition: append}\n",
+            "(evt.num = 1) and proc.name in (a) and evt.num > 0",
+        ),
+    ];
+    for (later, want) in cases {
+        let rules = parse_all(&[base, later]).unwrap();
+        assert_eq!((rules[0].name.as_str(), rules[0].filter.as_str()), ("A", want), "{later}");
+        assert_eq!(rules[1].filter, "evt.num = 2", "{later}");
+    }
+    let quiet =
+        "- rule: A\n  enabled: false\n  priority: ERROR\n  override: {enabled: replace, priority: replace}\n";
+    let rules = parse_all(&[base, quiet]).unwrap();
+    assert_eq!((rules[0].enabled, rules[0].priority, rules[1].enabled), (false, Priority::Error, true));
+    for bad in [
+        "- list: k\n  items: [b]\n  override: {items: append}\n",
+        "- list: l\n  items: [b]\n  override: {items: remove}\n",
+        "- macro: m\n  condition: evt.num = 3\n  append: true\n",
+        "- rule: A\n  priority: ERROR\n  override: {priority: append}\n",
+        "- rule: A\n  priority: ERROR\n  output: x\n  override: {priority: replace}\n",
+        "- rule: A\n  override: {priority: replace}\n",
+    ] {
+        assert!(parse_all(&[base, bad]).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn bad_files_are_refused() {
     let rule = "- rule: A\n  desc: d\n  condition: evt.num = 1\n  output: o\n  priority: INFO\n";
     let cases = [

@@ -1,0 +1,74 @@
+//! How often a file that is not the image's was run in a container, so that a rule can tell the first time from the next.
+//!
+//! Invariant: bounded, what ran longest ago is forgotten first; counted once for each exec.
+
+use crate::verdict::binary::BinaryKey;
+use crate::verdict::origin::Origin;
+use lru::LruCache;
+use std::num::NonZeroUsize;
+
+/// Most files whose runs are counted, of each kind.
+const MAX_FILES: usize = 16_384;
+
+/// Runs by file.
+#[derive(Debug)]
+pub(super) struct Runs(LruCache<BinaryKey, u64>);
+
+impl Runs {
+    pub(super) fn new() -> Self {
+        Self(LruCache::new(NonZeroUsize::new(MAX_FILES).unwrap_or(NonZeroUsize::MIN)))
+    }
+
+    /// Counts a run of a file with this origin, and gives the number of it; `None` for what the image has, and for what
+    /// is not known.
+    pub(super) fn count(&mut self, key: BinaryKey, origin: Origin) -> Option<u64> {
+        if matches!(origin, Origin::Image | Origin::Runtime | Origin::Host | Origin::Unknown) {
+            return None;
+        }
+        let runs = match self.0.get_mut(&key) {
+            Some(runs) => runs,
+            None => {
+                self.0.put(key, 0);
+                self.0.get_mut(&key)?
+            }
+        };
+        *runs = runs.saturating_add(1);
+        Some(*runs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::exec::{ExeFlags, InodeId};
+
+    #[test]
+    fn runs_are_counted_by_container_and_file() {
+        let mut runs = Runs::new();
+        let key = |container, ino| {
+            let inode = InodeId { ino, ..InodeId::default() };
+            BinaryKey::new(container, b"/tmp/x", inode, ExeFlags::default())
+        };
+        assert_eq!(runs.count(key("a", 1), Origin::Added), Some(1));
+        assert_eq!(runs.count(key("a", 1), Origin::Added), Some(2));
+        assert_eq!(runs.count(key("a", 2), Origin::Added), Some(1), "another file at this path");
+        assert_eq!(runs.count(key("b", 1), Origin::Added), Some(1), "another container");
+        assert_eq!(runs.count(key("a", 1), Origin::Image), None);
+        assert_eq!(runs.count(key("a", 1), Origin::Unknown), None);
+        assert_eq!(runs.count(key("a", 1), Origin::Tmpfs), Some(3));
+    }
+
+    #[test]
+    fn what_ran_longest_ago_is_forgotten() {
+        let mut runs = Runs::new();
+        let key = |ino| {
+            let inode = InodeId { ino, ..InodeId::default() };
+            BinaryKey::new("a", b"/tmp/x", inode, ExeFlags::default())
+        };
+        for ino in 0..=MAX_FILES as u64 {
+            assert_eq!(runs.count(key(ino), Origin::Added), Some(1));
+        }
+        assert_eq!(runs.0.len(), MAX_FILES);
+        assert_eq!(runs.count(key(0), Origin::Added), Some(1));
+    }
+}

@@ -1,0 +1,148 @@
+//! Tier 3: what podman and containerd really keep of containers that were deployed in all kinds of ways, and what drift
+//! reads there.
+
+// Helpers of tests: a failure there is a failure of the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use drift::container::declared::read::read;
+use drift::container::declared::Declared;
+use drift::container::live::Live;
+use drift::host::Host;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use testkit::live::{self, Container, Image};
+use testkit::skip::skip;
+
+/// How a container is deployed: the engine's options, the command (none: the image's), and what that overrides.
+type Deployment = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+const SLEEP: &[&str] = &["/bin/sleep", "200000"];
+
+const PODMAN: &[Deployment] = &[
+    ("as the image says", &[], &[], &[]),
+    ("another command", &[], SLEEP, &["command"]),
+    ("a shell", &["--entrypoint", "/bin/sh"], &["-c", "sleep 100000"], &["command"]),
+    ("another user", &["--user", "1000:1000"], &[], &["user"]),
+    ("privileged", &["--privileged"], &[], &["privileged"]),
+    (
+        "a capability",
+        &["--cap-add", "NET_ADMIN,SYS_PTRACE"],
+        &[],
+        &["cap_add:NET_ADMIN", "cap_add:SYS_PTRACE"],
+    ),
+    ("fewer capabilities", &["--cap-drop", "ALL"], &[], &[]),
+    ("the host's network", &["--network", "host"], &[], &["host_network"]),
+    ("the host's processes", &["--pid", "host"], &[], &["host_pid"]),
+    ("the host's root", &["-v", "/:/host"], &[], &["hostpath_rw:/"]),
+    ("the host's root, to read", &["-v", "/:/host:ro"], &[], &[]),
+    (
+        "much at once",
+        &["--network", "host", "-v", "/etc:/x"],
+        SLEEP,
+        &["command", "host_network", "hostpath_rw:/etc"],
+    ),
+    ("a read-only root", &["--read-only"], &[], &[]),
+];
+
+const CONTAINERD: &[Deployment] = &[
+    ("as the image says", &[], &[], &[]),
+    ("another command", &[], SLEEP, &["command"]),
+    ("privileged", &["--privileged"], &[], &["privileged"]),
+    ("a capability", &["--cap-add", "CAP_NET_ADMIN"], &[], &["cap_add:NET_ADMIN"]),
+    ("the host's network", &["--net-host"], &[], &["host_network"]),
+    ("the host's root", &["--mount", "type=bind,src=/,dst=/host,options=rbind:rw"], &[], &["hostpath_rw:/"]),
+    ("the host's root, to read", &["--mount", "type=bind,src=/,dst=/host,options=rbind:ro"], &[], &[]),
+    ("a read-only root", &["--read-only"], &[], &[]),
+];
+
+fn declared(container: &Container) -> (Declared, Live) {
+    let host = Host::new(Path::new("/"));
+    let (live, _) = Live::look(&host, container.init_pid(), container.id()).unwrap();
+    (read(&host, container.id(), &live, &[]), live)
+}
+
+fn check(
+    name: &str,
+    image: &Image,
+    container: &Container,
+    command: &[&str],
+    overrides: &[&str],
+) -> Vec<String> {
+    let (declared, live) = declared(container);
+    let mut wrong = Vec::new();
+    let mut expect = |what: &str, right: bool, got: String| {
+        if !right {
+            wrong.push(format!("{name}: {what}: {got}; not known: {:?}", declared.missing));
+        }
+    };
+    // Every container of the tests has this one.
+    let vol = format!("hostpath_rw:{}", container.vol().display());
+    let mut found = declared.overrides.clone().unwrap_or_default();
+    let has_vol = found.iter().any(|o| *o == vol);
+    found.retain(|o| *o != vol);
+    found.sort();
+    expect("overrides", has_vol && found == overrides, format!("{found:?}, expected {overrides:?}"));
+    let identity = &declared.image;
+    expect("image", identity.reference.as_deref() == Some(image.reference()), format!("{identity:?}"));
+    expect("digests", identity.id.is_some() && !identity.digests.is_empty(), format!("{identity:?}"));
+    let read_only = name == "a read-only root";
+    expect("read-only root", live.read_only == read_only, live.read_only.to_string());
+    let host = Host::new(Path::new("/"));
+    // The engine may answer a moment before its own program makes room for the container's.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut line = host.command_line(container.init_pid()).unwrap();
+    while line.starts_with(b"runc\0init\0") && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+        line = host.command_line(container.init_pid()).unwrap();
+    }
+    let argv: Vec<&[u8]> = line.strip_suffix(b"\0").unwrap().split(|b| *b == 0).collect();
+    expect(
+        "first program",
+        declared.runs_entrypoint(&argv) == Some(true),
+        format!("{argv:?} for {:?}", declared.args),
+    );
+    expect("another program", declared.runs_entrypoint(&[b"/tmp/miner"]) == Some(false), String::new());
+    if !command.is_empty() && !argv.contains(&b"-c".as_slice()) {
+        let args = declared.args.clone().unwrap_or_default();
+        expect("command", args == command, format!("{args:?}"));
+    }
+    let names = declared.environment.as_ref().map(|e| e.len()).unwrap_or_default();
+    expect("environment", names >= 2, format!("{names} variables"));
+    wrong
+}
+
+fn usable(test: &str, tools: &[&str]) -> bool {
+    let missing = live::missing(tools);
+    if let Some(why) = &missing {
+        skip(test, why);
+    }
+    missing.is_none()
+}
+
+#[test]
+fn podmans_records_are_read() {
+    if !usable("live: deployments, podman", live::PODMAN_TOOLS) {
+        return;
+    }
+    let image = Image::debian().unwrap();
+    let mut wrong = Vec::new();
+    for (name, options, command, overrides) in PODMAN {
+        let container = Container::podman_with(&image, options, command).unwrap();
+        wrong.extend(check(name, &image, &container, command, overrides));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn containerds_records_are_read() {
+    if !usable("live: deployments, containerd", live::CONTAINERD_TOOLS) {
+        return;
+    }
+    let image = Image::debian().unwrap();
+    let mut wrong = Vec::new();
+    for (name, options, command, overrides) in CONTAINERD {
+        let container = Container::containerd_with(&image, options, command).unwrap();
+        wrong.extend(check(name, &image, &container, command, overrides));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
