@@ -109,10 +109,10 @@ pub fn targets() -> BTreeSet<String> {
 /// Every target that a document names in backquotes, with its place.
 pub fn named_targets() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for path in documents() {
+    // That one tells of compiles of somebody else's sources.
+    for path in documents().into_iter().filter(|p| !p.ends_with("docs/false-positives.md")) {
         let text = std::fs::read_to_string(&path).unwrap();
         for word in text.split('`').skip(1).step_by(2) {
-            // `make install` of somebody else's sources is about a compile.
             if let Some(target) = word.strip_prefix("make ").filter(|t| !t.contains([' ', '='])) {
                 found.push((name(&path), target.to_owned()));
             }
