@@ -98,10 +98,15 @@ pub fn blocks() -> Vec<Block> {
 /// The targets that the Makefile names as such.
 pub fn targets() -> BTreeSet<String> {
     let makefile = std::fs::read_to_string(workspace_dir().join("Makefile")).unwrap();
-    let phony = makefile.lines().find_map(|l| l.strip_prefix(".PHONY: ")).unwrap();
-    let targets: BTreeSet<String> = phony.split(' ').map(str::to_owned).collect();
+    let phony = makefile.lines().filter_map(|l| l.strip_prefix(".PHONY: "));
+    let targets: BTreeSet<String> = phony.flat_map(|l| l.split(' ')).map(str::to_owned).collect();
     for target in &targets {
-        assert!(makefile.contains(&format!("\n{target}:")), "the Makefile has no rule for {target}");
+        assert!(
+            makefile
+                .lines()
+                .any(|l| l.split(':').next().is_some_and(|names| names.split(' ').any(|n| n == target))),
+            "the Makefile has no rule for {target}"
+        );
     }
     targets
 }
