@@ -15,7 +15,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 79] = [
+const FIELDS: [&str; 81] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -60,11 +60,13 @@ const FIELDS: [&str; 79] = [
     "binary_traits",
     "binary_writer",
     "binary_provenance",
+    "binary_runs",
     "script_path",
     "script_origin",
     "script_package",
     "script_writer",
     "script_provenance",
+    "script_runs",
     "pkg_manager",
     "pkg_action",
     "pkg_names",
