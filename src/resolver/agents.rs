@@ -11,6 +11,8 @@ use crate::resolver::files::EventFile;
 use crate::verdict::origin::Origin;
 use std::sync::Arc;
 
+/// Where trees are unpacked and copied to for a while.
+const SCRATCH: [&[u8]; 2] = [b"/tmp", b"/var/tmp"];
 /// Most ancestors told.
 const MAX_ANCESTORS: usize = 12;
 /// Most bytes told of a name.
@@ -35,13 +37,16 @@ impl Resolver {
             return;
         }
         let paths = [file.path.as_ref(), file.new_path.as_ref()];
-        if !paths.iter().flatten().any(|path| database_of(path).is_some()) {
+        let is_database = |path: &&ImagePath| database_of(path).is_some();
+        if !paths.iter().flatten().any(is_database) {
             return;
         }
         let agent = self.database_agent(event, reader);
         let on_volume = file.on_other_mount();
-        // What the image says nothing of is of interest only as part of an installation.
-        if on_volume && agent.manager.is_none() {
+        // What the image says nothing of, or nothing looks for packages in by itself, is of interest only as part of an
+        // installation.
+        let beside = |path: &ImagePath| on_volume || SCRATCH.iter().any(|dir| path.is_within(dir));
+        if agent.manager.is_none() && paths.iter().flatten().filter(|p| is_database(p)).all(|p| beside(p)) {
             return;
         }
         let Some(background) = &self.background else { return };
