@@ -320,6 +320,32 @@ fn an_exec_is_judged_and_the_thread_remembers() {
 }
 
 #[test]
+fn runs_of_what_is_not_the_images_are_counted_once_for_each_exec() {
+    let (mut host, _dir) = start("0123*");
+    let cgroup = group(ID);
+    // Path, flags, arguments, and the numbers of the run of the executable and of the script.
+    let execs: [(&str, u32, &[&str], [Option<&str>; 2]); 6] = [
+        ("/tmp/x", UPPER, &["x"], [Some("1"), None]),
+        ("/tmp/x", UPPER, &["x", "again"], [Some("2"), None]),
+        ("/tmp/y", UPPER, &["y"], [Some("1"), None]),
+        ("/tmp/x", UPPER, &["x"], [Some("3"), None]),
+        (CASE.path, LOWER, &["python3", "/tmp/s"], [None, Some("1")]),
+        (CASE.path, LOWER, &["python3", "/tmp/s"], [None, Some("2")]),
+    ];
+    for (tid, (path, flags, argv, wants)) in (TID + 3000..).zip(execs) {
+        let mut exec = Exec::new(tid, "", path, flags, argv);
+        exec.cgroup = &cgroup;
+        let event = host.feed(exec.bytes());
+        let later = host.feed(host::event::event(OPENAT_2_X, tid, &[&3i64.to_ne_bytes()]));
+        for event in [&event, &event, &later] {
+            for (field, want) in ["binary_runs", "script_runs"].into_iter().zip(wants) {
+                assert_eq!(host.text(event, field).as_deref(), want, "{argv:?}: {field}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_thread_whose_exec_was_not_seen_is_read_from_the_table() {
     let (mut host, _dir) = start("0123*");
     for (tid, case) in (TID + 1000..).zip(CASES) {
