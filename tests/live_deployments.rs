@@ -78,7 +78,7 @@ fn check(
     // Every container of the tests has this one.
     let vol = format!("hostpath_rw:{}", container.vol().display());
     let mut found = declared.overrides.clone().unwrap_or_default();
-    let has_vol = found.iter().any(|o| *o == vol);
+    let has_vol = found.contains(&vol);
     found.retain(|o| *o != vol);
     found.sort();
     expect("overrides", has_vol && found == overrides, format!("{found:?}, expected {overrides:?}"));
