@@ -15,7 +15,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 79] = [
+const FIELDS: [&str; 81] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -60,11 +60,13 @@ const FIELDS: [&str; 79] = [
     "binary_traits",
     "binary_writer",
     "binary_provenance",
+    "binary_runs",
     "script_path",
     "script_origin",
     "script_package",
     "script_writer",
     "script_provenance",
+    "script_runs",
     "pkg_manager",
     "pkg_action",
     "pkg_names",
@@ -315,6 +317,32 @@ fn an_exec_is_judged_and_the_thread_remembers() {
         assert_eq!(answers(&mut host, &later), expected, "{}: later, asked again", case.name);
     }
     assert_eq!(host.metric("panics_caught"), 0);
+}
+
+#[test]
+fn runs_of_what_is_not_the_images_are_counted_once_for_each_exec() {
+    let (mut host, _dir) = start("0123*");
+    let cgroup = group(ID);
+    // Path, flags, arguments, and the numbers of the run of the executable and of the script.
+    let execs: [(&str, u32, &[&str], [Option<&str>; 2]); 6] = [
+        ("/tmp/x", UPPER, &["x"], [Some("1"), None]),
+        ("/tmp/x", UPPER, &["x", "again"], [Some("2"), None]),
+        ("/tmp/y", UPPER, &["y"], [Some("1"), None]),
+        ("/tmp/x", UPPER, &["x"], [Some("3"), None]),
+        (CASE.path, LOWER, &["python3", "/tmp/s"], [None, Some("1")]),
+        (CASE.path, LOWER, &["python3", "/tmp/s"], [None, Some("2")]),
+    ];
+    for (tid, (path, flags, argv, wants)) in (TID + 3000..).zip(execs) {
+        let mut exec = Exec::new(tid, "", path, flags, argv);
+        exec.cgroup = &cgroup;
+        let event = host.feed(exec.bytes());
+        let later = host.feed(host::event::event(OPENAT_2_X, tid, &[&3i64.to_ne_bytes()]));
+        for event in [&event, &event, &later] {
+            for (field, want) in ["binary_runs", "script_runs"].into_iter().zip(wants) {
+                assert_eq!(host.text(event, field).as_deref(), want, "{argv:?}: {field}");
+            }
+        }
+    }
 }
 
 #[test]

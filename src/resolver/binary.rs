@@ -157,14 +157,16 @@ impl Resolver {
     }
 
     /// Whether the process is the runtime itself on its way into the container (`runc init`): it has the container's
-    /// control group already, but still the host's process ids, and the runtime on the host for a parent.
+    /// control group already, but still the host's process ids, and the runtime on the host for a parent. Or it is the
+    /// container's first process already, and has mounted and set up what it finds there, but not yet executed a program of it.
     fn is_runtime(&mut self, container: &Container, facts: &Facts<'_>, reader: ThreadReader<'_>) -> bool {
         if !interpreter::names_a_runtime(facts.path, &facts.argv) {
             return false;
         }
         // In the host's PID namespace a thread's two ids are the same.
-        let in_host_pids = reader.get(facts.pid).is_some_and(|t| t.vtid == facts.pid);
-        if !in_host_pids {
+        let Some(vtid) = reader.get(facts.pid).map(|t| t.vtid) else { return false };
+        let executed = self.threads.peek(&facts.pid).is_some_and(|state| state.executed);
+        if vtid != facts.pid && (vtid != 1 || executed) {
             return false;
         }
         let parent_cgroups = reader.threads.and_then(|t| t.cgroups(reader.reader, facts.ptid));

@@ -63,10 +63,14 @@ impl Setting {
         capture.write(&file).unwrap();
         capture.write_host(&host).unwrap();
         write_image(&image);
+        // What an image's peers are is reviewed for some, and learned of others.
         let config = format!(
-            "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n",
+            "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n\
+             network:\n  baselines: [{}]\n  learning: 24h\n  learned: {}\n",
             host.display(),
-            image.display()
+            image.display(),
+            folder().join("image/network.yaml").display(),
+            dir.path().join("learned.yaml").display()
         );
         let library = testkit::plugin_library().unwrap();
         if let Some(keep) = std::env::var_os("KEEP_CASES") {

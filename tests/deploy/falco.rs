@@ -38,7 +38,6 @@ const CHART: &[&str] = &[
     "resources.limits.memory",
     "falcosidekick.enabled",
     "containerSecurityContext.privileged",
-    "containerSecurityContext.allowPrivilegeEscalation",
     "containerSecurityContext.capabilities.drop",
     "containerSecurityContext.capabilities.add",
     "extra.initContainers",

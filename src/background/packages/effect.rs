@@ -7,7 +7,8 @@ use crate::container::registry::Container;
 use crate::host::Host;
 use crate::packages::installed;
 use crate::packages::inventory::{
-    changes, Changes, Database, Inventory, LiveTree, PackageChange, Packages, Release, Tree, Unreadable,
+    changes, Changes, Database, Ecosystem, Inventory, LiveTree, PackageChange, Packages, Release, Tree,
+    Unreadable,
 };
 use crate::packages::manager::Action;
 use std::collections::BTreeSet;
@@ -62,10 +63,17 @@ impl std::fmt::Display for Effect {
     }
 }
 
-/// Compares the databases of a transaction. `None` if there is nothing to tell.
-pub(super) fn find(host: &Host, ended: &Transaction, known: &mut Known, watched: bool) -> Option<Effect> {
+/// Compares the databases of a transaction. `None` if there is nothing to tell. `others` are the databases that other
+/// transactions in the container have touched, and that are not told yet.
+pub(super) fn find(
+    host: &Host,
+    ended: &Transaction,
+    known: &mut Known,
+    watched: bool,
+    others: &BTreeSet<Database>,
+) -> Option<Effect> {
     let container = &ended.container;
-    let changes = compare(host, ended, known);
+    let changes = compare(host, ended, known, others);
     let mut why: Vec<String> = changes.unknown.iter().map(|(_, why)| why.0.clone()).collect();
     if ended.overflow {
         why.push("more databases or packages were touched than are followed".into());
@@ -91,7 +99,7 @@ pub(super) fn find(host: &Host, ended: &Transaction, known: &mut Known, watched:
 }
 
 /// What differs, and the packages whose records were written anew.
-fn compare(host: &Host, ended: &Transaction, known: &mut Known) -> Changes {
+fn compare(host: &Host, ended: &Transaction, known: &mut Known, others: &BTreeSet<Database>) -> Changes {
     let container = &ended.container;
     let unreadable = |why: &str| {
         let each = |db: &Database| (db.clone(), Unreadable(why.to_owned()));
@@ -106,9 +114,10 @@ fn compare(host: &Host, ended: &Transaction, known: &mut Known) -> Changes {
         Ok(tree) => tree,
         Err(why) => return unreadable(&why.0),
     };
-    let after = Inventory::read(&tree, &ended.databases);
+    let ours = || ended.databases.iter().filter(|db| ended.changed.contains(db) || !others.contains(db));
+    let mut after = Inventory::read(&tree, ours());
     let mut before = Inventory::default();
-    for database in &ended.databases {
+    for database in ours() {
         let told = match known.get(&container.id, database) {
             Some(told) => Ok(told.clone()),
             None => match Inventory::read(image, [database]).databases.remove(database) {
@@ -117,6 +126,13 @@ fn compare(host: &Host, ended: &Transaction, known: &mut Known) -> Changes {
             },
         };
         before.databases.insert(database.clone(), told);
+    }
+    for (database, now) in &mut after.databases {
+        if let (true, Some(Ok(was)), Ok(now)) =
+            (others.contains(database), before.databases.get(database), now)
+        {
+            keep_own(ended, database, was, now);
+        }
     }
     let mut changes = changes(&before, &after);
     changes.reinstalled.extend(rewritten(ended, &before, &after));
@@ -128,6 +144,19 @@ fn compare(host: &Host, ended: &Transaction, known: &mut Known) -> Changes {
         }
     }
     changes
+}
+
+/// Of a database that others change at the same time, takes only those packages as changed whose own records this
+/// transaction has touched. Where databases have no such records, whoever ends first is taken to have done it all.
+fn keep_own(ended: &Transaction, database: &Database, was: &Packages, now: &mut Packages) {
+    let touched = |name: &str| ended.records.contains(&(database.clone(), name.to_owned()));
+    if matches!(database.ecosystem, Ecosystem::Apk | Ecosystem::Rpm) {
+        return;
+    }
+    now.by_name.retain(|name, _| touched(name));
+    for (name, package) in was.by_name.iter().filter(|(name, _)| !touched(name)) {
+        now.by_name.insert(name.clone(), package.clone());
+    }
 }
 
 /// Packages whose own records were written, and which are there in the same release as before.
@@ -203,7 +232,6 @@ fn note_installed(host: &Host, container: &Container, ended: &Transaction, chang
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packages::inventory::Ecosystem;
 
     fn change(name: &str, old: Option<&str>, new: Option<&str>) -> PackageChange {
         let release = |version: &str| Release { version: version.into(), ..Release::default() };

@@ -74,6 +74,9 @@ pub struct Touch {
     pub writer: i64,
     /// Who is behind it.
     pub agent: Arc<Agent>,
+    /// Whether that is a package manager that was asked a question: it may only have opened the file, or have helped
+    /// somebody else (dpkg-deb unpacks for whatever starts it).
+    pub weak: bool,
 }
 
 /// What an event says.
@@ -174,7 +177,12 @@ impl Packages {
 
     fn tell(&mut self, transaction: Transaction, report: &dyn Fn(&PackageReport)) {
         let watched = self.files_watched.load(Ordering::Relaxed);
-        let Some(effect) = effect::find(&self.host, &transaction, &mut self.known, watched) else { return };
+        // Databases that somebody else is changing now: what is theirs is told with them.
+        let id = &transaction.container.id;
+        let others = self.open.values().filter(|open| open.container.id == *id);
+        let others = others.flat_map(|open| open.changed.iter().cloned()).collect();
+        let found = effect::find(&self.host, &transaction, &mut self.known, watched, &others);
+        let Some(effect) = found else { return };
         let Transaction { container, agent, .. } = transaction;
         if effect.is_incomplete() {
             self.metrics.packages_unknown.inc();
@@ -222,3 +230,7 @@ pub fn leaves_traces(manager: Manager) -> bool {
         system => system_of(system).is_some(),
     }
 }
+
+#[cfg(test)]
+#[path = "packages_tests.rs"]
+mod tests;

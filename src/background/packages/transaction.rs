@@ -52,8 +52,12 @@ pub(super) struct Transaction {
     pub(super) on_volume: bool,
     /// Any database was touched.
     pub(super) touched: bool,
+    /// Those of the databases that were.
+    pub(super) changed: BTreeSet<Database>,
     /// A package manager was started to change packages.
     pub(super) announced: bool,
+    /// Nobody but those that only ask is behind it so far.
+    weak: bool,
     /// Its process, by when it started; `None` when it had ended.
     running: Option<u64>,
     began: Instant,
@@ -73,7 +77,9 @@ impl Transaction {
             overflow: false,
             on_volume: false,
             touched: false,
+            changed: BTreeSet::new(),
             announced: false,
+            weak: true,
             running: host.running_since(agent.pid),
             began: now,
             last: now,
@@ -94,12 +100,17 @@ impl Transaction {
                 // The same process may have become another program.
                 self.running = host.running_since(agent.pid);
                 self.agent = agent;
+                self.weak = false;
                 self.announced = true;
                 return;
             }
             PackageNotice::Touched(touch) => touch,
         };
-        let Touch { container, path, on_volume, writer, .. } = touch;
+        let Touch { container, path, on_volume, writer, agent, weak } = touch;
+        if self.weak && !weak {
+            self.weak = false;
+            self.agent = agent;
+        }
         self.touched = true;
         if on_volume {
             self.on_volume = true;
@@ -117,6 +128,7 @@ impl Transaction {
             }
         }
         if self.databases.len() < MAX_DATABASES || self.databases.contains(&database) {
+            self.changed.insert(database.clone());
             self.databases.insert(database);
         } else {
             self.overflow = true;
@@ -138,78 +150,5 @@ impl Transaction {
         }
         let ended = *self.ended.get_or_insert(now);
         now.duration_since(ended) >= GRACE && (quiet >= GRACE || now.duration_since(ended) >= QUIET.1)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::packages::manager::{Action, Manager};
-    use std::path::Path;
-    use std::process::Command;
-
-    fn transaction(host: &Host, pid: i64, manager: Option<Manager>) -> Transaction {
-        let container = Arc::new(Container {
-            id: "c".into(),
-            live: None,
-            image: Err("none".into()),
-            from_manifest: false,
-            drifts: Arc::default(),
-            installed: Arc::default(),
-            declaration: Default::default(),
-        });
-        let agent = Arc::new(Agent {
-            pid,
-            manager,
-            action: manager.map(|_| Action::Install),
-            names: Vec::new(),
-            command: "x".into(),
-            parent_command: None,
-            ancestors: Vec::new(),
-            user: None,
-            origin: None,
-            provenance: None,
-            followed: true,
-        });
-        let mut open = Transaction::new(host, &container, &agent);
-        if manager.is_some() {
-            open.add(host, PackageNotice::Started(container, agent));
-        }
-        open
-    }
-
-    #[test]
-    fn a_package_managers_work_ends_with_it() {
-        let host = Host::new(Path::new("/"));
-        let mut child = Command::new("sleep").arg("100").spawn().unwrap();
-        let pid = i64::from(child.id());
-        let mut open = transaction(&host, pid, Some(Manager::Apt));
-        assert_eq!(open.databases.len(), 1, "dpkg's is compared in any case");
-        let now = Instant::now();
-        let later = |seconds: u64| now + Duration::from_secs(seconds);
-        assert!(!open.has_ended(&host, later(3600)), "it runs, and has done nothing yet");
-        open.touched = true;
-        assert!(!open.has_ended(&host, later(5)), "a pause while it runs is none of the transaction");
-        assert!(open.has_ended(&host, later(31)), "but not for ever");
-        child.kill().unwrap();
-        // Not waited for: a process that nobody took note of has ended, too.
-        while host.running_since(pid).is_some() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        assert!(!open.has_ended(&host, later(1)), "notices may be on their way");
-        assert!(open.has_ended(&host, later(2)));
-        child.wait().unwrap();
-        assert_eq!(host.running_since(pid), None);
-    }
-
-    #[test]
-    fn what_no_package_manager_does_ends_when_it_is_quiet() {
-        let host = Host::new(Path::new("/"));
-        let own = i64::from(std::process::id());
-        let mut open = transaction(&host, own, None);
-        assert!(open.databases.is_empty());
-        assert!(!open.has_ended(&host, Instant::now()));
-        assert!(open.has_ended(&host, Instant::now() + QUIET.0));
-        assert_eq!(host.user_of(own), Some(rustix::process::geteuid().as_raw()));
     }
 }

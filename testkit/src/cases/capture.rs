@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use serde_json::Value;
 
-use super::{Actor, By, Case, Happening, Mount, Place};
+use super::{Actor, By, Case, Happening, Mount, Place, SocketCall};
 use crate::live::event::{Event, Facts};
 use crate::live::layer::Layer;
 use crate::live::process::{Exe, Process};
@@ -18,8 +18,10 @@ pub const SOURCE_PLUGIN: u32 = 0x4452_4946;
 /// When the first case begins, nanoseconds since the epoch: 2026-11-01.
 const BEGIN: u64 = 1_793_491_200_000_000_000;
 const SECOND: u64 = 1_000_000_000;
-/// Cases are this far apart.
+/// Time of a case.
 const STRETCH: u64 = 100 * SECOND;
+/// So many cases there can be.
+const SLOTS: u64 = 100_000;
 const BOOT: u64 = BEGIN - 30 * 86_400 * SECOND;
 /// Thread ids above those of any machine: no process of this one answers for them.
 const FIRST_TID: i64 = 5_000_000;
@@ -33,31 +35,41 @@ const AMONG_SYSCALLS: u32 = 0;
 const OPENAT_X: u16 = 307;
 const SOCKET_X: u16 = 19;
 const BIND_X: u16 = 21;
+const CONNECT_X: u16 = 23;
+const LISTEN_X: u16 = 25;
+const ACCEPT_X: u16 = 247;
+const MOUNT_X: u16 = 257;
 
 /// A capture of cases.
 #[derive(Debug)]
 pub struct Capture {
-    cases: Vec<(String, String)>,
+    /// Name and container of each case, by its stretch of time.
+    cases: BTreeMap<u64, (String, String)>,
     bytes: Vec<u8>,
     /// Files of the host's root, for containers that have mounts.
     host: Vec<(String, String)>,
 }
 
 impl Capture {
-    /// The capture of some cases, in their order.
+    /// The capture of some cases. What a case is made into does not depend on the others.
     ///
     /// # Errors
-    /// A case names a process that it does not have.
+    /// A case names a process that it does not have, or its name falls on another's stretch of time.
     pub fn new(cases: &[Case]) -> Result<Self> {
         let mut head = scap::file_header(1, BOOT);
-        let (mut events, mut host) = (Vec::new(), Vec::new());
-        for (index, case) in cases.iter().enumerate() {
-            let mut stage = Stage::new(index, case);
+        let (mut events, mut host) = (BTreeMap::new(), Vec::new());
+        let mut known: BTreeMap<u64, (String, String)> = BTreeMap::new();
+        for case in cases {
+            let slot = slot_of(&case.name);
+            if let Some((other, _)) = known.insert(slot, (case.name.clone(), container_id(slot, case))) {
+                bail!("rename one of the cases {other:?} and {:?}: both fall on stretch {slot}", case.name);
+            }
+            let mut stage = Stage::new(slot, case);
             for happening in &case.events {
                 stage.play(happening).with_context(|| format!("case {:?}", case.name))?;
             }
             stage.table.iter().for_each(|process| head.extend(scap::process_list(process)));
-            events.extend(stage.events);
+            events.insert(slot, stage.events);
             if !case.mounts.is_empty() {
                 host.extend(stage.table.iter().flat_map(|process| proc_files(process, &case.mounts)));
             }
@@ -66,9 +78,8 @@ impl Capture {
         host.push(("proc/1/mountinfo".to_owned(), "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n".to_owned()));
         // sysdig shows nothing before the first event of the kernel's.
         head.extend(Params::default().i64(0).u64(1).event(BEGIN, 0, event_type::NANOSLEEP_X));
-        head.extend(events);
-        let cases = cases.iter().enumerate().map(|(i, c)| (c.name.clone(), container_id(i, c))).collect();
-        Ok(Self { cases, bytes: head, host })
+        head.extend(events.into_values().flatten());
+        Ok(Self { cases: known, bytes: head, host })
     }
 
     /// Writes the capture.
@@ -94,18 +105,25 @@ impl Capture {
 
     /// The name of the case in whose time an event falls.
     pub fn case_at(&self, time: u64) -> Option<&str> {
-        let index = usize::try_from(time.checked_sub(BEGIN)? / STRETCH).ok()?;
-        self.cases.get(index).map(|(name, _)| name.as_str())
+        self.cases.get(&(time.checked_sub(BEGIN)? / STRETCH)).map(|(name, _)| name.as_str())
     }
 
     /// The id of a case's container.
     pub fn container_of(&self, case: &str) -> Option<&str> {
-        self.cases.iter().find(|(name, _)| name == case).map(|(_, id)| id.as_str())
+        self.cases.values().find(|(name, _)| name == case).map(|(_, id)| id.as_str())
     }
 }
 
-fn container_id(index: usize, case: &Case) -> String {
-    case.container.clone().unwrap_or_else(|| format!("{:064x}", 0xc0de_0000_usize + index))
+/// The stretch of time of a case, by its name (FNV-1a): the alerts of the others stay as they are when one is added.
+fn slot_of(name: &str) -> u64 {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash % SLOTS
+}
+
+fn container_id(slot: u64, case: &Case) -> String {
+    case.container.clone().unwrap_or_else(|| format!("{:064x}", 0xc0de_0000_0000 + slot))
 }
 
 /// One case being played.
@@ -122,15 +140,14 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(index: usize, case: &Case) -> Self {
-        let container = container_id(index, case);
-        let index = u32::try_from(index).unwrap_or(u32::MAX);
-        let first = FIRST_TID + i64::from(index) * TIDS;
+    fn new(slot: u64, case: &Case) -> Self {
+        let container = container_id(slot, case);
+        let first = FIRST_TID + i64::try_from(slot).unwrap_or(0) * TIDS;
         let mut stage = Self {
             container,
             image: case.image.clone(),
             next_tid: first,
-            time: BEGIN + u64::from(index) * STRETCH,
+            time: BEGIN + slot * STRETCH,
             age: case.age * SECOND,
             table: Vec::new(),
             events: Vec::new(),
@@ -278,16 +295,15 @@ impl Stage {
                         .event(ts, process.tid, OPENAT_X),
                 );
             }
-            Happening::Bind { by, address, port, udp } => {
+            Happening::Socket { by, call, address, port, udp } => {
                 let (process, fd) = (self.by(by)?, self.fd());
-                let (kind, family) = (if *udp { 2u32 } else { 1 }, 2u32);
-                let ts = self.now();
-                let socket = Params::default().i64(fd).u32(family).u32(kind).u32(0);
-                self.events.extend(socket.event(ts, process.tid, SOCKET_X));
-                let address = [&[2][..], address, &port.to_le_bytes()].concat();
-                let ts = self.now();
-                let bind = Params::default().i64(0).bytes(&address).i64(fd);
-                self.events.extend(bind.event(ts, process.tid, BIND_X));
+                self.socket(process.tid, fd, *call, (*address, *port), *udp);
+            }
+            Happening::Mount { by, target } => {
+                let (process, ts) = (self.by(by)?, self.now());
+                let params =
+                    Params::default().i64(0).text(b"/dev/sdb1").text(target.as_bytes()).text(b"ext4").u32(0);
+                self.events.extend(params.event(ts, process.tid, MOUNT_X));
             }
             Happening::Told { by, name, payload } => {
                 let (process, ts) = (self.by(by)?, self.now());
@@ -309,6 +325,38 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    fn socket(&mut self, tid: i64, fd: i64, call: SocketCall, (ip, port): ([u8; 4], u16), udp: bool) {
+        const INET: u8 = 2;
+        let packed = |ip: [u8; 4], port: u16| [&ip[..], &port.to_le_bytes()].concat();
+        let address = [&[INET][..], &packed(ip, port)].concat();
+        let own = packed([10, 1, 2, 3], if call == SocketCall::Accept { port } else { 40_000 });
+        if call != SocketCall::Accept {
+            let kind = if udp { 2u32 } else { 1 };
+            let ts = self.now();
+            let socket = Params::default().i64(fd).u32(u32::from(INET)).u32(kind).u32(0);
+            self.events.extend(socket.event(ts, tid, SOCKET_X));
+        }
+        let ts = self.now();
+        let event = match call {
+            SocketCall::Bind | SocketCall::Listen => {
+                Params::default().i64(0).bytes(&address).i64(fd).event(ts, tid, BIND_X)
+            }
+            SocketCall::Connect => {
+                let tuple = [&[INET][..], &own, &packed(ip, port)].concat();
+                Params::default().i64(0).bytes(&tuple).i64(fd).bytes(&address).event(ts, tid, CONNECT_X)
+            }
+            SocketCall::Accept => {
+                let tuple = [&[INET][..], &packed(ip, 50_000), &own].concat();
+                Params::default().i64(fd).bytes(&tuple).u8(0).u32(0).u32(5).event(ts, tid, ACCEPT_X)
+            }
+        };
+        self.events.extend(event);
+        if call == SocketCall::Listen {
+            let ts = self.now();
+            self.events.extend(Params::default().i64(0).i64(fd).u32(5).event(ts, tid, LISTEN_X));
+        }
     }
 
     fn fd(&mut self) -> i64 {

@@ -96,6 +96,19 @@ pub enum By {
     Known(String),
 }
 
+/// What is done with a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketCall {
+    /// It is bound.
+    Bind,
+    /// It is bound and listened on.
+    Listen,
+    /// It is connected.
+    Connect,
+    /// A connection is taken.
+    Accept,
+}
+
 /// Something that happens.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happening {
@@ -114,16 +127,25 @@ pub enum Happening {
         /// Inode number of the file.
         ino: u64,
     },
-    /// A process binds a socket.
-    Bind {
+    /// A process does something with a socket.
+    Socket {
         /// Who.
         by: By,
-        /// IPv4 address.
+        /// What.
+        call: SocketCall,
+        /// IPv4 address: its own, or of `Connect` and `Accept` the other side's.
         address: [u8; 4],
-        /// Port.
+        /// Port: of the server.
         port: u16,
         /// UDP, not TCP.
         udp: bool,
+    },
+    /// A process mounts something.
+    Mount {
+        /// Who.
+        by: By,
+        /// Where.
+        target: String,
     },
     /// Drift tells something by an event of its own.
     Told {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{anyhow, bail, Context, Result};
 use serde_json::Value;
 
-use super::{Actor, By, Case, Happening, Mount, Place};
+use super::{Actor, By, Case, Happening, Mount, Place, SocketCall};
 use crate::yaml::Node;
 
 pub(super) fn case(name: &str, item: &Node) -> Result<Case> {
@@ -55,10 +55,20 @@ fn happening(event: &Node) -> Result<Happening> {
                 ino: number(event, "inode")?.unwrap_or(0),
             })
         }
-        "bind" => {
-            only(event, &[&["bind", "by", "process"], &ACTOR[..]].concat())?;
-            let (address, port, udp) = socket(&word(event, "bind")?)?;
-            Ok(Happening::Bind { by: by(event)?, address, port, udp })
+        "bind" | "listen" | "connect" | "accept" => {
+            only(event, &[&[kind, "by", "process"], &ACTOR[..]].concat())?;
+            let call = match kind.as_str() {
+                "bind" => SocketCall::Bind,
+                "listen" => SocketCall::Listen,
+                "connect" => SocketCall::Connect,
+                _ => SocketCall::Accept,
+            };
+            let (address, port, udp) = socket(&word(event, kind)?)?;
+            Ok(Happening::Socket { by: by(event)?, call, address, port, udp })
+        }
+        "mount" => {
+            only(event, &[&["mount", "by", "process"], &ACTOR[..]].concat())?;
+            Ok(Happening::Mount { by: by(event)?, target: word(event, "mount")? })
         }
         "told" => {
             only(event, &[&["told", "payload", "by", "process"], &ACTOR[..]].concat())?;
@@ -72,7 +82,7 @@ fn happening(event: &Node) -> Result<Happening> {
             only(event, &["found"])?;
             Ok(Happening::Source(payload(event, "found")?))
         }
-        other => bail!("{other:?} is none of exec, open, bind, told, found"),
+        other => bail!("{other:?} is none of exec, open, bind, listen, connect, accept, mount, told, found"),
     }
 }
 
