@@ -3,7 +3,13 @@
 //! (`opened`), and is left with no more than it had.
 
 // Helpers of tests: a failure there is a failure of the test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 mod control_groups;
 mod fake_root;
