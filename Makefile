@@ -68,10 +68,12 @@ load: build
 		$(CARGO) test --locked --test load -- --nocapture
 
 FUZZ_SECONDS ?= 600
-# With a nightly toolchain and cargo-fuzz.
+# With a nightly toolchain and cargo-fuzz. New inputs go to the target folder; those that fail, to fuzz/artifacts.
 fuzz:
 	cd fuzz && for target in $(notdir $(wildcard fuzz/corpus/*)); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 || exit 1; \
+		found=$(abspath $(TARGET))/fuzz-found/$$target; mkdir -p $$found; \
+		$(CARGO) +nightly fuzz run $$target $$found corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 || exit 1; \
 	done
 
 # With a nightly toolchain and its rust-src.

@@ -11,14 +11,19 @@ mod host;
 use drift::background::verifier::{Against, Job};
 use drift::background::{Background, Reports};
 use drift::config::{Config, RawConfig};
+use drift::container::declared::ports::Protocol;
 use drift::container::registry::{LoadedManifest, Registry};
 use drift::event::exec::{ExeFlags, InodeId};
+use drift::event::socket::Direction;
 use drift::host::Host;
 use drift::manifest::disk::{WalkLimits, XattrSpace};
 use drift::manifest::entry::ImagePath;
 use drift::manifest::image::{Image, Presence};
 use drift::manifest::layer::Layer;
 use drift::metrics::Metrics;
+use drift::network::baseline::Peer;
+use drift::network::learned::{Learned, LearnedPeer};
+use drift::network::store;
 use drift::prebuilt::Lists;
 use drift::verdict::binary::BinaryKey;
 use drift::verdict::compare::{same_content, sha256};
@@ -151,6 +156,41 @@ fn output_that_cannot_be_written_ends_the_command_with_an_error() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("No space left on device") && !said.contains("panicked"), "{said}");
     }
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_stored_before() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("faults: full disk", "mounting needs root");
+    }
+    let tmp = tempfile::tempdir().unwrap();
+    let run = |program: &str, args: &[&str]| {
+        assert!(Command::new(program).args(args).arg(tmp.path()).status().unwrap().success(), "{program}");
+    };
+    run("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]);
+    let learned = |peers: u32| {
+        let mut learned = Learned::new(3600);
+        for n in 0..peers {
+            let address = std::net::Ipv4Addr::from(0x0a00_0000 + n).into();
+            let (direction, protocol) = (Direction::Outbound, Protocol::Tcp);
+            let peer = Peer { direction, address, name: None, port: 443, protocol };
+            learned.add(&format!("app:{}", n / 1000), LearnedPeer::of(&peer));
+        }
+        learned
+    };
+    let path = tmp.path().join("learned.yaml");
+    let (few, many) = (learned(10), learned(20_000));
+    assert!(many.to_yaml().len() > 64 << 10);
+    store::save(&path, &few).unwrap();
+    let refused = store::save(&path, &many).map_err(|why| why.raw_os_error());
+    let left = std::fs::read_dir(tmp.path()).unwrap().count();
+    let kept = store::load_learned(&path, 3600).map(|l| l.to_yaml());
+    let again = store::save(&path, &few);
+    run("umount", &["-l"]);
+    assert_eq!(refused, Err(Some(rustix::io::Errno::NOSPC.raw_os_error())));
+    assert_eq!(left, 1, "no half file is left");
+    assert_eq!(kept.unwrap(), few.to_yaml());
+    again.unwrap();
 }
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

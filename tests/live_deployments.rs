@@ -91,7 +91,7 @@ fn check(
     // The engine may answer a moment before its own program makes room for the container's.
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut line = host.command_line(container.init_pid()).unwrap();
-    while line.starts_with(b"runc\0init\0") && Instant::now() < deadline {
+    while (line.is_empty() || line.starts_with(b"runc\0init\0")) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
         line = host.command_line(container.init_pid()).unwrap();
     }

@@ -60,9 +60,12 @@ pub fn save(path: &Path, learned: &Learned) -> std::io::Result<()> {
         _ => {}
     }
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(learned.to_yaml().as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
+    let written = file.write_all(learned.to_yaml().as_bytes()).and_then(|()| file.sync_all());
+    if let Err(why) = written.and_then(|()| std::fs::rename(&new, path)) {
+        // On a full disk half a file would be in everybody's way.
+        let _ = std::fs::remove_file(&new);
+        return Err(why);
+    }
     std::fs::File::open(dir)?.sync_all()
 }
 

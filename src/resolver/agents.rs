@@ -7,6 +7,7 @@ use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
 use crate::manifest::entry::ImagePath;
 use crate::packages::inventory::database_of;
+use crate::packages::manager::Action;
 use crate::resolver::files::EventFile;
 use crate::verdict::origin::Origin;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ impl Resolver {
         if !paths.iter().flatten().any(is_database) {
             return;
         }
-        let agent = self.database_agent(event, reader);
+        let (agent, weak) = self.database_agent(event, reader);
         let on_volume = file.on_other_mount();
         // What the image says nothing of, or nothing looks for packages in by itself, is of interest only as part of an
         // installation.
@@ -59,6 +60,7 @@ impl Resolver {
                 on_volume,
                 writer: event.tid,
                 agent,
+                weak,
             }));
         }
     }
@@ -74,22 +76,29 @@ impl Resolver {
         Some(known.unwrap_or_else(|| self.agent_of(event, reader, Some(&work), work.followed)))
     }
 
-    /// Who is behind a change of a package database that the event's process makes.
-    fn database_agent(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Arc<Agent> {
-        let known = self.thread(event, reader).and_then(|state| state.agent.clone());
-        if let Some(known) = known {
-            return known;
-        }
+    /// Who is behind a change of a package database that the event's process makes; and whether that is somebody who only
+    /// asks.
+    fn database_agent(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> (Arc<Agent>, bool) {
         let work = self.package_work(event, reader).filter(|_| self.is_trusted(event, reader));
-        let leaders = work.as_ref().and_then(|work| self.threads.peek(&work.leader)?.agent.clone());
-        let agent = match leaders {
-            Some(leaders) => leaders,
-            None => self.agent_of(event, reader, work.as_ref(), false),
+        let asks = |work: &PackageWork| {
+            !work.changes() && matches!(work.invocation.action, Action::Query | Action::Refresh)
         };
-        if let Some(state) = self.thread(event, reader) {
+        let weak = work.as_ref().is_some_and(asks);
+        let work = work.filter(|work| !asks(work));
+        let of = work.as_ref().map_or(event.tid, |work| work.leader);
+        let known = self.threads.peek(&of).and_then(|state| state.agent.clone());
+        if let Some(known) = known.filter(|known| !weak || known.manager.is_none()) {
+            return (known, weak);
+        }
+        // A start that was seen, and will not be told of at its end, was told then.
+        let told =
+            work.as_ref().and_then(|work| self.leaders_work(work.leader)).filter(|leader| leader.changes());
+        let followed = told.is_none_or(|leader| leader.followed);
+        let agent = self.agent_of(event, reader, work.as_ref(), followed);
+        if let (None, Some(state)) = (&work, self.threads.peek_mut(&event.tid)) {
             state.agent = Some(Arc::clone(&agent));
         }
-        agent
+        (agent, weak)
     }
 
     /// The agent that the event's process, or the leader of its work, is; made anew, and remembered with the leader.

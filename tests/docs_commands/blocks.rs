@@ -98,10 +98,15 @@ pub fn blocks() -> Vec<Block> {
 /// The targets that the Makefile names as such.
 pub fn targets() -> BTreeSet<String> {
     let makefile = std::fs::read_to_string(workspace_dir().join("Makefile")).unwrap();
-    let phony = makefile.lines().find_map(|l| l.strip_prefix(".PHONY: ")).unwrap();
-    let targets: BTreeSet<String> = phony.split(' ').map(str::to_owned).collect();
+    let phony = makefile.lines().filter_map(|l| l.strip_prefix(".PHONY: "));
+    let targets: BTreeSet<String> = phony.flat_map(|l| l.split(' ')).map(str::to_owned).collect();
     for target in &targets {
-        assert!(makefile.contains(&format!("\n{target}:")), "the Makefile has no rule for {target}");
+        assert!(
+            makefile
+                .lines()
+                .any(|l| l.split(':').next().is_some_and(|names| names.split(' ').any(|n| n == target))),
+            "the Makefile has no rule for {target}"
+        );
     }
     targets
 }
@@ -109,10 +114,10 @@ pub fn targets() -> BTreeSet<String> {
 /// Every target that a document names in backquotes, with its place.
 pub fn named_targets() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for path in documents() {
+    // That one tells of compiles of somebody else's sources.
+    for path in documents().into_iter().filter(|p| !p.ends_with("docs/false-positives.md")) {
         let text = std::fs::read_to_string(&path).unwrap();
         for word in text.split('`').skip(1).step_by(2) {
-            // `make install` of somebody else's sources is about a compile.
             if let Some(target) = word.strip_prefix("make ").filter(|t| !t.contains([' ', '='])) {
                 found.push((name(&path), target.to_owned()));
             }

@@ -140,6 +140,11 @@ fn watch(container: &Container, script: &str) -> Outcome {
     for line in &told {
         assert_eq!(line.text("drift.container_id"), Some(container.id()), "{line:?}");
     }
+    // No event is passed over, and none alerts twice.
+    let rules = alerts
+        .iter()
+        .filter(|a| a.rule.starts_with("Drift package ") && a.rule != "Drift package index refreshed");
+    assert_eq!(rules.count(), told.len(), "{told:#?}\n{alerts:#?}");
     let log = std::fs::read(container.vol().join(".log")).unwrap_or_default();
     eprintln!("{}", String::from_utf8_lossy(&log));
     Outcome { told, started, executed, alerts, _dir: dir }

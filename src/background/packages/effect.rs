@@ -7,7 +7,8 @@ use crate::container::registry::Container;
 use crate::host::Host;
 use crate::packages::installed;
 use crate::packages::inventory::{
-    changes, Changes, Database, Inventory, LiveTree, PackageChange, Packages, Release, Tree, Unreadable,
+    changes, Changes, Database, Ecosystem, Inventory, LiveTree, PackageChange, Packages, Release, Tree,
+    Unreadable,
 };
 use crate::packages::manager::Action;
 use std::collections::BTreeSet;
@@ -149,7 +150,7 @@ fn compare(host: &Host, ended: &Transaction, known: &mut Known, others: &BTreeSe
 /// transaction has touched. Where databases have no such records, whoever ends first is taken to have done it all.
 fn keep_own(ended: &Transaction, database: &Database, was: &Packages, now: &mut Packages) {
     let touched = |name: &str| ended.records.contains(&(database.clone(), name.to_owned()));
-    if !ended.records.iter().any(|(of, _)| of == database) {
+    if matches!(database.ecosystem, Ecosystem::Apk | Ecosystem::Rpm) {
         return;
     }
     now.by_name.retain(|name, _| touched(name));
@@ -231,7 +232,6 @@ fn note_installed(host: &Host, container: &Container, ended: &Transaction, chang
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packages::inventory::Ecosystem;
 
     fn change(name: &str, old: Option<&str>, new: Option<&str>) -> PackageChange {
         let release = |version: &str| Release { version: version.into(), ..Release::default() };

@@ -74,6 +74,9 @@ pub struct Touch {
     pub writer: i64,
     /// Who is behind it.
     pub agent: Arc<Agent>,
+    /// Whether that is a package manager that was asked a question: it may only have opened the file, or have helped
+    /// somebody else (dpkg-deb unpacks for whatever starts it).
+    pub weak: bool,
 }
 
 /// What an event says.

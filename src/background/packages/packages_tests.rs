@@ -130,6 +130,7 @@ impl Scene {
                     on_volume: false,
                     writer: 0,
                     agent: Arc::clone(&open.agent),
+                    weak: false,
                 }),
             );
         }
@@ -144,6 +145,8 @@ fn what_two_do_at_once_is_told_of_each() {
     let mut scene = Scene::new(&["base"], &["base", "mine", "theirs"]);
     let failed = scene.effect(Some(Manager::Apt), &[], true).unwrap();
     assert_eq!(failed.to_string(), "none", "what others do is none of a package manager's that does nothing");
+    let helper = scene.effect(Some(Manager::Dpkg), &["var/lib/dpkg/tmp.ci/control"], true).unwrap();
+    assert_eq!(helper.to_string(), "none", "nor of one that only unpacks");
     let other = scene.effect(None, &["var/lib/dpkg/status", "var/lib/dpkg/info/theirs.list"], true).unwrap();
     assert_eq!(
         (other.added.as_slice(), other.to_string().as_str()),

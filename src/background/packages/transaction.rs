@@ -56,6 +56,8 @@ pub(super) struct Transaction {
     pub(super) changed: BTreeSet<Database>,
     /// A package manager was started to change packages.
     pub(super) announced: bool,
+    /// Nobody but those that only ask is behind it so far.
+    weak: bool,
     /// Its process, by when it started; `None` when it had ended.
     running: Option<u64>,
     began: Instant,
@@ -77,6 +79,7 @@ impl Transaction {
             touched: false,
             changed: BTreeSet::new(),
             announced: false,
+            weak: true,
             running: host.running_since(agent.pid),
             began: now,
             last: now,
@@ -97,12 +100,17 @@ impl Transaction {
                 // The same process may have become another program.
                 self.running = host.running_since(agent.pid);
                 self.agent = agent;
+                self.weak = false;
                 self.announced = true;
                 return;
             }
             PackageNotice::Touched(touch) => touch,
         };
-        let Touch { container, path, on_volume, writer, .. } = touch;
+        let Touch { container, path, on_volume, writer, agent, weak } = touch;
+        if self.weak && !weak {
+            self.weak = false;
+            self.agent = agent;
+        }
         self.touched = true;
         if on_volume {
             self.on_volume = true;
