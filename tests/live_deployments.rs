@@ -78,7 +78,7 @@ fn check(
     // Every container of the tests has this one.
     let vol = format!("hostpath_rw:{}", container.vol().display());
     let mut found = declared.overrides.clone().unwrap_or_default();
-    let has_vol = found.iter().any(|o| *o == vol);
+    let has_vol = found.contains(&vol);
     found.retain(|o| *o != vol);
     found.sort();
     expect("overrides", has_vol && found == overrides, format!("{found:?}, expected {overrides:?}"));
@@ -90,8 +90,12 @@ fn check(
     let host = Host::new(Path::new("/"));
     // The engine may answer a moment before its own program makes room for the container's.
     let deadline = Instant::now() + Duration::from_secs(10);
+    let is_engines = |line: &[u8]| {
+        let mut words = line.split(|b| *b == 0);
+        line.is_empty() || words.next().is_some_and(|w| w.ends_with(b"runc")) && words.next() == Some(b"init")
+    };
     let mut line = host.command_line(container.init_pid()).unwrap();
-    while (line.is_empty() || line.starts_with(b"runc\0init\0")) && Instant::now() < deadline {
+    while is_engines(&line) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
         line = host.command_line(container.init_pid()).unwrap();
     }

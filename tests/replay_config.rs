@@ -171,3 +171,34 @@ fn every_row_of_the_network_capture_that_binds_a_port_is_right() {
     let due = rows(&setting.captures, "network.tsv").iter().filter(|row| row.1).count();
     assert_eq!(alerts.len(), due, "{alerts:#?}");
 }
+
+/// The runtime's own mounts, which are in the captures' beginnings, are no changes of a running container.
+#[test]
+fn no_capture_has_a_mount_made_in_a_container() {
+    let Some(setting) = setting("replay: mounts") else { return };
+    for capture in ["binary.scap", "package.scap", "file.scap", "network.scap", "config.scap"] {
+        let calls = setting.fields(capture, "evt.type = mount and evt.rawres = 0", &["proc.name"]);
+        assert!(!calls.is_empty(), "{capture} has no mount at all");
+        assert_eq!(setting.alerts(capture, "Drift mount in container"), [""; 0], "{capture}");
+    }
+}
+
+/// Nobody is called unexpected where nobody has said who is expected.
+#[test]
+fn without_a_baseline_no_peer_is_unexpected() {
+    let Some(setting) = setting("replay: peers") else { return };
+    let fields = ["fd.name", "drift.peer_expected", "drift.peer"];
+    let capture = "network.scap";
+    let filter = "evt.type in (connect, accept, accept4) and fd.type in (ipv4, ipv6)";
+    let events = setting.fields(capture, filter, &fields);
+    assert!(!events.is_empty(), "{capture} has no connection");
+    for event in events {
+        let text = |field: &str| event.text(field).unwrap();
+        let local = text("fd.name").is_some_and(|name| name.contains("127.0.0.1"));
+        let answer = text("drift.peer_expected");
+        assert!(answer.is_none() || (!local && answer.as_deref() == Some("unknown")), "{event:?}");
+    }
+    for rule in ["Drift unexpected outbound peer", "Drift unexpected inbound peer", "Drift peer learned"] {
+        assert_eq!(setting.alerts(capture, rule), [""; 0], "{capture}");
+    }
+}

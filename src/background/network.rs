@@ -88,7 +88,7 @@ impl Early {
 #[derive(Debug)]
 pub struct PeerReport {
     /// Whose peer it is.
-    pub early: Box<Early>,
+    pub early: Early,
     /// What is thought of it.
     pub opinion: Opinion,
 }
@@ -115,7 +115,7 @@ struct State {
     /// Times of it are not stored yet.
     has_more_time: bool,
     running: Vec<Arc<Container>>,
-    early: Vec<Box<Early>>,
+    early: Vec<Early>,
     files: lists::State,
 }
 
@@ -181,7 +181,7 @@ impl Learner {
             }
             Notice::Container(_) => self.metrics.queue_full.inc(),
             Notice::Peer(image, peer) => self.learn(&image, peer, state),
-            Notice::Early(early) if state.early.len() < MAX_EARLY => state.early.push(early),
+            Notice::Early(early) if state.early.len() < MAX_EARLY => state.early.push(*early),
             Notice::Early(_) => self.metrics.queue_full.inc(),
         }
     }
