@@ -324,7 +324,8 @@ fn runs_of_what_is_not_the_images_are_counted_once_for_each_exec() {
     let (mut host, _dir) = start("0123*");
     let cgroup = group(ID);
     // Path, flags, arguments, and the numbers of the run of the executable and of the script.
-    let execs: [(&str, u32, &[&str], [Option<&str>; 2]); 6] = [
+    type Row<'a> = (&'a str, u32, &'a [&'a str], [Option<&'a str>; 2]);
+    let execs: [Row<'_>; 6] = [
         ("/tmp/x", UPPER, &["x"], [Some("1"), None]),
         ("/tmp/x", UPPER, &["x", "again"], [Some("2"), None]),
         ("/tmp/y", UPPER, &["y"], [Some("1"), None]),

@@ -163,7 +163,7 @@ fn run(test: &str, runtime: Runtime) {
     assert!(opens.len() > 100, "strace saw {} opens only", opens.len());
     assert!(wrong.is_empty(), "{} wrong: {wrong:#?}", wrong.len());
     let raced = answers.get("hst-40").map_or(0, Vec::len);
-    println!("{test}: {} opens, {raced} execs in the race", opens.len());
+    eprintln!("{test}: {} opens, {raced} execs in the race", opens.len());
 }
 
 /// Directories of the host that are the container's own.
