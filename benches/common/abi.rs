@@ -22,7 +22,7 @@ pub enum Value {
 pub type Entry = Vec<Value>;
 
 /// What the plugin holds for a field: its index.
-static HANDLES: [usize; 18] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17];
+static HANDLES: [usize; 32] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17];
 
 /// A table. The plugin sees its first member, as the engine's interface has it.
 #[repr(C)]
@@ -71,6 +71,7 @@ impl Table {
             (c"comm", TEXT),
             (c"root", TEXT),
             (c"file_descriptors", TABLE),
+            (c"env", TABLE),
         ];
         Self::new(INT, &fields, || thread(0, "", "", super::event::Inode::default()))
     }
@@ -89,7 +90,15 @@ impl Table {
     fn descriptors() -> Value {
         use ss_plugin_state_type_SS_PLUGIN_ST_INT64 as INT;
         use ss_plugin_state_type_SS_PLUGIN_ST_STRING as TEXT;
-        Value::Table(Self::new(INT, &[(c"name", TEXT)], Vec::new))
+        use ss_plugin_state_type_SS_PLUGIN_ST_UINT8 as BYTE;
+        let fields = [
+            (c"name", TEXT),
+            (c"socket_ipv4_l4_proto", BYTE),
+            (c"socket_ipv6_l4_proto", BYTE),
+            (c"socket_ipv4_server_l4_proto", BYTE),
+            (c"socket_ipv6_server_l4_proto", BYTE),
+        ];
+        Value::Table(Self::new(INT, &fields, Vec::new))
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Value {
@@ -134,6 +143,7 @@ pub fn thread(pid: i64, cgroup: &str, path: &str, inode: super::event::Inode) ->
         text("comm"),
         text("/"),
         Table::descriptors(),
+        Table::strings(&["PATH=/usr/bin:/bin"]),
     ]
 }
 

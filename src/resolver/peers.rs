@@ -80,8 +80,8 @@ impl Peers {
 }
 
 impl Resolver {
-    /// The other side of the connection that the event makes or takes, or of its datagram; `None` where there is none, on
-    /// the host, and for what never counts: this machine itself and the container's nameservers.
+    /// The other side of the connection that the event makes or takes; `None` where there is none, on the host, and for what
+    /// never counts: this machine itself and the container's nameservers.
     pub fn peer(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<PeerFacts> {
         let contact = contact(event).filter(|contact| !contact.is_local)?;
         let container = self.declared_container(event, reader)?;
