@@ -22,7 +22,7 @@ pub enum Value {
 pub type Entry = Vec<Value>;
 
 /// What the plugin holds for a field: its index.
-static HANDLES: [usize; 32] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17];
+static HANDLES: [usize; 20] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
 
 /// A table. The plugin sees its first member, as the engine's interface has it.
 #[repr(C)]
