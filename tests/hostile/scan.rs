@@ -86,8 +86,8 @@ fn a_littered_container_is_compared_within_bounds() {
     let (before, started) = (peak(), Instant::now());
     let watch = Watch::start();
     let (seen, inventory) = scan(&container);
-    let opens = watch.stop();
     let (took, grown) = (started.elapsed(), peak() - before);
+    let opens = watch.stop();
     println!(
         "{TEST}: {} entries in {took:?}, {grown} KiB more, {:?}",
         seen.summary.entries, seen.summary.gaps

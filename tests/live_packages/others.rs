@@ -1,6 +1,7 @@
 //! Databases that something else than a package manager changes, and package managers that change nothing.
 
 use super::{list, watch, Runtime};
+use testkit::live::fixtures;
 
 #[test]
 fn an_unpacked_archive_of_packages_is_told_once() {
@@ -44,4 +45,23 @@ fn an_installation_that_fails_is_an_attempt() {
     for attempt in attempts {
         assert_eq!(list(&attempt.output_fields["drift.pkg_names"]), ["no-such-package"]);
     }
+}
+
+#[test]
+fn a_script_that_only_has_the_name_of_a_package_manager_is_none() {
+    if !Runtime::Podman.usable("live packages: another's name") {
+        return;
+    }
+    let container = Runtime::Podman.start();
+    fixtures::wheel(&container.vol().join("drift_x-1.0-py3-none-any.whl"), &[]).unwrap();
+    let script = "cp /usr/bin/pip /tmp/pip\n\
+        python3 /tmp/pip install --no-index --break-system-packages /vol/drift_x-1.0-py3-none-any.whl\n";
+    let outcome = watch(&container, script);
+    let [told] = outcome.told.as_slice() else { panic!("not one event: {:#?}", outcome.told) };
+    assert_eq!(told.text("drift.pkg_manager"), Some("unknown"), "{told:?}");
+    assert_eq!(told.text("drift.pkg_action"), Some("install"), "{told:?}");
+    assert_eq!(list(&told.fields["drift.pkg_added"]), ["drift_x=1.0"]);
+    let rules: Vec<_> =
+        outcome.alerts.iter().filter(|alert| alert.priority == "Critical").map(|alert| &alert.rule).collect();
+    assert_eq!(rules, ["Drift package database changed by other program"]);
 }

@@ -21,6 +21,9 @@ pub use falco::FalcoAlert;
 /// The oldest libsinsp that reads the shipped captures (their README: recorded with libs 0.23.2).
 pub const MIN_LIBS: (u32, u32, u32) = (0, 23, 0);
 
+/// The first Falco with these libs.
+const MIN_FALCO: (u32, u32, u32) = (0, 43, 0);
+
 /// Which program an engine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -157,6 +160,11 @@ impl Engine {
         engine.libs = libs.ok_or_else(|| anyhow!("it does not tell its libs version"))?;
         let libs = parse_version(&engine.libs)
             .ok_or_else(|| anyhow!("libs version {:?} is no version", engine.libs))?;
+        // A Falco built with libs from a tree of one's own calls them 0.0.0-local: then its own version tells.
+        let local = kind == Kind::Falco && libs == (0, 0, 0);
+        if local && parse_version(&engine.version).is_some_and(|falco| falco >= MIN_FALCO) {
+            return Ok(engine);
+        }
         if libs < MIN_LIBS {
             bail!("its libs are {}; {} or later is needed", engine.libs, dotted(MIN_LIBS));
         }

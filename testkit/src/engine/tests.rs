@@ -214,6 +214,15 @@ fn an_engine_that_is_too_old_is_refused() {
     let error = format!("{:#}", Engine::find(&Choice::Path(old)).unwrap_err());
     assert!(error.contains("0.9.40") && error.contains("0.23.0"), "{error}");
     assert!(Engine::find(&Choice::Path(dir.path().join("gone"))).is_err());
+    // A build with libs of one's own, which have no version.
+    for (version, does) in [("0.44.1", true), ("0.43.0", true), ("0.42.1", false)] {
+        let local = dir.path().join(format!("falco-{version}"));
+        script(
+            &local,
+            &format!("echo 'Falco version: {version} (x86_64)'; echo 'Libs version:  0.0.0-local'\n"),
+        );
+        assert_eq!(Engine::find(&Choice::Path(local)).is_ok(), does, "{version}");
+    }
 }
 
 #[test]
