@@ -19,7 +19,7 @@ schemas() {
 trap schemas EXIT
 
 # command:package
-wanted='podman:podman containerd:containerd ctr:containerd runc:runc umoci:umoci buildah:buildah
+wanted='ip:iproute2 nsenter:util-linux podman:podman containerd:containerd ctr:containerd runc:runc umoci:umoci buildah:buildah
 bsdtar:libarchive-tools debootstrap:debootstrap setpriv:util-linux python3:python3
 npm:npm strace:strace'
 
