@@ -9,7 +9,7 @@ use crate::manifest::entry::ImagePath;
 use crate::scan::walk::{Item, Walk, MAX_DEPTH};
 use rustix::fs::FileType;
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long after a change the layer is looked through: changes in a burst are found together.
 const DELAY: Duration = Duration::from_millis(100);
@@ -21,8 +21,9 @@ const SHARE: u32 = 20;
 const MAX_CONTAINERS: usize = 4096;
 /// Most entries looked at in one sweep.
 const MAX_ENTRIES: usize = 500_000;
-/// How far the clock of events and that of files may be apart, nanoseconds.
-const CLOCKS: u64 = 2_000_000_000;
+/// How far a file's time may be before its event's, nanoseconds: the kernel's clock for files has ticks of some milliseconds.
+/// What changed earlier was changed by somebody else.
+const CLOCKS: u64 = 300_000_000;
 
 #[derive(Debug)]
 struct Sweep {
@@ -43,7 +44,9 @@ pub(super) struct Sweeps {
 
 impl Sweeps {
     /// Notes a change; `false` if there are too many.
-    pub(super) fn add(&mut self, change: Unnamed, now: Instant) -> bool {
+    pub(super) fn add(&mut self, mut change: Unnamed, now: Instant) -> bool {
+        // The engine's clock counts from the machine's start, and may be ahead of that of files by now.
+        change.at = change.at.min(wall_clock());
         let id = change.container.id.clone();
         if let Some(known) = self.due.get_mut(&id) {
             known.since = known.since.min(change.at);
@@ -81,6 +84,12 @@ impl Sweeps {
         };
         Some((paths.into_iter().map(job).collect(), complete))
     }
+}
+
+/// Nanoseconds since the epoch.
+fn wall_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Regular files and links of the writable layer whose change time is `since` or later.
