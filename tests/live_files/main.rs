@@ -173,4 +173,6 @@ fn watch_while(container: &Container, work: impl FnOnce(&mut Session)) -> Outcom
 fn prepare(container: &Container, command: &str) {
     let status = live::trace(container, command, Facts::default(), &mut |_| Ok(())).unwrap();
     assert_eq!(status, 0, "{command}");
+    // A change of which no event says where is looked for among those of the last third of a second.
+    std::thread::sleep(Duration::from_secs(1));
 }
