@@ -159,6 +159,18 @@ impl Packages {
             PackageNotice::Touched(touch) => (&touch.container, &touch.agent),
         };
         let key = Key::of(container, agent);
+        if matches!(notice, PackageNotice::Started(..)) {
+            // Before this one changes what an earlier one has left.
+            let host = &self.host;
+            let left =
+                self.open.iter().filter(|(other, open)| **other != key && open.is_left(host, container));
+            let left: Vec<Key> = left.map(|(other, _)| other.clone()).collect();
+            for other in left {
+                if let Some(transaction) = self.open.remove(&other) {
+                    self.tell(transaction, report);
+                }
+            }
+        }
         if !self.open.contains_key(&key) {
             if self.open.len() >= MAX_OPEN {
                 self.metrics.packages_dropped.inc();

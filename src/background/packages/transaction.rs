@@ -135,6 +135,13 @@ impl Transaction {
         }
     }
 
+    /// Whether it is a package manager's, in this container, which has ended. All that it did is known once something later
+    /// is: notices come in the order of events.
+    pub(super) fn is_left(&self, host: &Host, container: &Container) -> bool {
+        let gone = || self.running.is_none() || host.running_since(self.agent.pid) != self.running;
+        self.container.id == container.id && self.announced && gone()
+    }
+
     /// Whether it is over, so that it can be told.
     pub(super) fn has_ended(&mut self, host: &Host, now: Instant) -> bool {
         if self.running.is_some() && host.running_since(self.agent.pid) != self.running {
