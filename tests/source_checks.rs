@@ -13,6 +13,7 @@ use serde_json::{json, Value};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use testkit::live::{self, Container, Image};
 use testkit::skip::skip;
@@ -85,7 +86,15 @@ fn remount(container: &Container, how: &str) {
     assert!(status.unwrap().success());
 }
 
+/// One at a time: what a source costs is read from this process's threads.
+static ONE_SOURCE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_SOURCE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn run_in(container: &Container, image: &Image) {
+    let _alone = alone();
     in_container(container, "changes", CHANGES);
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("approved.txt");
@@ -132,6 +141,8 @@ fn run_in(container: &Container, image: &Image) {
     let mut second = source.settled(container.id(), Duration::from_secs(5));
     remount(container, "rw");
     second.extend(source.settled(container.id(), Duration::from_secs(5)));
+    // The script that undid it runs from a volume: rightly told where a round falls into it.
+    second.retain(|e| e["path"] != "/corpus/undo");
     let told = lines(&second);
     assert_eq!(told, set(&GONE), "{second:#?}");
 
@@ -258,6 +269,7 @@ fn files_are_those_that_diff_finds_within_the_share_of_cpu() {
     }
     let container = Container::podman(&Image::debian().unwrap()).unwrap();
     in_container(&container, "many", MANY);
+    let _alone = alone();
     let percent = 20;
     let params = json!({"once": true, "cpu_percent": percent, "checks": ["files"], "max_findings": 50_000});
     let source = Open::new(&params.to_string()).unwrap();

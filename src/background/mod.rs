@@ -294,6 +294,10 @@ pub struct Pace {
 impl Pace {
     /// Work is measured in slices of this length.
     const SLICE: Duration = Duration::from_millis(10);
+    /// A slice that took longer was not work: the thread was kept from running.
+    const LONGEST: Duration = Duration::from_secs(5);
+    /// Longest sleep at a time.
+    const NAP: Duration = Duration::from_millis(100);
 
     /// A pace of `percent` of one CPU, 1 to 100.
     pub fn new(percent: u8, stop: Arc<AtomicBool>) -> Self {
@@ -312,10 +316,21 @@ impl Pace {
         }
         let worked = self.since.elapsed();
         if worked >= Self::SLICE && self.percent < 100 {
-            let rest = worked.min(Self::SLICE * 10) * (100 - self.percent) / self.percent;
-            std::thread::sleep(rest.min(Duration::from_secs(1)));
+            self.rest(worked.min(Self::LONGEST) * (100 - self.percent) / self.percent);
             self.since = Instant::now();
         }
         !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// In naps, so that a stop is not kept waiting.
+    fn rest(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.stop.load(Ordering::Relaxed) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(Self::NAP));
+        }
     }
 }
