@@ -57,6 +57,9 @@ struct Told {
 impl Reader<'_> {
     fn read(mut self, mut known: Known) -> Declared {
         let run = self.run_spec();
+        if let Some(run) = &run {
+            self.places.add_binds(&run.binds);
+        }
         // Each engine knows its own containers; whoever has a record is the one.
         let told = self
             .ask_docker()

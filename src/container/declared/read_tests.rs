@@ -129,6 +129,21 @@ fn docker_with_the_containerd_image_store() {
     assert_eq!(declared.image.digests, [index_digest, manifest_digest]);
     assert_eq!(declared.image.is_pinned(), Some(true));
     assert_eq!(declared.declares_port(Protocol::Tcp, 8080), Some(true));
+
+    // A data root that somebody moved: the layers do not tell, Docker's own mounts do.
+    let moved = tree.0.path().join("srv/data");
+    std::fs::create_dir_all(&moved).unwrap();
+    std::fs::rename(tree.0.path().join("var/lib/docker/containers"), moved.join("containers")).unwrap();
+    assert_eq!(tree.read(ID).image.id, None);
+    let mounts = format!(
+        r#"}},"mounts":[{{"destination":"/etc/hosts","type":"bind","source":"/srv/data/containers/{ID}/hosts"}}],"annotations""#
+    );
+    let bundle = format!("/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby/{ID}/config.json");
+    tree.put(&bundle, spec(r#"["/bin/w","a","b"]"#, "{}").replace(r#"},"annotations""#, &mounts));
+    let declared = tree.read(ID);
+    assert_eq!(declared.missing, Vec::<String>::new());
+    assert_eq!(declared.image.digests, [index_digest, manifest_digest]);
+    assert_eq!(declared.overrides.as_deref().unwrap(), [] as [&str; 0]);
 }
 
 #[test]
