@@ -23,10 +23,14 @@ impl Tree {
     }
 
     fn read(&self, id: &str) -> Declared {
+        let known = Known { host_network: Some(false), host_pid: Some(false), privileged: false };
+        self.read_knowing(known, id)
+    }
+
+    fn read_knowing(&self, known: Known, id: &str) -> Declared {
         let host = Host::new(self.0.path());
         let roots = ["/var/lib/docker/overlay2", "/var/lib/containers/storage/overlay"].map(PathBuf::from);
         let places = place::find(&host, id, 1, None, &roots);
-        let known = Known { host_network: Some(false), host_pid: Some(false), privileged: false };
         Reader { host: &host, id, places, missing: Vec::new() }.read(known)
     }
 }
@@ -69,7 +73,7 @@ fn docker_with_its_own_image_store() {
     tree.put(&format!("{root}/containers/{ID}/config.v2.json"), container)
         .put(
             &format!("{root}/containers/{ID}/hostconfig.json"),
-            r#"{"Privileged":true,"PortBindings":{"53/udp":[]}}"#,
+            r#"{"Privileged":true,"NetworkMode":"host","PortBindings":{"53/udp":[]}}"#,
         )
         .put(&format!("{root}/image/overlay2/imagedb/content/sha256/{}", image.hex()), CONFIG)
         .put(
@@ -85,6 +89,9 @@ fn docker_with_its_own_image_store() {
     assert_eq!(declared.image.reference.as_deref(), Some("app:1"));
     assert_eq!((declared.image.id, declared.image.digest()), (Some(image), Some(pulled)));
     assert_eq!(declared.overrides.as_deref().unwrap(), ["command", "privileged"]);
+    // Where the namespaces cannot be seen, Docker's word for it counts.
+    let unseen = tree.read_knowing(Known { host_network: None, ..Known::default() }, ID);
+    assert_eq!(unseen.overrides.as_deref().unwrap(), ["command", "privileged", "host_network"]);
     for (protocol, port) in [(Protocol::Tcp, 8080), (Protocol::Tcp, 9090), (Protocol::Udp, 53)] {
         assert_eq!(declared.declares_port(protocol, port), Some(true), "{port}");
     }
