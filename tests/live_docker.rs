@@ -153,8 +153,8 @@ fn files_that_are_copied_in_are_told() {
         }
     }
     // By now the image is indexed.
-    let execs = session.lines().iter().filter(|line| line.text("evt.type") == Some("execve"));
-    let last = execs.last().unwrap();
+    let mut execs = session.lines().iter().filter(|line| line.text("evt.type") == Some("execve"));
+    let last = execs.next_back().unwrap();
     assert_eq!(text(last, "drift.manifest_state"), "ready", "{last:?}");
     assert_eq!(sorted(told), ["created /etc/copied", "modified /etc/passwd"]);
     let capture: PathBuf = dir.path().join("told.scap");
