@@ -36,7 +36,7 @@ mod run;
 
 pub use container::Container;
 pub use event::{Delay, Event, Facts, Flags, Kind};
-pub use image::Image;
+pub use image::{Image, START};
 pub use process::Process;
 pub use session::Session;
 pub use stream::{Spec, Stream};
