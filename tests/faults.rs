@@ -268,6 +268,7 @@ fn a_full_queue_holds_nobody_up() {
     let (closed, told) = (gate.lock().unwrap(), Arc::clone(&gate));
     let reports = Reports {
         peer: Box::new(|_| {}),
+        port: Box::new(|_| {}),
         binary: Box::new(move |_| *told.lock().unwrap() += 1),
         file: Box::new(|_| {}),
         library: Box::new(|_| {}),

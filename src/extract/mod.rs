@@ -17,7 +17,7 @@ mod source_event;
 pub mod value;
 
 pub(crate) use payload::{
-    BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT,
+    BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT, PORT_EVENT,
 };
 
 use crate::event::raw::{code, SyscallEvent};
@@ -253,6 +253,12 @@ pub static FIELDS: &[FieldDef] = &[
         port::declared,
     ),
     field(
+        "drift.port",
+        FieldType::String,
+        "On the same calls, and on drift_port: port and protocol, as `4444/tcp`.",
+        port::shown,
+    ),
+    field(
         "drift.port_new",
         FieldType::Bool,
         "On the same calls: whether it is the first of the container for that port and protocol that a rule asks about, so that \
@@ -399,7 +405,8 @@ pub static FIELDS: &[FieldDef] = &[
     field(
         "drift.process_cmdline",
         FieldType::String,
-        "On drift_library: command line of the process that loaded the library, as it was then.",
+        "On drift_library: command line of the process that loaded the library, as it was then. On drift_port: of the one that \
+         opened the port.",
         library::process_cmdline,
     ),
     field(
@@ -460,6 +467,12 @@ pub static FIELDS: &[FieldDef] = &[
          `build:make`), or `start` (the container's entry point, a script of the image, in the first minute). Programs and \
          scripts of the image, and what they made, alone count. Absent where no such work did.",
         binary::work,
+    ),
+    field(
+        "drift.process_work",
+        FieldType::String,
+        "As drift.binary_work, of the process itself: the work that it takes part in now.",
+        binary::process_work,
     ),
     field(
         "drift.binary_runs",
