@@ -20,7 +20,7 @@ const START: u64 = 60_000_000_000;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WorkState {
     work: Option<ImageWork>,
-    /// It is the container's first process, and one that only looks after the real one; it need not be in the image.
+    /// It is the container's first process, and one that only looks after the real one: the image's, or the engine's.
     is_init: bool,
 }
 
@@ -86,7 +86,9 @@ impl Resolver {
                 tool: build_tool(&thread.exe_path, script.as_ref().map(|s| s.path.as_slice())),
                 runs_script: script.as_ref().is_some_and(|s| s.judgement.origin == Origin::Image),
                 is_first,
-                is_init: is_first && is_init(&thread.exe_path),
+                is_init: is_first
+                    && is_init(&thread.exe_path)
+                    && matches!(binary.judgement.origin, Origin::Image | Origin::Runtime),
             });
             if is_first {
                 break;
