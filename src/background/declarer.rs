@@ -128,7 +128,7 @@ impl Declarer {
             }
         }
         let declared = read(&self.host, &container.id, live, &self.config.storage_roots);
-        let whole = declared.config.is_some() && declared.overrides.is_some();
+        let whole = declared.config.is_some() && declared.overrides.is_some() && declared.ports.is_some();
         let retry = RETRIES.get(tries).filter(|_| !whole && !live.has_ended() && waiting.len() < MAX_WAITING);
         let declared = Arc::new(declared);
         container.declaration.set_read(Some(Arc::clone(&declared)));

@@ -242,7 +242,7 @@ impl Scanner {
         if !self.params.checks.iter().any(|check| NEED_IT.contains(check)) {
             return;
         }
-        let is_whole = |d: &Declared| d.config.is_some() && d.overrides.is_some();
+        let is_whole = |d: &Declared| d.config.is_some() && d.overrides.is_some() && d.ports.is_some();
         if container.declaration.read().as_ref().is_some_and(|known| is_whole(known)) {
             return;
         }

@@ -1,15 +1,40 @@
-//! What podman records of a container beside containers/storage: `libpod/bolt_state.db` below the storage's root (podman
-//! 1 to 4, and 5 where it was upgraded). Its newer SQLite database is not read; no more than published ports is lost.
+//! What podman records of a container beside containers/storage: `db.sql` below the storage's root (podman 4.8 and later),
+//! or `libpod/bolt_state.db` (before, and where it was upgraded).
 //!
-//! Formats: podman `libpod/boltdb_state_internal.go` (buckets), `libpod/container_config.go`.
+//! Formats: podman `libpod/sqlite_state_internal.go` (tables), `libpod/boltdb_state_internal.go` (buckets),
+//! `libpod/container_config.go`.
 
 use super::bolt::{self, BoltError, Pages};
 use super::ports::{Ports, Protocol};
+use crate::read_at::{Broken, ReadAt};
+use crate::sqlite;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// The database, below the storage's root.
-pub const DATABASE: &str = "libpod/bolt_state.db";
+/// The bolt database, below the storage's root.
+pub const BOLT: &str = "libpod/bolt_state.db";
+/// The SQLite database there, and what has not been written into it yet.
+pub const SQLITE: [&str; 2] = ["db.sql", "db.sql-wal"];
+
+/// As [`ports`], of the SQLite database and its log.
+///
+/// # Errors
+/// [`Broken`].
+pub fn sqlite_ports(
+    database: &dyn ReadAt,
+    log: Option<&dyn ReadAt>,
+    id: &str,
+) -> Result<Option<Vec<Ports>>, Broken> {
+    let mut found = None;
+    // ID, Name, PodID, JSON.
+    sqlite::each_row(database, log, b"ContainerConfig", &mut |row| {
+        if sqlite::column(row, 0) == Some(id.as_bytes()) {
+            found = sqlite::column(row, 3).map(ports_of);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
 
 /// Ports that a container was created with: published and exposed ones. `None` if the container is not there.
 ///
@@ -68,5 +93,49 @@ mod tests {
         ];
         assert_eq!(ports_of(json), want);
         assert_eq!(ports_of(b"{"), []);
+    }
+
+    /// A database that SQLite itself made, as podman has it: open, with all of it in the log; and when it was closed.
+    #[test]
+    fn the_newer_database_is_read() {
+        const MAKE: &str = r#"
+import sqlite3, sys
+db = sqlite3.connect("db.sql", isolation_level=None)
+db.execute("PRAGMA journal_mode = WAL")
+db.execute("CREATE TABLE DBConfig(ID INTEGER PRIMARY KEY NOT NULL)")
+db.execute("CREATE TABLE ContainerConfig(ID TEXT PRIMARY KEY NOT NULL, Name TEXT UNIQUE NOT NULL, PodID TEXT, JSON TEXT NOT NULL)")
+for n in range(300):
+    long = "x" * (n * 40)
+    json = '{"labels":{"a":"%s"},"newPortMappings":[{"host_ip":"","container_port":%d,"host_port":1,"range":1,"protocol":"tcp"}]}'
+    db.execute("INSERT INTO ContainerConfig VALUES (?, ?, NULL, ?)", ("id%d" % n, "name%d" % n, json % (long, 1000 + n)))
+print("made", flush=True)
+sys.stdin.read()
+"#;
+        let dir = tempfile::tempdir().unwrap();
+        let mut python = std::process::Command::new("python3");
+        python.args(["-c", MAKE]).current_dir(&dir);
+        python.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut python = python.spawn().unwrap();
+        let mut line = String::new();
+        let mut said = std::io::BufReader::new(python.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+        assert_eq!(line, "made\n");
+        let open = |name: &str| std::fs::File::open(dir.path().join(name)).ok();
+        let ask = |id: &str| {
+            let log = open(SQLITE[1]);
+            let log = log.as_ref().map(|log| log as &dyn ReadAt);
+            sqlite_ports(&open(SQLITE[0]).unwrap(), log, id).unwrap()
+        };
+        let check = || {
+            for n in [0u16, 7, 150, 299] {
+                assert_eq!(ask(&format!("id{n}")), Some(vec![Ports::one(Protocol::Tcp, 1000 + n)]), "id{n}");
+            }
+            assert_eq!(ask("id300"), None);
+        };
+        assert!(open(SQLITE[1]).is_some(), "the log is there while somebody has the database open");
+        check();
+        drop(python.stdin.take());
+        python.wait().unwrap();
+        check();
     }
 }

@@ -13,11 +13,17 @@ use crate::container::overlay::OverlayLayers;
 use crate::host::Host;
 use crate::manifest::digest::Digest;
 use crate::manifest::image_config::{ConfigError, ImageConfig};
+use crate::read_at::ReadAt;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a database that somebody is writing is read until it fits together, and the time between.
+const ATTEMPTS: usize = 5;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
 /// Reads all that is known of `container`, looked at through `live`. Takes milliseconds: not for the event thread of a
 /// live capture.
@@ -50,6 +56,8 @@ struct Told {
     digests: Vec<Digest>,
     config: Option<ImageConfig>,
     ports: Vec<Ports>,
+    /// There is a record of more ports, and it could not be read.
+    lacks_ports: bool,
     privileged: bool,
     host_network: Option<bool>,
     docker: Option<DockerContainer>,
@@ -92,7 +100,7 @@ impl Reader<'_> {
             (None, Some(docker)) => Some(docker.args),
             (None, None) => None,
         };
-        let ports = told.config.as_ref().map(|config| {
+        let ports = told.config.as_ref().filter(|_| !told.lacks_ports).map(|config| {
             let mut ports = image_ports(config);
             ports.extend(&told.ports);
             ports.extend(run.iter().flat_map(annotated_ports));
@@ -225,21 +233,54 @@ impl Reader<'_> {
                 let path = images.join(image.hex()).join(storage::config_file(&image));
                 told.config = self.config(&path, &image);
             }
-            told.ports = self.libpod_ports(&root);
+            match self.libpod_ports(&root) {
+                Ok(ports) => told.ports = ports.unwrap_or_default(),
+                Err(()) => told.lacks_ports = true,
+            }
             return Some(told);
         }
         None
     }
 
-    fn libpod_ports(&mut self, root: &Path) -> Vec<Ports> {
-        let path = root.join(libpod::DATABASE);
-        let file = match self.host.open_state(path.as_os_str().as_bytes()) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Vec::new(),
-            Err(why) => return self.fail(&path, why).unwrap_or_default(),
+    /// Ports in podman's own record; `None` where it has none of the container, `Err`, with the reason noted, where it
+    /// cannot be read. podman writes it while it starts the container: what is read meanwhile may not fit together.
+    fn libpod_ports(&mut self, root: &Path) -> Result<Option<Vec<Ports>>, ()> {
+        let [sqlite, bolt] = [libpod::SQLITE[0], libpod::BOLT].map(|name| root.join(name));
+        let mut failed = None;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                std::thread::sleep(BETWEEN_ATTEMPTS);
+            }
+            match self.sqlite_ports(root).and_then(|found| match found {
+                Some(ports) => Ok(Some(ports)),
+                None => self.bolt_ports(&bolt).map_err(|why| (bolt.clone(), why)),
+            }) {
+                Ok(ports) => return Ok(ports),
+                Err(why) => failed = Some(why),
+            }
+        }
+        let (path, why) = failed.unwrap_or((sqlite, String::new()));
+        self.fail::<()>(&path, why);
+        Err(())
+    }
+
+    fn sqlite_ports(&self, root: &Path) -> Result<Option<Vec<Ports>>, (PathBuf, String)> {
+        let open = |name: &str| {
+            let path = root.join(name);
+            self.host.open_state(path.as_os_str().as_bytes()).map_err(|why| (path, why.to_string()))
         };
-        let ports = libpod::ports(&file, self.id);
-        self.parsed(&path, ports).flatten().unwrap_or_default()
+        let [database, log] = libpod::SQLITE;
+        let (Some(file), log) = (open(database)?, open(log)?) else { return Ok(None) };
+        let log = log.as_ref().map(|log| log as &dyn ReadAt);
+        libpod::sqlite_ports(&file, log, self.id).map_err(|why| (root.join(database), why.to_string()))
+    }
+
+    fn bolt_ports(&self, path: &Path) -> Result<Option<Vec<Ports>>, String> {
+        match self.host.open_state(path.as_os_str().as_bytes()) {
+            Ok(Some(file)) => libpod::ports(&file, self.id).map_err(|why| why.to_string()),
+            Ok(None) => Ok(None),
+            Err(why) => Err(why.to_string()),
+        }
     }
 
     fn ask_containerd(&mut self, run: Option<&RunSpec>) -> Option<Told> {

@@ -2,7 +2,8 @@
 //! pages with keys and values; a long value is a chain of overflow pages. Numbers are in the order of the machine
 //! that made it. The key is a header's number; number 0 holds the highest one.
 
-use super::{be32, le32, Broken, EachHeader, Metered, ReadAt, MAX_HEADER, MAX_PACKAGES};
+use super::{Broken, EachHeader, ReadAt, MAX_HEADER, MAX_PACKAGES};
+use crate::read_at::{be32, le32, Metered};
 
 const MAGIC: u32 = 0x0006_1561;
 /// Length of a page's header.

@@ -1,9 +1,10 @@
 //! An rpm header as databases keep it: two counts, an index, and the data that the index points into (rpm's
 //! docs/manual/format_header.md; a database leaves the magic of a package file out).
 
-use super::{be32, MAX_HEADER};
+use super::MAX_HEADER;
 use crate::manifest::entry::MAX_PATH;
 use crate::packages::{show, word};
+use crate::read_at::be32;
 
 /// rpm's own limit (`HEADER_TAGS_MAX` in lib/header.c).
 const MAX_ENTRIES: u32 = 65_535;

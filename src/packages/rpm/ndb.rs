@@ -1,7 +1,8 @@
 //! ndb's `Packages.db` (rpm's lib/backend/ndb/rpmpkg.c): slots of 16 bytes that say where the headers are, then the
 //! headers, each between a head of 16 and a tail of 12 bytes. Numbers are little-endian.
 
-use super::{le32, Broken, EachHeader, Metered, ReadAt, MAX_HEADER, MAX_PACKAGES};
+use super::{Broken, EachHeader, ReadAt, MAX_HEADER, MAX_PACKAGES};
+use crate::read_at::{le32, Metered};
 
 const PAGE: usize = 4096;
 const SLOT: usize = 16;

@@ -1,7 +1,9 @@
 //! Databases of the real tools (`tests/fixtures/packages/rpm/README.md`), and large or broken ones made here.
 
 use super::*;
+use crate::read_at::be16;
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::io::Read;
 
 /// A value of a header's tag.

@@ -4,7 +4,7 @@
 //! rpm writes the log into the database when it closes it, unless somebody else is reading. A log may also hold what
 //! the database has already: its pages are then the same.
 
-use super::{be32, le32, Broken, Metered};
+use crate::read_at::{be32, le32, Broken, Metered};
 use std::collections::HashMap;
 
 const HEADER: usize = 32;

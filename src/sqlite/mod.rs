@@ -1,11 +1,12 @@
-//! The table `Packages` of `rpmdb.sqlite` (sqlite.org/fileformat2.html; rpm's lib/backend/sqlite.c): a b-tree whose
-//! leaves have rows of a number and a header.
+//! Tables of SQLite databases that others write (sqlite.org/fileformat2.html): rpm's, podman's.
 //!
-//! Only what that table needs: no indexes, no text encodings (the schema's names are compared as ASCII), no rollback
-//! journal (rpm has a write-ahead log).
+//! Only what a walk through a table needs: no indexes, no text encodings (the schema's names are compared as ASCII), no
+//! rollback journal (both have a write-ahead log). `crate::packages::rpm` says why SQLite's own library is not used.
 
-use super::wal::Wal;
-use super::{be16, be32, Broken, EachHeader, Metered, ReadAt, MAX_HEADER, MAX_PACKAGES};
+mod wal;
+
+use crate::read_at::{be16, be32, Broken, Metered, ReadAt};
+use wal::Wal;
 
 /// Length of the file's header, at the beginning of page 1.
 const FILE_HEADER: usize = 100;
@@ -13,41 +14,34 @@ const INTERIOR: u8 = 0x05;
 const LEAF: u8 = 0x0d;
 /// Deepest tree. SQLite's own limit (`BTCURSOR_MAX_DEPTH`).
 const MAX_DEPTH: usize = 20;
-/// Room for a row's other columns beside its header.
-const MAX_ROW: usize = MAX_HEADER + 4096;
+/// The largest row: what is read of an rpm header, and its other columns.
+const MAX_ROW: usize = (32 << 20) + 4096;
 
-/// Gives every header to `each`. `log` is the write-ahead log beside the database.
+/// Gives every row of a table to `each`, for [`column`]; none where there is no such table. `log` is the write-ahead log beside
+/// the database.
 ///
 /// # Errors
-/// [`Broken`].
-pub fn each_header(
+/// [`Broken`]; some rows may have been given by then.
+pub fn each_row(
     database: &dyn ReadAt,
     log: Option<&dyn ReadAt>,
-    each: &mut EachHeader<'_>,
+    table: &[u8],
+    each: &mut dyn FnMut(&[u8]) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
     let database = Database::open(Metered::new(database), log)?;
     let mut root = None;
     database.each_row(1, &mut |row| {
         // type, name, tbl_name, rootpage, sql.
-        let is_packages = column(row, 0) == Some(b"table") && column(row, 1) == Some(b"Packages");
-        if is_packages {
+        if column(row, 0) == Some(b"table") && column(row, 1) == Some(table) {
             let number = column(row, 3).filter(|n| n.len() <= 4).unwrap_or_default();
             root = Some(number.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)));
         }
         Ok(())
     })?;
-    // A database that rpm has just made, and not filled yet, has no tables.
-    let Some(root) = root else { return Ok(()) };
-    let mut packages = 0;
-    database.each_row(root, &mut |row| {
-        packages += 1;
-        if packages > MAX_PACKAGES {
-            return Err(Broken::Limit("100000 packages"));
-        }
-        // hnum (which is the row's own number, so that the column is NULL), blob.
-        each(column(row, 1).ok_or(Broken::Format("an SQLite row without a header"))?);
-        Ok(())
-    })
+    match root {
+        Some(root) => database.each_row(root, each),
+        None => Ok(()),
+    }
 }
 
 struct Database<'a> {
@@ -146,7 +140,7 @@ impl<'a> Database<'a> {
         let (len, rest) = varint(cell).ok_or(SHORT)?;
         let (_, rest) = varint(rest).ok_or(SHORT)?;
         let len = usize::try_from(len).ok().filter(|l| *l <= MAX_ROW);
-        let len = len.ok_or(Broken::Limit("32 MiB in one header"))?;
+        let len = len.ok_or(Broken::Limit("32 MiB in one row"))?;
         // The names are the format's: the most and the least of a row that is kept on its page.
         let most = self.usable - 35;
         let local = if len <= most {
@@ -204,7 +198,7 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// The bytes of a row's column: text, a blob, or a big-endian number. `None` for NULL, and where there is none.
-fn column(row: &[u8], want: usize) -> Option<&[u8]> {
+pub fn column(row: &[u8], want: usize) -> Option<&[u8]> {
     let (header, _) = varint(row)?;
     let header = usize::try_from(header).ok()?;
     let mut types = row.get(..header)?;
