@@ -10,8 +10,7 @@ use drift::container::live::Live;
 use drift::host::Host;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use testkit::live::{self, Container, Image};
-use testkit::skip::skip;
+use testkit::live::{Container, Image, Runtime};
 
 /// How a container is deployed: the engine's options, the command (none: the image's), and what that overrides.
 type Deployment = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
@@ -115,38 +114,25 @@ fn check(
     wrong
 }
 
-fn usable(test: &str, tools: &[&str]) -> bool {
-    let missing = live::missing(tools);
-    if let Some(why) = &missing {
-        skip(test, why);
+fn check_all(test: &str, runtime: Runtime, deployments: &[Deployment]) {
+    if !runtime.usable(test, &[]) {
+        return;
     }
-    missing.is_none()
+    let image = Image::debian().unwrap();
+    let mut wrong = Vec::new();
+    for (name, options, command, overrides) in deployments {
+        let container = runtime.start_with(&image, options, command).unwrap();
+        wrong.extend(check(name, &image, &container, command, overrides));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
 fn podmans_records_are_read() {
-    if !usable("live: deployments, podman", live::PODMAN_TOOLS) {
-        return;
-    }
-    let image = Image::debian().unwrap();
-    let mut wrong = Vec::new();
-    for (name, options, command, overrides) in PODMAN {
-        let container = Container::podman_with(&image, options, command).unwrap();
-        wrong.extend(check(name, &image, &container, command, overrides));
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    check_all("live: deployments, podman", Runtime::Podman, PODMAN);
 }
 
 #[test]
 fn containerds_records_are_read() {
-    if !usable("live: deployments, containerd", live::CONTAINERD_TOOLS) {
-        return;
-    }
-    let image = Image::debian().unwrap();
-    let mut wrong = Vec::new();
-    for (name, options, command, overrides) in CONTAINERD {
-        let container = Container::containerd_with(&image, options, command).unwrap();
-        wrong.extend(check(name, &image, &container, command, overrides));
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    check_all("live: deployments, containerd", Runtime::Containerd, CONTAINERD);
 }

@@ -1,17 +1,13 @@
 //! Files that a command of the runtime copies into a container: its process has the container's root as its own, so that
 //! its paths do not say so. The device does.
 
-use super::{watch_while, Runtime};
+use super::{start, watch_while};
 use std::time::{SystemTime, UNIX_EPOCH};
-use testkit::live::Event;
+use testkit::live::{Event, Runtime};
 
 #[test]
 fn podman_cp() {
-    const TEST: &str = "live files: podman cp";
-    if !Runtime::Podman.usable(TEST) {
-        return;
-    }
-    let container = Runtime::Podman.start();
+    let Some(container) = start("live files: podman cp", Runtime::Podman) else { return };
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("copied");
     std::fs::write(&file, "from the host\n").unwrap();
