@@ -51,6 +51,7 @@ pub fn file_payload(change: &FileReport) -> serde_json::Value {
         "file_writer": &*change.writer.command,
         "file_writer_pid": change.writer.pid,
         "file_provenance": file_provenance(change).to_string(),
+        "file_work": change.writer.work.map(|work| work.to_string()),
         "container_drifts": change.drifts,
         "pkg_manager": change.writer.manager.map(|manager| manager.as_str()),
     })
@@ -109,6 +110,7 @@ pub fn library_payload(library: &LibraryReport) -> serde_json::Value {
         "file_package": library.package,
         "file_writer": job.written.as_ref().map(|w| &*w.command),
         "file_provenance": provenance.to_string(),
+        "file_work": job.written.as_ref().and_then(|w| w.work).map(|work| work.to_string()),
         "volume_kind": library.volume.map(|kind| kind.as_str()),
         "binary_origin": job.binary_origin.map(|o| o.as_str()),
         "process_cmdline": &*job.command,

@@ -24,6 +24,7 @@ use crate::prebuilt::Lists;
 use crate::verdict::binary::{Binary, BinaryKey};
 use crate::verdict::judge::Judge;
 use crate::verdict::script::Script;
+use crate::verdict::work::ImageWork;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
 use libraries::SeenLibraries;
@@ -46,6 +47,7 @@ mod peers;
 mod ports;
 mod provenance;
 mod runs;
+mod work;
 
 pub use declared::EnvNames;
 pub use packages::{PackageRole, PackageWork};
@@ -89,6 +91,8 @@ struct ThreadState {
     own_package: Option<Option<Arc<Invocation>>>,
     /// The package manager at work; outer `None`: not asked yet.
     package: Option<Option<PackageWork>>,
+    /// The work of the image's own that it takes part in when it writes; outer `None`: not asked yet.
+    work: Option<Option<ImageWork>>,
     /// Who is behind what this process does to packages; `None`: not looked at yet.
     agent: Option<Arc<Agent>>,
     /// The environment against the declared one; `None`: not asked yet, or not known yet.
@@ -359,6 +363,7 @@ impl Resolver {
                     state.container = Some(Arc::clone(now));
                     state.binary = None;
                     state.script = None;
+                    state.work = None;
                     state.started = None;
                 }
             }

@@ -100,6 +100,11 @@ pub(super) fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     written_by(q.resolver.binary_provenance(q.event, q.reader), q.arena)
 }
 
+pub(super) fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let written = q.resolver.binary_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
+    Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
+}
+
 pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let known = q.resolver.binary_provenance(q.event, q.reader);
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))

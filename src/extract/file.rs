@@ -78,6 +78,11 @@ pub(super) fn writer_pid<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
     Value::Absent
 }
 
+pub(super) fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let written = q.resolver.file_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
+    Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
+}
+
 pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let known = q.resolver.file_provenance(q.event, q.reader);
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))

@@ -377,6 +377,12 @@ pub static FIELDS: &[FieldDef] = &[
         file::provenance,
     ),
     field(
+        "drift.file_work",
+        FieldType::String,
+        "As drift.binary_work, of that file. On drift_file: of the process that changed it last.",
+        file::work,
+    ),
+    field(
         "drift.volume_kind",
         FieldType::String,
         "Kind of volume that the file, the script, or else the executable, lies on: `secret`, `configmap`, `projected`, \
@@ -448,6 +454,14 @@ pub static FIELDS: &[FieldDef] = &[
         binary::provenance,
     ),
     field(
+        "drift.binary_work",
+        FieldType::String,
+        "Work of the image's own that wrote the executable: `build:<tool>` (a build, by its outermost tool, such as \
+         `build:make`), or `start` (the container's entry point, a script of the image, in the first minute). Programs and \
+         scripts of the image, and what they made, alone count. Absent where no such work did.",
+        binary::work,
+    ),
+    field(
         "drift.binary_runs",
         FieldType::Uint64,
         "How often the executable has been run in the container, this time included, as far as was seen and is \
@@ -484,6 +498,12 @@ pub static FIELDS: &[FieldDef] = &[
         FieldType::String,
         "As drift.binary_provenance, of that script.",
         script::provenance,
+    ),
+    field(
+        "drift.script_work",
+        FieldType::String,
+        "As drift.binary_work, of that script.",
+        script::work,
     ),
     field(
         "drift.script_runs",

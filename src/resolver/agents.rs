@@ -1,15 +1,18 @@
 //! Who is behind a change of packages, for the background that tells it: command lines and ancestors are gone by the time a
 //! change has ended.
 
-use super::{PackageWork, Resolver, ThreadReader};
+use super::{PackageWork, Resolver, ThreadReader, Written};
 use crate::background::packages::{Agent, PackageNotice, Touch};
+use crate::container::registry::Container;
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
 use crate::manifest::entry::ImagePath;
 use crate::packages::inventory::database_of;
 use crate::packages::manager::Action;
 use crate::resolver::files::EventFile;
+use crate::verdict::binary::Binary;
 use crate::verdict::origin::Origin;
+use crate::verdict::script::Script;
 use std::sync::Arc;
 
 /// Where trees are unpacked and copied to for a while.
@@ -151,23 +154,40 @@ impl Resolver {
     pub(super) fn is_trusted(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
         let Some(container) = self.container(event, reader) else { return false };
         let Some(binary) = self.binary(event, reader) else { return false };
-        let written = |this: &Self, inode: u64| {
-            this.written.of(&container.id, inode).is_some_and(|w| w.manager.is_some())
-        };
-        let fine = |this: &Self, origin: Origin, inode: u64| match origin {
+        let script = self.script(event, reader);
+        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.manager.is_some())
+    }
+
+    /// As [`Resolver::is_trusted`], of any thread of a container; not of one that has ended.
+    pub(super) fn is_trusted_thread(
+        &mut self,
+        tid: i64,
+        container: &Arc<Container>,
+        reader: ThreadReader<'_>,
+    ) -> bool {
+        let Some(thread) = self.member(tid, container, reader) else { return false };
+        let script = self.thread_script(tid, &thread, container, reader);
+        let binary = self.thread_binary(tid, &thread, container, reader);
+        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.manager.is_some())
+    }
+
+    /// Whether a program and its script are the image's, or were written by somebody who is `fine`.
+    pub(super) fn is_vouched_for(
+        &self,
+        container: &str,
+        binary: &Binary,
+        script: Option<&Script>,
+        fine: impl Fn(&Written) -> bool,
+    ) -> bool {
+        let is_fine = |origin: Origin, inode: u64| match origin {
             Origin::Image | Origin::ImageTouched => true,
             Origin::Added | Origin::ImageModified | Origin::ImageUnverified => {
-                inode != 0 && written(this, inode)
+                inode != 0 && self.written.of(container, inode).is_some_and(&fine)
             }
             _ => false,
         };
-        if !fine(self, binary.judgement.origin, binary.inode.ino) {
-            return false;
-        }
-        match self.script(event, reader) {
-            Some(script) => fine(self, script.judgement.origin, script.ino),
-            None => true,
-        }
+        is_fine(binary.judgement.origin, binary.inode.ino)
+            && script.is_none_or(|script| is_fine(script.judgement.origin, script.ino))
     }
 
     /// The command line of a thread's parent, and the names of its ancestors in the engine's table.

@@ -5,6 +5,7 @@ use crate::background::verifier::{Against, Finding, Job};
 use crate::container::registry::Container;
 use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
 use crate::event::raw::SyscallEvent;
+use crate::event::threads::Thread;
 use crate::host::{strip_deleted, FoundFile};
 use crate::manifest::image::Presence;
 use crate::verdict::binary::{Binary, BinaryKey};
@@ -53,18 +54,7 @@ impl Resolver {
                 };
                 self.judge_binary(&container, &facts, reader, event.tid)
             }
-            None => {
-                let thread = reader.get(event.tid)?;
-                let facts = Facts {
-                    pid: thread.pid,
-                    ptid: thread.ptid,
-                    path: path_from_proc(&thread.exe_path),
-                    inode: thread.inode,
-                    flags: thread.flags,
-                    argv: vec![&thread.argv0],
-                };
-                self.judge_binary(&container, &facts, reader, event.tid)
-            }
+            None => self.judge_thread(&reader.get(event.tid)?, &container, reader, event.tid),
         };
         // Once for each exec: a container that is looked at anew has its processes judged again.
         let uncounted = is_exec && self.thread(event, reader)?.run.is_none();
@@ -85,6 +75,78 @@ impl Resolver {
     pub fn script_runs(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<u64> {
         self.script(event, reader)?;
         self.thread(event, reader)?.script_run
+    }
+
+    /// The verdict on what a thread runs whose exec is not the event at hand.
+    fn judge_thread(
+        &mut self,
+        thread: &Thread,
+        container: &Arc<Container>,
+        reader: ThreadReader<'_>,
+        tid: i64,
+    ) -> Arc<Binary> {
+        let facts = Facts {
+            pid: thread.pid,
+            ptid: thread.ptid,
+            path: path_from_proc(&thread.exe_path),
+            inode: thread.inode,
+            flags: thread.flags,
+            argv: vec![&thread.argv0],
+        };
+        self.judge_binary(container, &facts, reader, tid)
+    }
+
+    /// As [`Resolver::binary`], of any thread of a container.
+    pub(super) fn thread_binary(
+        &mut self,
+        tid: i64,
+        thread: &Thread,
+        container: &Arc<Container>,
+        reader: ThreadReader<'_>,
+    ) -> Arc<Binary> {
+        if let Some(known) = self.threads.peek(&tid).and_then(|state| state.binary.clone()) {
+            return self.latest(known, tid);
+        }
+        let binary = self.judge_thread(thread, container, reader, tid);
+        if let Some(state) = self.threads.peek_mut(&tid) {
+            state.binary = Some(Arc::clone(&binary));
+        }
+        binary
+    }
+
+    /// As [`Resolver::script`], of any thread of a container.
+    pub(super) fn thread_script(
+        &mut self,
+        tid: i64,
+        thread: &Thread,
+        container: &Container,
+        reader: ThreadReader<'_>,
+    ) -> Option<Arc<Script>> {
+        if let Some(known) = self.threads.peek(&tid).and_then(|state| state.script.clone()) {
+            return known;
+        }
+        let script = self.judge_script(tid, thread, container, reader).map(Arc::new);
+        if let Some(state) = self.threads.peek_mut(&tid) {
+            state.script = Some(script.clone());
+        }
+        script
+    }
+
+    fn judge_script(
+        &self,
+        tid: i64,
+        thread: &Thread,
+        container: &Container,
+        reader: ThreadReader<'_>,
+    ) -> Option<Script> {
+        if !interpreter::is_interpreter(&thread.exe_path) {
+            return None;
+        }
+        let args = reader.threads?.args(reader.reader, tid)?;
+        let argv: Vec<&[u8]> =
+            std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
+        let argument = interpreter::script_argument(&thread.exe_path, &argv)?;
+        Some(self.judge.judge_script(container, &Runner { pid: thread.pid, cwd: &thread.cwd }, argument))
     }
 
     /// The verdict as it is now: a background comparison may have ended since it was given.
@@ -285,20 +347,7 @@ impl Resolver {
                     Some(self.judge.judge_script(&container, &Runner { pid: exec.pid, cwd }, argument))
                 })
             }
-            None => {
-                let thread = reader.get(event.tid)?;
-                interpreter::is_interpreter(&thread.exe_path)
-                    .then(|| reader.threads.and_then(|t| t.args(reader.reader, event.tid)))
-                    .flatten()
-                    .and_then(|args| {
-                        let argv: Vec<&[u8]> = std::iter::once(thread.argv0.as_slice())
-                            .chain(args.iter().map(Vec::as_slice))
-                            .collect();
-                        let argument = interpreter::script_argument(&thread.exe_path, &argv)?;
-                        let runner = Runner { pid: thread.pid, cwd: &thread.cwd };
-                        Some(self.judge.judge_script(&container, &runner, argument))
-                    })
-            }
+            None => self.judge_script(event.tid, &reader.get(event.tid)?, &container, reader),
         };
         if let Some(script) = script.as_ref().filter(|s| s.judgement.origin == Origin::Unknown) {
             self.metrics.count_unknown(script.judgement.why);

@@ -369,7 +369,9 @@ impl Resolver {
             false => self.binary(event, reader).map(|b| b.judgement.origin),
         };
         let (command, manager) = (self.command(event, reader), self.writing_manager(event, reader));
-        Writer { pid, tid: event.tid, command, origin, manager }
+        // What a package manager does, builds included, is its own.
+        let work = if manager.is_none() { self.writing_work(event, reader) } else { None };
+        Writer { pid, tid: event.tid, command, origin, manager, work }
     }
 
     /// Command line of the event's thread, read once for each program it runs.

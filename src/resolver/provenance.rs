@@ -10,6 +10,7 @@ use crate::event::raw::SyscallEvent;
 use crate::packages::manager::Manager;
 use crate::verdict::judge::Judgement;
 use crate::verdict::origin::Origin;
+use crate::verdict::work::ImageWork;
 use lru::LruCache;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -26,6 +27,8 @@ pub struct Written {
     pub command: Arc<str>,
     /// The package manager that the process worked for, if its program is the image's.
     pub manager: Option<Manager>,
+    /// The other work of the image's own that the process took part in.
+    pub work: Option<ImageWork>,
     /// When, nanoseconds since the epoch.
     pub at: u64,
 }
@@ -75,7 +78,8 @@ impl Resolver {
     /// Remembers the writer of the file that the event's call opened for writing, if it did.
     pub(super) fn note_written(&mut self, event: &SyscallEvent<'_>, container: &str, writer: &Writer) {
         let Some(inode) = file::written_inode(event) else { return };
-        let written = Written { command: Arc::clone(&writer.command), manager: writer.manager, at: event.ts };
+        let Writer { manager, work, .. } = *writer;
+        let written = Written { command: Arc::clone(&writer.command), manager, work, at: event.ts };
         self.written.note(container, inode, written);
     }
 
@@ -87,6 +91,11 @@ impl Resolver {
     ) -> Option<Manager> {
         let work = self.package_work(event, reader).filter(|work| work.changes())?;
         if !self.is_trusted(event, reader) {
+            return None;
+        }
+        // Who takes a package manager's name, and has a program of the image write, is none.
+        let container = self.container(event, reader)?;
+        if work.leader != event.tid && !self.is_trusted_thread(work.leader, &container, reader) {
             return None;
         }
         // apt's dpkg installs what apt was asked for.
@@ -162,7 +171,7 @@ mod tests {
     #[test]
     fn writers_are_kept_apart_by_container_and_inode() {
         let mut files = WrittenFiles::new();
-        let by = |command: &str| Written { command: command.into(), manager: None, at: 0 };
+        let by = |command: &str| Written { command: command.into(), manager: None, work: None, at: 0 };
         files.note("a", 7, by("curl"));
         files.note("a", 8, by("sh"));
         files.note("a", 7, by("wget"));

@@ -11,3 +11,4 @@ pub mod judge;
 pub mod origin;
 pub mod script;
 pub mod traits;
+pub mod work;

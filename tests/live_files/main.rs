@@ -13,6 +13,7 @@ mod copied;
 mod scenario;
 #[path = "../../testkit/src/bin/file-call/text.rs"]
 mod text;
+mod work;
 
 use common::live::{condition, Watch};
 use std::path::Path;

@@ -22,6 +22,7 @@ use crate::verdict::change::{
     compare, file_kind, is_images_file, locate, Change, Compared, Incomparable, Located,
 };
 use crate::verdict::origin::Origin;
+use crate::verdict::work::ImageWork;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::fs::FileType;
 use std::collections::HashMap;
@@ -55,6 +56,8 @@ pub struct Writer {
     pub origin: Option<Origin>,
     /// The package manager that it works for, if its program is the image's.
     pub manager: Option<Manager>,
+    /// The other work of the image's own that it takes part in.
+    pub work: Option<ImageWork>,
 }
 
 /// A path that may have changed.

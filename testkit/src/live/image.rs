@@ -12,7 +12,8 @@
 //! | `/usr/local/share/third` | in 3 |
 //!
 //! The image for tests of files ([`Image::files`]) has python3 and a fourth layer: `/etc/case/c001` to `c150`, each with
-//! the files of [`CASE_FILES`].
+//! the files of [`CASE_FILES`]; an entry point that takes commands, [`START`]; and `/opt/build/configure`, which makes a
+//! script, runs it and installs it as `/usr/local/bin/made`.
 //!
 //! The image for tests of the network ([`Image::network`]) has python3, nc and curl.
 //! The image for tests of packages ([`Image::packages`]) has pip and gem, and in a fourth layer the machine's own node and
@@ -53,6 +54,17 @@ pub const CASE_FILES: [(&str, u32, &str); 5] = [
     ("empty", 0o644, ""),
     ("d/f", 0o644, "content of f\n"),
 ];
+
+/// The entry point of the image for tests of files: a script that does what [`super::container::INIT`] does.
+pub const START: &str = "/opt/start.sh";
+
+/// As scripts of that name do: makes a script, and runs it.
+const CONFIGURE: &str = "#!/bin/sh
+printf '#!/bin/sh\\nexit 0\\n' > /opt/build/config.status
+chmod 755 /opt/build/config.status
+/opt/build/config.status
+cp /opt/build/config.status /usr/local/bin/made
+";
 
 /// What distinguishes the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +121,7 @@ impl Image {
             os_release(&os, "VERSION_CODENAME").context("/etc/os-release has no VERSION_CODENAME")?;
         let key = match variant {
             Variant::Plain => format!("{release}-{RECIPE}"),
-            Variant::Files => format!("{release}-files-{RECIPE}"),
+            Variant::Files => format!("{release}-files-2-{RECIPE}"),
             Variant::Network => format!("{release}-network-{RECIPE}"),
             Variant::Packages => format!("{release}-packages-{RECIPE}"),
         };
@@ -342,7 +354,9 @@ fn put_cases(root: &Path) -> Result<()> {
             .and_then(|()| std::os::unix::fs::symlink("d", dir.join("sd")));
         made.with_context(|| format!("making {}", dir.display()))?;
     }
-    Ok(())
+    let [_, _, takes_commands] = super::container::INIT;
+    put(root, START.trim_start_matches('/'), &format!("#!/bin/sh\n{takes_commands}\n"), 0o755)?;
+    put(root, "opt/build/configure", CONFIGURE, 0o755)
 }
 
 fn clear(dir: &Path) -> Result<()> {

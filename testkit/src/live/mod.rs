@@ -37,7 +37,7 @@ mod runtime;
 
 pub use container::Container;
 pub use event::{Delay, Event, Facts, Flags, Kind};
-pub use image::Image;
+pub use image::{Image, START};
 pub use process::Process;
 pub use runtime::Runtime;
 pub use session::Session;
