@@ -92,6 +92,8 @@ metrics! {
     queue_full: Counter,
     /// Files compared or hashed in the background.
     verified: Counter,
+    /// Files that could not be read while they were compared or hashed; their verdict stays `image_unverified`.
+    verify_failed: Counter,
     /// Changed paths waiting to be compared with the image.
     files_waiting: Gauge,
     /// Changes of files that were not compared, because too many were waiting.

@@ -6,12 +6,13 @@ use crate::container::registry::LoadedManifest;
 use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
 use crate::extract::{
-    self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT,
+    self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT, PORT_EVENT,
 };
 use crate::metrics::{Kind, Metrics};
 use crate::prebuilt::{self, Lists};
 use crate::report::{
-    binary_payload, container_payload, file_payload, library_payload, packages_payload, peer_payload, send,
+    binary_payload, container_payload, file_payload, library_payload, packages_payload, peer_payload,
+    port_payload, send,
 };
 use crate::resolver::Resolver;
 use crate::source::params::Params;
@@ -148,7 +149,7 @@ impl ExtractPlugin for Drift {
 
 impl AsyncEventPlugin for Drift {
     const ASYNC_EVENTS: &'static [&'static str] =
-        &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PACKAGES_EVENT, PEER_EVENT];
+        &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PACKAGES_EVENT, PEER_EVENT, PORT_EVENT];
     const EVENT_SOURCES: &'static [&'static str] = &["syscall"];
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
@@ -160,7 +161,7 @@ impl AsyncEventPlugin for Drift {
         let handler = Arc::new(handler);
         let (for_files, for_libraries) = (Arc::clone(&handler), Arc::clone(&handler));
         let (for_containers, for_packages) = (Arc::clone(&handler), Arc::clone(&handler));
-        let for_peers = Arc::clone(&handler);
+        let (for_peers, for_ports) = (Arc::clone(&handler), Arc::clone(&handler));
         // The engine refuses events while it shuts down; there is nobody to tell then.
         let reports = Reports {
             binary: Box::new(move |finding| {
@@ -174,6 +175,9 @@ impl AsyncEventPlugin for Drift {
             }),
             container: Box::new(move |container| {
                 let _ = send(&for_containers, CONTAINER_EVENT, container.tid, &container_payload(container));
+            }),
+            port: Box::new(move |port| {
+                let _ = send(&for_ports, PORT_EVENT, port.tid, &port_payload(port));
             }),
             peer: Box::new(move |peer| {
                 let _ = send(&for_peers, PEER_EVENT, peer.early.tid, &peer_payload(peer));

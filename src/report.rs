@@ -4,11 +4,13 @@
 //! from it alone ([`crate::extract`]). Values of environment variables and contents of files are in none.
 
 use crate::background::declarer::ContainerReport;
+use crate::background::early_ports::EarlyPort;
 use crate::background::files::FileReport;
 use crate::background::libraries::LibraryReport;
 use crate::background::network::PeerReport;
 use crate::background::packages::PackageReport;
 use crate::background::verifier::Finding;
+use crate::container::declared::ports::Ports;
 use crate::manifest::digest::Digest;
 use crate::manifest::entry::ImagePath;
 use crate::network::baseline::Shown;
@@ -72,6 +74,20 @@ pub fn container_payload(report: &ContainerReport) -> serde_json::Value {
         "rootfs_readonly": report.container.live.as_ref().map(|l| l.read_only),
         // For replays of the capture: what package managers do to it is told by events of their own.
         "pkg_followed": Resolver::can_follow(&report.container),
+    })
+}
+
+/// Payload of the event `drift_port`.
+pub fn port_payload(opened: &EarlyPort) -> serde_json::Value {
+    let port = Ports { protocol: opened.protocol, first: opened.port, last: opened.port };
+    serde_json::json!({
+        "container_id": opened.container.id,
+        "image": known(opened.container.declaration.reference().as_deref()),
+        "port": port.to_string(),
+        "port_declared": false,
+        "port_new": true,
+        "process_cmdline": &*opened.command,
+        "binary_origin": opened.origin.map(|origin| origin.as_str()),
     })
 }
 

@@ -266,14 +266,7 @@ fn a_full_queue_holds_nobody_up() {
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let gate = Arc::new(Mutex::new(0u64));
     let (closed, told) = (gate.lock().unwrap(), Arc::clone(&gate));
-    let reports = Reports {
-        peer: Box::new(|_| {}),
-        binary: Box::new(move |_| *told.lock().unwrap() += 1),
-        file: Box::new(|_| {}),
-        library: Box::new(|_| {}),
-        container: Box::new(|_| {}),
-        packages: Box::new(|_| {}),
-    };
+    let reports = Reports { binary: Box::new(move |_| *told.lock().unwrap() += 1), ..no_reports() };
     let root: PathBuf = "/".into();
     let background =
         Background::start(&Host::new(&root), &config, &metrics, Lists::default(), reports).unwrap();
@@ -308,4 +301,42 @@ fn a_full_queue_holds_nobody_up() {
     drop(background);
     assert_eq!(*gate.lock().unwrap(), taken, "and told");
     assert_eq!(metrics.panics_caught.get(), 0);
+}
+
+fn no_reports() -> Reports {
+    Reports {
+        peer: Box::new(|_| {}),
+        port: Box::new(|_| {}),
+        binary: Box::new(|_| {}),
+        file: Box::new(|_| {}),
+        library: Box::new(|_| {}),
+        container: Box::new(|_| {}),
+        packages: Box::new(|_| {}),
+    }
+}
+
+/// A file that cannot be read (EIO of a disk, here EBADF) is no finding, and is counted.
+#[test]
+fn a_file_that_cannot_be_read_is_counted() {
+    let metrics = Arc::new(Metrics::default());
+    let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
+    let reports = Reports { binary: Box::new(|finding| panic!("told: {finding:?}")), ..no_reports() };
+    let host = Host::new(Path::new("/"));
+    let background = Background::start(&host, &config, &metrics, Lists::default(), reports).unwrap();
+    let tmp = tempfile::NamedTempFile::new().unwrap();
+    let write_only = std::fs::OpenOptions::new().write(true).open(tmp.path()).unwrap();
+    let job = Job {
+        key: BinaryKey::new(ID, b"/x", InodeId::default(), ExeFlags::default()),
+        container: container(),
+        file: write_only,
+        against: Some(Against { layer: 0, path: path("/usr/bin/python3"), sha256: Some([0; 32]) }),
+        tid: 1,
+    };
+    assert!(background.verify(job));
+    let end = Instant::now() + Duration::from_secs(30);
+    while metrics.verify_failed.get() == 0 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!((metrics.verify_failed.get(), metrics.verified.get()), (1, 0));
+    assert_eq!(background.findings().count(), 0);
 }

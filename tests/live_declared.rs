@@ -133,7 +133,7 @@ fn containerd_containers_are_told_as_declared() {
 /// The background reads a container's declaration, and tells it once.
 #[test]
 fn the_background_tells_what_was_declared() {
-    use drift::background::declarer::{ContainerReport, Declarer};
+    use drift::background::declarer::{ContainerReport, Declarer, Notice};
     use drift::config::{Config, RawConfig};
     use drift::container::live::Live;
     use drift::container::registry::{Container as Known, Declaration};
@@ -164,12 +164,11 @@ fn the_background_tells_what_was_declared() {
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let declarer = Declarer::new(host, config, Arc::default(), Arc::default(), None);
     let (send, containers) = crossbeam_channel::unbounded();
-    send.send(Arc::clone(&known)).unwrap();
+    send.send(Notice::Container(Arc::clone(&known))).unwrap();
     drop(send);
     let told = Mutex::new(Vec::new());
-    declarer.run(&containers, &|report: &ContainerReport| {
-        told.lock().unwrap().push(drift::report::container_payload(report));
-    });
+    let tell = |report: &ContainerReport| told.lock().unwrap().push(drift::report::container_payload(report));
+    declarer.run(&containers, &tell, &|port| panic!("told: {port:?}"));
     let told = told.into_inner().unwrap();
     assert_eq!(told.len(), 1);
     assert_eq!(told[0]["image"], image.reference());

@@ -11,10 +11,13 @@ use drift::event::exec::{ExeFlags, InodeId};
 use drift::host::{FoundFile, Host};
 use drift::verdict::judge::{Judge, Subject};
 use drift::verdict::origin::Origin;
+use drift::verdict::script::Runner;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use testkit::live::{self, Container, Image};
 use testkit::skip::skip;
 
 /// Makes an overlay its root, in a mount namespace of its own, and waits to be killed. Names of layers are relative to
@@ -141,4 +144,40 @@ fn a_root_that_is_not_what_its_layers_names_say_is_no_image() {
     assert!(container.live.is_some(), "{container:?}");
     let why = container.image.as_ref().err().map(String::as_str);
     assert_eq!(why, Some("the root is not what its layers' names say"), "{container:?}");
+}
+
+/// A script whose name is relative, and which has gone to another directory when it is looked at: there the image has a
+/// script of that name.
+#[test]
+fn a_script_that_has_gone_elsewhere_is_the_one_that_was_started() {
+    if let Some(why) = live::missing(live::PODMAN_TOOLS) {
+        return skip("vanished: a script that has gone elsewhere", &why);
+    }
+    let podman = Container::podman(&Image::debian().unwrap()).unwrap();
+    podman.put("second", b"cd /usr/local/bin; echo $$ > /vol/there; sleep 600").unwrap();
+    podman.put("start", b"cp /corpus/second /tmp/second; cd /tmp; exec sh ./second").unwrap();
+    podman.run("sh /corpus/start").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !podman.vol().join("there").exists() {
+        assert!(Instant::now() < deadline, "the script does not run");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let is_it = |pid: &i64| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line == b"sh\0./second\0"
+            && std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap().contains(podman.id())
+    };
+    let host = Host::new(Path::new("/"));
+    let pid = host.pids().into_iter().find(is_it).expect("the script's process");
+    let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
+    let mut registry = Registry::new(host.clone(), config, Vec::new());
+    let (container, _) = registry.look_at(podman.id(), pid);
+    let judge = Judge::new(host, 1 << 20);
+    let script = judge.judge_script(&container, &Runner { pid, cwd: b"/tmp" }, b"./second");
+    assert_eq!((script.judgement.origin, script.path.as_slice()), (Origin::Added, &b"/tmp/second"[..]));
+    // What the engine does not know, the process does; and what it has wrong.
+    for cwd in [&b""[..], b"/opt/none"] {
+        let script = judge.judge_script(&container, &Runner { pid, cwd }, b"./second");
+        assert_eq!(script.path, b"/usr/local/bin/second");
+    }
 }

@@ -1,5 +1,6 @@
 //! Reads what was declared of containers, and the list of approved images when it changes.
 
+use super::early_ports::{EarlyPort, EarlyPorts};
 use crate::config::Config;
 use crate::container::approved::{Approval, Approved, Watch};
 use crate::container::declared::read::read;
@@ -22,6 +23,15 @@ const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// Most containers that wait for another try.
 const MAX_WAITING: usize = 4096;
+
+/// What the event thread asks for.
+#[derive(Debug)]
+pub enum Notice {
+    /// What was declared of a container.
+    Container(Arc<Container>),
+    /// Whether a port is declared of which that is not known yet.
+    Port(Box<EarlyPort>),
+}
 
 /// What was declared of a container, for the event `drift_container`.
 #[derive(Debug)]
@@ -70,13 +80,24 @@ impl Declarer {
     }
 
     /// Reads what is asked for until the queue closes.
-    pub fn run(&self, containers: &Receiver<Arc<Container>>, report: &dyn Fn(&ContainerReport)) {
+    pub fn run(
+        &self,
+        notices: &Receiver<Notice>,
+        report: &dyn Fn(&ContainerReport),
+        report_port: &dyn Fn(&EarlyPort),
+    ) {
         let mut waiting: Vec<Waiting> = Vec::new();
+        let mut ports = EarlyPorts::default();
         let list = self.approved.clone();
         let mut list = list.map(|list| Watch::new(&self.config.approved_images, list));
         while !self.stop.load(Ordering::Relaxed) {
-            match containers.recv_timeout(TICK) {
-                Ok(container) => self.declare(container, 0, &mut waiting, report),
+            match notices.recv_timeout(TICK) {
+                Ok(Notice::Container(container)) => self.declare(container, 0, &mut waiting, report),
+                Ok(Notice::Port(port)) => {
+                    if !ports.take(*port) {
+                        self.metrics.queue_full.inc();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -85,6 +106,7 @@ impl Declarer {
             for Waiting { container, tries, .. } in due {
                 self.declare(container, tries, &mut waiting, report);
             }
+            ports.judge(report_port);
             if list.as_mut().is_some_and(|list| list.refresh().is_err()) {
                 self.metrics.approved_failed.inc();
             }

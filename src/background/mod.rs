@@ -4,6 +4,7 @@
 //! capture and are joined before the instance goes, so that nothing of drift runs once its library is unloaded.
 
 pub mod declarer;
+pub mod early_ports;
 pub mod files;
 pub mod indexer;
 pub mod libraries;
@@ -19,6 +20,7 @@ use crate::network::learned::LearnedPeer;
 use crate::prebuilt::Lists;
 use crossbeam_channel::{Receiver, Sender};
 use declarer::ContainerReport;
+use early_ports::EarlyPort;
 use files::{FileReport, Notice};
 use indexer::NewImage;
 use libraries::{LibraryJob, LibraryReport};
@@ -58,6 +60,8 @@ pub struct Reports {
     pub library: Report<LibraryReport>,
     /// Each container whose declaration was read.
     pub container: Report<ContainerReport>,
+    /// Each undeclared port that a container opened before it was known what it declares.
+    pub port: Report<EarlyPort>,
     /// Each unexpected peer that a container had before its image was known.
     pub peer: Report<PeerReport>,
     /// What each package manager has done.
@@ -78,7 +82,7 @@ pub struct Background {
     jobs: Option<Sender<Job>>,
     changes: Option<Sender<Notice>>,
     libraries: Option<Sender<LibraryJob>>,
-    declarations: Option<Sender<Arc<Container>>>,
+    declarations: Option<Sender<declarer::Notice>>,
     network: Option<Sender<network::Notice>>,
     packages: Option<Sender<PackageNotice>>,
     files_watched: Arc<AtomicBool>,
@@ -138,7 +142,7 @@ impl Background {
             Arc::clone(&stop),
             lists.approved,
         );
-        this.spawn("drift-declarer", move || declarer.run(&to_declare, &reports.container))?;
+        this.spawn("drift-declarer", move || declarer.run(&to_declare, &reports.container, &reports.port))?;
         if let Some(baselines) = lists.network {
             let (notices, to_learn) = crossbeam_channel::bounded(NETWORK_QUEUE);
             this.network = Some(notices);
@@ -230,9 +234,20 @@ impl Background {
         if self.network.is_some() {
             self.tell_network(network::Notice::Container(Arc::clone(&container)));
         }
-        let sent = self.declarations.as_ref().is_some_and(|q| q.try_send(container).is_ok());
+        let sent = self.tell_declarer(declarer::Notice::Container(container));
         self.note_sent(sent);
         sent
+    }
+
+    /// Hands over a port that a container opened before it was known what it declares; `false` if the queue is full.
+    pub fn early_port(&self, port: EarlyPort) -> bool {
+        let sent = self.tell_declarer(declarer::Notice::Port(Box::new(port)));
+        self.note_sent(sent);
+        sent
+    }
+
+    fn tell_declarer(&self, notice: declarer::Notice) -> bool {
+        self.declarations.as_ref().is_some_and(|q| q.try_send(notice).is_ok())
     }
 
     fn note_sent(&self, sent: bool) {

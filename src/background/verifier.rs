@@ -82,7 +82,13 @@ impl Verifier {
         let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
         for job in jobs {
             pace.begin();
-            let Some(finding) = self.verify(job, &mut pace) else { continue };
+            let finding = match self.verify(job, &mut pace) {
+                Ok(finding) => finding,
+                Err(_) => {
+                    self.metrics.verify_failed.inc();
+                    continue;
+                }
+            };
             self.metrics.verified.inc();
             if finding.origin.is_some() {
                 report(&finding);
@@ -92,12 +98,12 @@ impl Verifier {
         }
     }
 
-    fn verify(&self, mut job: Job, pace: &mut Pace) -> Option<Finding> {
-        let digest = sha256(&mut job.file, self.config.background_max, || pace.step()).ok()?;
-        let origin = job
-            .against
-            .as_ref()
-            .and_then(|against| self.compare(&mut job.file, &job.container, against, digest));
+    fn verify(&self, mut job: Job, pace: &mut Pace) -> std::io::Result<Finding> {
+        let digest = sha256(&mut job.file, self.config.background_max, || pace.step())?;
+        let origin = match &job.against {
+            Some(against) => self.compare(&mut job.file, &job.container, against, digest)?,
+            None => None,
+        };
         let (mut layer, mut package) = (None, None);
         if let (Some(against), Ok(image)) = (&job.against, &job.container.image) {
             layer = Some(image.layer_name(against.layer).to_string());
@@ -107,7 +113,7 @@ impl Verifier {
         let container = job.container.id.clone();
         let image = job.container.declaration.reference();
         let (key, tid) = (job.key, job.tid);
-        Some(Finding { key, container, image, path, origin, layer, package, sha256: digest, tid })
+        Ok(Finding { key, container, image, path, origin, layer, package, sha256: digest, tid })
     }
 
     fn compare(
@@ -116,21 +122,21 @@ impl Verifier {
         container: &Container,
         against: &Against,
         digest: Option<[u8; 32]>,
-    ) -> Option<Origin> {
+    ) -> std::io::Result<Option<Origin>> {
         // Without an overlay there is no copying up: the same content is simply the image's.
         let overlay = container.live.as_ref().is_none_or(|live| live.is_overlay);
         let same = if overlay { Origin::ImageTouched } else { Origin::Image };
         if let (Some(want), Some(got)) = (against.sha256, digest) {
-            return Some(if want == got { same } else { Origin::ImageModified });
+            return Ok(Some(if want == got { same } else { Origin::ImageModified }));
         }
-        digest?;
-        let layer = container.image.as_ref().ok()?.layers().get(against.layer)?;
-        let mut original = File::from(layer.open_file(&against.path).ok()?);
-        file.rewind().ok()?;
-        match same_content(file, &mut original).ok()? {
+        let layer = container.image.as_ref().ok().and_then(|image| image.layers().get(against.layer));
+        let Some(layer) = layer.filter(|_| digest.is_some()) else { return Ok(None) };
+        let mut original = File::from(layer.open_file(&against.path)?);
+        file.rewind()?;
+        Ok(match same_content(file, &mut original)? {
             Comparison::Same => Some(same),
             Comparison::Different if layer.is_metacopy(&against.path) => None,
             Comparison::Different => Some(Origin::ImageModified),
-        }
+        })
     }
 }

@@ -71,6 +71,12 @@ pub(super) const FIELDS: &[FieldDef] = &[
         work,
     ),
     field(
+        "drift.process_work",
+        FieldType::String,
+        "As drift.binary_work, of the process itself: the work that it takes part in now.",
+        process_work,
+    ),
+    field(
         "drift.binary_runs",
         FieldType::Uint64,
         "How often the executable has been run in the container, this time included, as far as was seen and is \
@@ -168,6 +174,11 @@ fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     written_by(q.resolver.binary_provenance(q.event, q.reader), q.arena)
+}
+
+fn process_work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let work = q.resolver.process_work(q.event, q.reader);
+    Value::or_absent(work.map(|work| Value::shown(q.arena, work)))
 }
 
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

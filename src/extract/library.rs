@@ -15,7 +15,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.process_cmdline",
         FieldType::String,
-        "On drift_library: command line of the process that loaded the library, as it was then.",
+        "On drift_library: command line of the process that loaded the library, as it was then. On drift_port: of the one that \
+         opened the port.",
         process_cmdline,
     ),
 ];

@@ -20,6 +20,9 @@ pub(crate) const CONTAINER_EVENT: &str = "drift_container";
 /// Name of the event that tells of an unexpected peer that a container had before its image was known.
 pub(crate) const PEER_EVENT: &str = "drift_peer";
 
+/// Name of the event that tells of an undeclared port that a container opened before it was known what it declares.
+pub(crate) const PORT_EVENT: &str = "drift_port";
+
 /// Name of the event that tells what became of a container's packages.
 pub(crate) const PACKAGES_EVENT: &str = "drift_packages";
 
@@ -28,7 +31,8 @@ const MAX_PAYLOAD: usize = 64 << 10;
 
 /// Whether an async event is drift's.
 pub(super) fn is_ours(name: &[u8]) -> bool {
-    let ours = [BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PACKAGES_EVENT, PEER_EVENT];
+    let ours =
+        [BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PACKAGES_EVENT, PEER_EVENT, PORT_EVENT];
     ours.iter().any(|ours| ours.as_bytes() == name)
 }
 

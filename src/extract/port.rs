@@ -14,6 +14,12 @@ pub(super) const FIELDS: &[FieldDef] = &[
         declared,
     ),
     field(
+        "drift.port",
+        FieldType::String,
+        "On the same calls, and on drift_port: port and protocol, as `4444/tcp`.",
+        shown,
+    ),
+    field(
         "drift.port_new",
         FieldType::Bool,
         "On the same calls: whether it is the first of the container for that port and protocol that a rule asks about, so that \
@@ -24,6 +30,10 @@ pub(super) const FIELDS: &[FieldDef] = &[
 
 fn declared<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.resolver.port_declared(q.event, q.reader).map(Value::Bool))
+}
+
+fn shown<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.resolver.port(q.event, q.reader).map(|port| Value::shown(q.arena, port)))
 }
 
 fn is_new<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -370,7 +370,7 @@ impl Resolver {
         };
         let (command, manager) = (self.command(event, reader), self.writing_manager(event, reader));
         // What a package manager does, builds included, is its own.
-        let work = if manager.is_none() { self.writing_work(event, reader) } else { None };
+        let work = if manager.is_none() { self.process_work(event, reader) } else { None };
         Writer { pid, tid: event.tid, command, origin, manager, work }
     }
 

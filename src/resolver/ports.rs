@@ -1,13 +1,15 @@
 //! Ports that a container's processes make their own, against those that were declared.
 
 use super::{bound, EventKey, Resolver, ThreadReader};
-use crate::container::declared::ports::Protocol;
+use crate::background::early_ports::EarlyPort;
+use crate::container::declared::ports::{Ports, Protocol};
 use crate::container::registry::Container;
 use crate::event::raw::SyscallEvent;
 use crate::event::socket::{claim, Claim};
 use crate::manifest::key::value_key;
 use lru::LruCache;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Most ports remembered as seen, of all containers.
 const MAX_SEEN: usize = 16_384;
@@ -36,8 +38,39 @@ impl Resolver {
         if self.config.allowed_ports.iter().any(|allowed| allowed.contains(protocol, port)) {
             return Some(true);
         }
-        let declared = container.declaration.read();
-        declared.as_ref()?.declares_port(protocol, port)
+        let known = container.declaration.read().as_ref().and_then(|d| d.declares_port(protocol, port));
+        if known.is_none() {
+            self.note_early(event, reader, Claimed { container, protocol, port });
+        }
+        known
+    }
+
+    /// The port that the event binds or listens on.
+    pub fn port(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Ports> {
+        let Claimed { protocol, port, .. } = self.claimed(event, reader)?;
+        Some(Ports { protocol, first: port, last: port })
+    }
+
+    /// Has the background judge a port that was opened before it is known what the container declares. It is told there, and
+    /// seen from then on.
+    fn note_early(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>, claimed: Claimed) {
+        let Claimed { container, protocol, port } = claimed;
+        // A client may bind the port that it calls from.
+        let is_open = matches!(claim(event), Some(Claim::Listen { .. })) || protocol == Protocol::Udp;
+        if self.background.is_none() || !is_open {
+            return;
+        }
+        let key = (value_key(container.id.as_bytes()), protocol, port);
+        if self.ports.0.contains(&key) {
+            return;
+        }
+        let command = self.command(event, reader);
+        let origin = self.binary(event, reader).map(|binary| binary.judgement.origin);
+        let (tid, since) = (event.tid, Instant::now());
+        let early = EarlyPort { container, protocol, port, tid, command, origin, since };
+        if self.background.as_ref().is_some_and(|background| background.early_port(early)) {
+            self.ports.0.put(key, event.identity());
+        }
     }
 
     /// Whether this is the first event that is asked about of those that bind the port in the container, or listen on it;

@@ -18,11 +18,7 @@ const START: u64 = 60_000_000_000;
 
 impl Resolver {
     /// The work of the image's own that the event's process takes part in.
-    pub(super) fn writing_work(
-        &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
-    ) -> Option<ImageWork> {
+    pub fn process_work(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<ImageWork> {
         let state = self.thread(event, reader)?;
         let work = match state.work {
             Some(known) => known,

@@ -40,11 +40,11 @@ impl Judge {
     /// Judges the script named by `argument`, an interpreter's argument as given.
     pub fn judge_script(&self, container: &Container, runner: &Runner<'_>, argument: &[u8]) -> Script {
         let alive = live::is_member(self.host(), runner.pid, &container.id);
-        let cwd = match alive {
-            true => self.host().cwd_of(runner.pid).unwrap_or_else(|| runner.cwd.to_vec()),
+        let absolute = argument.first() == Some(&b'/');
+        let cwd = match alive && !absolute {
+            true => self.directory_at_exec(container, runner, argument),
             false => runner.cwd.to_vec(),
         };
-        let absolute = argument.first() == Some(&b'/');
         if !absolute && cwd.is_empty() {
             return Script::unseen(argument, unknown("working directory not known"));
         }
@@ -56,6 +56,21 @@ impl Judge {
             return self.judge_live_script(container, runner.pid, &path, found);
         }
         Script::unseen(path.as_bytes(), judge_replayed(container, &path))
+    }
+
+    /// The working directory that a relative name began at. The engine knows it as it was at the exec, the kernel as it is
+    /// now: a script that changes its directory at once could name another file by that. But of a process in a chroot the
+    /// engine does not know the root, and after lost events it may be wrong: then the file is not where it says.
+    fn directory_at_exec(&self, container: &Container, runner: &Runner<'_>, argument: &[u8]) -> Vec<u8> {
+        let is_there = || {
+            let root = container.live.as_ref()?.root(self.host(), &[])?;
+            root.find(ImagePath::lexical(runner.cwd, argument).ok()?.as_bytes()).ok()
+        };
+        let has_own_root = || self.host().root_path_of(runner.pid).is_none_or(|root| root != b"/");
+        if runner.cwd.starts_with(b"/") && !has_own_root() && is_there().is_some() {
+            return runner.cwd.to_vec();
+        }
+        self.host().cwd_of(runner.pid).unwrap_or_else(|| runner.cwd.to_vec())
     }
 
     /// Looks for the file as the process would open it: from its own root (a chroot, perhaps) when it lives.

@@ -17,7 +17,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 84] = [
+const FIELDS: [&str; 86] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -34,6 +34,7 @@ const FIELDS: [&str; 84] = [
     "env_changed",
     "env_risky",
     "port_declared",
+    "port",
     "port_new",
     "peer_expected",
     "peer_baseline",
@@ -64,6 +65,7 @@ const FIELDS: [&str; 84] = [
     "binary_writer",
     "binary_provenance",
     "binary_work",
+    "process_work",
     "binary_runs",
     "script_path",
     "script_origin",
@@ -148,7 +150,7 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
     assert_eq!(
         library::text(api.__bindgen_anon_4.get_async_events),
-        r#"["drift_binary","drift_file","drift_library","drift_container","drift_packages","drift_peer"]"#
+        r#"["drift_binary","drift_file","drift_library","drift_container","drift_packages","drift_peer","drift_port"]"#
     );
 
     let every: Vec<u16> = vec![];

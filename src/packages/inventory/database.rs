@@ -95,6 +95,13 @@ fn system(path: &ImagePath) -> Option<Database> {
 
 /// Databases of languages may be anywhere: names tell them.
 fn language(path: &ImagePath) -> Option<Database> {
+    // Asked of each file that is written: of almost all the names alone say no.
+    let is_sign = |part: &[u8]| {
+        part.ends_with(b"-info") || matches!(part, b"node_modules" | b"specifications" | b"conda-meta")
+    };
+    if !path.components().any(is_sign) {
+        return None;
+    }
     let parts: Vec<&[u8]> = path.components().collect();
     let dir = |len: usize| -> Option<Vec<u8>> {
         let parts = parts.get(..len)?;
