@@ -357,8 +357,70 @@ fn syscalls(report: &mut Report) {
     }
 }
 
+/// Asks `times` times for what `what` says, and ends: what callgrind counts. A field's name: for the same answer again;
+/// `write`: for `file_change` of another file each time; `bare`: the rival's field.
+fn ask_only(times: u64, what: &str) {
+    let host = Hosts::new(LAYERS);
+    let inode = host.executables(1);
+    let plugin = if what == "bare" { bare() } else { drift() };
+    let mut engine = Engine::new(plugin, &if what == "bare" { String::new() } else { config(&host) });
+    host.process(10, CONTAINER, 0);
+    engine.threads.put(10, thread(10, &cgroup(CONTAINER), "/usr/bin/x0", inode));
+    let started = exec(10, &cgroup(CONTAINER), "/usr/bin/x0", &[], inode);
+    if what == "bare" {
+        let mut question = Question::new(0, None);
+        (0..times).for_each(|n| engine.ask(&mut question, &openat(10), n));
+        return;
+    }
+    let is_write = what == "write";
+    engine.background(is_write);
+    engine.parse(&started, 1);
+    let field = if is_write { "file_change" } else { what };
+    let (_, _, id, argument) = questions().into_iter().find(|(name, ..)| name == field).unwrap();
+    let mut question = Question::new(id, argument);
+    for n in 0..times {
+        match is_write {
+            true => {
+                let mut event = openat_to_write(10, &format!("/srv/data/file-{n}"), 100 + n);
+                event[..8].copy_from_slice(&(common::event::NOW + n * 100_000).to_ne_bytes());
+                engine.ask(&mut question, &event, 1000 + n);
+            }
+            false => engine.ask(&mut question, &started, 5),
+        }
+    }
+    if is_write {
+        engine.background(false);
+    }
+}
+
+/// Instructions of an answer: callgrind's count of a run with many, less that of a run with few.
+fn instructions(report: &mut Report) {
+    const FEW: u64 = 100;
+    const MANY: u64 = 1100;
+    let each = |what: &str| {
+        let count = |times: u64| common::callgrind::asked(&["--ask", &times.to_string(), what]);
+        Some((count(MANY)? - count(FEW)?) / (MANY - FEW) as f64)
+    };
+    let Some(rival) = each("bare") else {
+        return println!("# no valgrind here: instructions are not counted");
+    };
+    report.add("extraction/instructions/rival: bare SDK field", rival, "instructions", None);
+    for what in ["container_id", "binary_origin", "script_origin", "binary_work", "write"] {
+        if let Some(count) = each(what) {
+            let name = match what {
+                "write" => "extraction/instructions/write, another file each time/file_change".to_owned(),
+                field => format!("extraction/instructions/cached/{field}"),
+            };
+            report.add(&name, count, "instructions", Some(count / rival));
+        }
+    }
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|a| a == "--ask") {
+        return ask_only(arguments[at + 1].parse().unwrap(), &arguments[at + 2]);
+    }
     if let Some(at) = arguments.iter().position(|a| a == "--answers") {
         answer_only(arguments[at + 1].parse().unwrap(), arguments[at + 2] == "indexed");
         return;
@@ -371,5 +433,8 @@ fn main() {
     bench.first(false, rival.0);
     bench.first(true, rival.0);
     syscalls(&mut bench.report);
+    if !quick() {
+        instructions(&mut bench.report);
+    }
     bench.report.write();
 }

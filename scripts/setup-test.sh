@@ -21,7 +21,7 @@ trap schemas EXIT
 # command:package
 wanted='ip:iproute2 nsenter:util-linux podman:podman containerd:containerd ctr:containerd runc:runc umoci:umoci buildah:buildah
 bsdtar:libarchive-tools debootstrap:debootstrap setpriv:util-linux python3:python3
-npm:npm strace:strace'
+npm:npm strace:strace dockerd:docker.io docker:docker-cli'
 
 missing=
 for pair in $wanted; do
@@ -40,5 +40,23 @@ fi
 echo "setup-test: installing $missing"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
+# Docker's command is a package of its own since Debian 13; before, it comes with the daemon.
+case " $missing" in *" docker-cli "*)
+    apt-cache show docker-cli > /dev/null 2>&1 ||
+        missing="$(printf '%s\n' $missing | sed 's/^docker-cli$/docker.io/' | sort -u | tr '\n' ' ')"
+    ;;
+esac
+# The tests start daemons of their own. The packages' would run beside them, and Docker's changes the packet filter.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"; schemas' EXIT
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+fi
 # shellcheck disable=SC2086 # A list of packages.
 apt-get install -q -y --no-install-recommends $missing
+case " $missing" in *" docker.io "*)
+    # Nor at the machine's next start.
+    ! command -v systemctl > /dev/null 2>&1 || systemctl disable --quiet docker.service docker.socket || true
+    ;;
+esac

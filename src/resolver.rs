@@ -24,7 +24,6 @@ use crate::prebuilt::Lists;
 use crate::verdict::binary::{Binary, BinaryKey};
 use crate::verdict::judge::Judge;
 use crate::verdict::script::Script;
-use crate::verdict::work::ImageWork;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
 use libraries::SeenLibraries;
@@ -36,6 +35,7 @@ use runs::Runs;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use work::WorkState;
 
 mod agents;
 mod binary;
@@ -91,8 +91,8 @@ struct ThreadState {
     own_package: Option<Option<Arc<Invocation>>>,
     /// The package manager at work; outer `None`: not asked yet.
     package: Option<Option<PackageWork>>,
-    /// The work of the image's own that it takes part in when it writes; outer `None`: not asked yet.
-    work: Option<Option<ImageWork>>,
+    /// The work of the image's own that it takes part in; `None`: not asked yet.
+    work: Option<WorkState>,
     /// Who is behind what this process does to packages; `None`: not looked at yet.
     agent: Option<Arc<Agent>>,
     /// The environment against the declared one; `None`: not asked yet, or not known yet.

@@ -4,12 +4,14 @@
 // Helpers of tests: a failure there is a failure of the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod common;
+
+use common::live::first_program;
 use drift::container::declared::read::read;
 use drift::container::declared::Declared;
 use drift::container::live::Live;
 use drift::host::Host;
 use std::path::Path;
-use std::time::{Duration, Instant};
 use testkit::live::{Container, Image, Runtime};
 
 /// How a container is deployed: the engine's options, the command (none: the image's), and what that overrides.
@@ -86,19 +88,8 @@ fn check(
     expect("digests", identity.id.is_some() && !identity.digests.is_empty(), format!("{identity:?}"));
     let read_only = name == "a read-only root";
     expect("read-only root", live.read_only == read_only, live.read_only.to_string());
-    let host = Host::new(Path::new("/"));
-    // The engine may answer a moment before its own program makes room for the container's.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let is_engines = |line: &[u8]| {
-        let mut words = line.split(|b| *b == 0);
-        line.is_empty() || words.next().is_some_and(|w| w.ends_with(b"runc")) && words.next() == Some(b"init")
-    };
-    let mut line = host.command_line(container.init_pid()).unwrap();
-    while is_engines(&line) && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(5));
-        line = host.command_line(container.init_pid()).unwrap();
-    }
-    let argv: Vec<&[u8]> = line.strip_suffix(b"\0").unwrap().split(|b| *b == 0).collect();
+    let argv = first_program(container);
+    let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
     expect(
         "first program",
         declared.runs_entrypoint(&argv) == Some(true),

@@ -167,6 +167,26 @@ fn containerd_containers() {
     run_in(&Runtime::Containerd.start(&image).unwrap(), &image);
 }
 
+/// What was deployed read-only, and is writable by now.
+#[test]
+fn a_read_only_root_that_was_made_writable() {
+    if !Runtime::Podman.usable("source: read-only root", &[]) {
+        return;
+    }
+    let _alone = alone();
+    let image = Image::debian().unwrap();
+    let container = Runtime::Podman.start_with(&image, &["--read-only"], &["/bin/sleep", "1000"]).unwrap();
+    let source = Open::new(r#"{"interval_seconds":1,"cpu_percent":100,"checks":["rootfs"]}"#).unwrap();
+    let first = source.within(container.id(), Duration::from_secs(5));
+    assert!(first.is_empty(), "{first:#?}");
+    remount(&container, "rw");
+    let second = source.settled(container.id(), Duration::from_secs(5));
+    let told: Vec<_> = second.iter().map(|e| (&e["type"], &e["expected"], &e["actual"])).collect();
+    assert_eq!(told, [(&json!("rootfs"), &json!("read-only"), &json!("writable"))], "{second:#?}");
+    remount(&container, "ro");
+    assert_eq!(lines(&source.settled(container.id(), Duration::from_secs(5))), set(&["resolved - - /"]));
+}
+
 /// 20,000 files and changes of every kind that diff(1) can see.
 const MANY: &str = r#"
 d=0

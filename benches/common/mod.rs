@@ -4,6 +4,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 pub mod abi;
+pub mod callgrind;
 pub mod event;
 pub mod image;
 pub mod node;

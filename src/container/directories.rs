@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 /// containerd mounts a container's root at `…/io.containerd.runtime.v2.task/<namespace>/<id>/rootfs`.
 const TASKS: &[u8] = b"/io.containerd.runtime.v2.task/";
 
+/// Docker, with containerd's image store, mounts it at `<data root>/rootfs/<snapshotter>/<id>`.
+const ROOTS: &[u8] = b"/rootfs/overlayfs/";
+
 /// Directories of the host by the container whose files they hold.
 #[derive(Debug, Default)]
 pub struct HostDirectories {
@@ -29,7 +32,7 @@ impl HostDirectories {
 
     /// The id of the container that a path of the host lies in, and the path inside.
     pub fn find<'a>(&'a self, path: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
-        in_task(path).or_else(|| {
+        in_task(path).or_else(|| at_dockers_mount(path)).or_else(|| {
             let (dir, id) = self.by_path.range(..=path.to_vec()).next_back()?;
             let inside = path.strip_prefix(dir.as_slice()).filter(|rest| rest.starts_with(b"/"))?;
             Some((&**id, inside))
@@ -45,6 +48,14 @@ fn in_task(path: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(id).ok()?, inside))
 }
 
+fn at_dockers_mount(path: &[u8]) -> Option<(&str, &[u8])> {
+    let at = path.windows(ROOTS.len()).position(|w| w == ROOTS)?;
+    let rest = path.get(at + ROOTS.len()..)?;
+    let (id, inside) = rest.split_at_checked(64).filter(|(_, inside)| inside.starts_with(b"/"))?;
+    let is_id = id.iter().all(u8::is_ascii_hexdigit);
+    std::str::from_utf8(id).ok().filter(|_| is_id).map(|id| (id, inside))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +65,8 @@ mod tests {
         let mut dirs = HostDirectories::default();
         dirs.add(b"/s/overlay/aa/diff", "A", 10);
         dirs.add(b"/c/snapshots/7/fs", "B", 10);
+        let id = "0123456789abcdef".repeat(4);
+        let mounted = format!("/d/rootfs/overlayfs/{id}/etc/x");
         for (path, want) in [
             ("/s/overlay/aa/diff/etc/x", Some(("A", "/etc/x"))),
             ("/s/overlay/aa/merged/etc/x", Some(("A", "/etc/x"))),
@@ -65,6 +78,10 @@ mod tests {
             ("/run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/rootfs/a/b", Some(("ID", "/a/b"))),
             ("/run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/rootfs", None),
             ("/run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/log.json", None),
+            (&mounted, Some((&id, "/etc/x"))),
+            ("/d/rootfs/overlayfs/0123/etc/x", None),
+            (&mounted[..mounted.len() - 6], None),
+            (&mounted.replace("0123", "012x"), None),
             ("/etc/x", None),
         ] {
             let got = dirs.find(path.as_bytes());

@@ -6,6 +6,7 @@
 //! if the uppermost of them is what the root shows: their names are the words of whoever mounted it.
 
 use super::id::IdRules;
+use super::init_layer::is_init_layer;
 use super::mountinfo::{Mount, MountTable};
 use super::overlay::OverlayLayers;
 use super::volume::{VolumeKind, Volumes};
@@ -17,7 +18,6 @@ use crate::manifest::image::Image;
 use arc_swap::ArcSwap;
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -229,12 +229,10 @@ pub fn image_of(
     }
     let xattrs = if options.userxattr { XattrSpace::User } else { XattrSpace::Trusted };
     let mut layers = Vec::with_capacity(options.lower.len());
-    for lower in &options.lower {
+    for (depth, lower) in options.lower.iter().enumerate() {
         let path = host.path(lower.as_bytes());
         let real = std::fs::canonicalize(&path).unwrap_or(path);
-        // What Docker itself puts over the image (/.dockerenv, /etc/hosts) is in a layer of its own; it is no part
-        // of the image (moby: daemon/graphdriver, `initLayer`).
-        if is_docker_init(&real) {
+        if is_init_layer(&real, depth == 0) {
             continue;
         }
         layers.push(cache.layer(&real, xattrs));
@@ -282,9 +280,4 @@ fn shows(host: &Host, pid: i64, dir: &Path) -> Option<bool> {
     let after = root.times().ok()?;
     let between = |of: fn(&InodeId) -> u64| (of(&before)..=of(&after)).contains(&of(&layer));
     Some(between(|id| id.ctime) && (between(|id| id.mtime) || before.ctime != after.ctime))
-}
-
-fn is_docker_init(dir: &Path) -> bool {
-    dir.file_name() == Some(OsStr::new("diff"))
-        && dir.parent().and_then(Path::file_name).is_some_and(|n| n.as_bytes().ends_with(b"-init"))
 }

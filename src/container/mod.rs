@@ -7,6 +7,7 @@ pub mod approved;
 pub mod declared;
 pub mod directories;
 pub mod id;
+pub mod init_layer;
 pub mod live;
 pub mod mountinfo;
 pub mod overlay;

@@ -242,6 +242,20 @@ pub fn is_kept_for_containers(path: &[u8]) -> bool {
     of_pod || named || EngineState::of(path).is_some()
 }
 
+/// Programs that engines put before the command line with `--init`, from the host (moby `daemon/oci_linux.go`, podman
+/// `libpod/container_internal_linux.go`).
+pub const INIT_PROGRAMS: [&str; 3] = ["/sbin/docker-init", "/run/podman-init", "/dev/init"];
+
+/// The same, where a merged `/usr` has them.
+const INIT_MERGED: [&str; 2] = ["/usr/sbin/docker-init", "/usr/bin/docker-init"];
+
+/// Whether a mount is such a program. It says so of a container's first process alone: others could have made themselves a
+/// mount of that name, in a namespace of their own.
+pub fn is_engines_init(mount: &Mount) -> bool {
+    let mut names = INIT_PROGRAMS.iter().chain(&INIT_MERGED);
+    mount.read_only && names.any(|name| name.as_bytes() == mount.mount_point)
+}
+
 fn is_memory(mount: &Mount) -> bool {
     matches!(mount.fstype.as_slice(), b"tmpfs" | b"ramfs")
 }

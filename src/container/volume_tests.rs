@@ -282,6 +282,44 @@ fn a_writable_mount_in_proc_is_not_the_runtimes() {
     check(&Volumes::new(&container, None), &container, &[("/proc/acpi", Tmpfs)]);
 }
 
+/// Printed in a real container: Docker 20.10.24, overlay2, Linux 6.18; the data root renamed to Docker's default.
+/// `--init -v named:/data --mount type=volume,dst=/anon --mount type=tmpfs,dst=/tf -v /srv/data:/bind:ro`, the image's `/usr` is merged.
+const DOCKER: &str = "\
+642 518 0:157 / / rw,relatime master:16 - overlay overlay rw,lowerdir=/var/lib/docker/overlay2/l/5AFNP7EBO3RDZXXEUWMIGW6Y5V:/var/lib/docker/overlay2/l/2LG2L7HQA3QNZSBH6MOA2PSJ3D,upperdir=/var/lib/docker/overlay2/{ID}/diff,workdir=/var/lib/docker/overlay2/{ID}/work
+644 642 0:163 / /dev rw,nosuid - tmpfs tmpfs rw,size=65536k,mode=755
+679 644 0:167 / /dev/shm rw,nosuid,nodev,noexec,relatime - tmpfs shm rw,size=65536k
+628 642 254:0 /usr/bin/tini-static /usr/sbin/docker-init ro,relatime - ext4 /dev/vda rw,discard
+680 642 254:0 /var/lib/docker/volumes/named/_data /data rw,relatime master:1 - ext4 /dev/vda rw,discard
+681 642 254:0 /var/lib/docker/volumes/0e204ac31ab7a29154825977dcf500eed2000ea1f79ebb15eb91a33985ad56da/_data /anon rw,relatime master:1 - ext4 /dev/vda rw,discard
+682 642 0:168 / /tf rw,nosuid,nodev,noexec,relatime - tmpfs tmpfs rw
+686 642 254:0 /srv/data /bind ro,relatime - ext4 /dev/vda rw,discard
+683 642 254:0 /var/lib/docker/containers/{ID}/resolv.conf /etc/resolv.conf rw,relatime - ext4 /dev/vda rw,discard
+684 642 254:0 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw,relatime - ext4 /dev/vda rw,discard
+685 642 254:0 /var/lib/docker/containers/{ID}/hosts /etc/hosts rw,relatime - ext4 /dev/vda rw,discard
+";
+
+#[test]
+fn docker_volumes_and_its_own_mounts() {
+    let container = table(DOCKER);
+    let binds = [
+        "/usr/sbin/docker-init",
+        "/data",
+        "/anon",
+        "/bind",
+        "/etc/resolv.conf",
+        "/etc/hostname",
+        "/etc/hosts",
+    ];
+    let tmpfs = ["/dev/shm", "/tf"];
+    let want: Vec<_> = binds.map(|at| (at, Bind)).into_iter().chain(tmpfs.map(|at| (at, Tmpfs))).collect();
+    check(&Volumes::new(&container, None), &container, &want);
+    let own: Vec<&Mount> = container.iter().filter(|mount| is_engines_init(mount)).collect();
+    assert_eq!(own.len(), 1);
+    assert_eq!(own[0].mount_point, b"/usr/sbin/docker-init");
+    let writable = table(&DOCKER.replace("/usr/sbin/docker-init ro,", "/usr/sbin/docker-init rw,"));
+    assert!(!writable.iter().any(is_engines_init));
+}
+
 #[test]
 fn names_are_the_fields_values() {
     let names =

@@ -9,7 +9,7 @@ use super::origin::Origin;
 use crate::container::live::{is_member, Live};
 use crate::container::mountinfo::{Mount, MountTable};
 use crate::container::registry::Container;
-use crate::container::volume::{VolumeKind, Volumes};
+use crate::container::volume::{is_engines_init, VolumeKind, Volumes};
 use crate::event::exec::{ExeFlags, InodeId};
 use crate::host::{FoundFile, Host};
 use crate::manifest::entry::{FileKind, ImagePath};
@@ -136,6 +136,9 @@ impl Judge {
         // other), unless nothing is left of the container as it was known, which was restarted.
         if mount.mount_point == b"/" && !is_member(&self.host, live.pid(), &container.id) {
             return Judgement::unknown("root file system changed").at(path);
+        }
+        if subject.pid == live.pid() && path.as_bytes() == mount.mount_point && is_engines_init(&mount) {
+            return Judgement::new(Origin::Runtime).at(path);
         }
         let volume = live.volume_kind(&self.host, &mount);
         Judgement { volume, ..Judgement::new(origin_of_mount(&mount, volume)) }.at(path)

@@ -21,7 +21,7 @@ pub enum Origin {
     Tmpfs,
     /// An anonymous file in memory (memfd_create(2)).
     Memfd,
-    /// The container runtime's own, such as runc's cloned init.
+    /// The container runtime's own: runc's cloned init, the program that `--init` puts first.
     Runtime,
     /// The host's: not in a container.
     Host,
@@ -81,7 +81,7 @@ impl Origin {
             Self::ImageVolume => "On a volume made from an image.",
             Self::Tmpfs => "On a tmpfs.",
             Self::Memfd => "In memory only (memfd_create(2)).",
-            Self::Runtime => "The container runtime's own process on its way into the container, such as runc's init.",
+            Self::Runtime => "The container runtime's own: its process on its way into the container, such as runc's init, and the program that `--init` puts first.",
             Self::Host => "The process is the host's, in no container.",
             Self::Unknown => "Could not be found out. Never a silent `image`.",
         }

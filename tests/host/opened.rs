@@ -76,6 +76,15 @@ impl Open<'_> {
         ((0..count as usize).map(payload).collect(), true)
     }
 
+    /// All events of a container in this time.
+    pub fn within(&self, container: &str, time: Duration) -> Vec<Value> {
+        let (opened, mut all) = (Instant::now(), Vec::new());
+        while opened.elapsed() < time {
+            all.extend(self.next().0.into_iter().filter(|e| e["container_id"] == container));
+        }
+        all
+    }
+
     /// All events of a container until there is none for a while.
     pub fn settled(&self, container: &str, quiet: Duration) -> Vec<Value> {
         let mut all = Vec::new();

@@ -94,6 +94,8 @@ impl DockerContainer {
 pub struct HostConfig {
     /// `--privileged`.
     pub privileged: bool,
+    /// `--network host`. In the specification that is the path of a namespace like any other.
+    pub host_network: bool,
     /// Published ports, by their number in the container.
     pub ports: Vec<Ports>,
 }
@@ -102,6 +104,7 @@ pub struct HostConfig {
 #[serde(rename_all = "PascalCase", default)]
 struct RawHostConfig {
     privileged: bool,
+    network_mode: String,
     port_bindings: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
 
@@ -113,7 +116,11 @@ impl HostConfig {
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         let raw: RawHostConfig = serde_json::from_slice(json).map_err(|e| ConfigError::at(&e))?;
         let ports = raw.port_bindings.unwrap_or_default();
-        Ok(Self { privileged: raw.privileged, ports: ports.keys().filter_map(|p| Ports::parse(p)).collect() })
+        Ok(Self {
+            privileged: raw.privileged,
+            host_network: raw.network_mode == "host",
+            ports: ports.keys().filter_map(|p| Ports::parse(p)).collect(),
+        })
     }
 }
 

@@ -50,11 +50,12 @@ fn another_containers_record_and_damage_are_refused() {
 
 #[test]
 fn published_ports_and_privileges_are_read() {
-    let json = br#"{"Binds":["/:/host"],"PortBindings":{"443/tcp":[{"HostIp":"","HostPort":"8443"}]},"Privileged":true}"#;
+    let json = br#"{"Binds":["/:/host"],"PortBindings":{"443/tcp":[{"HostIp":"","HostPort":"8443"}]},"Privileged":true,"NetworkMode":"host"}"#;
     let found = HostConfig::parse(json).unwrap();
-    assert!(found.privileged);
+    assert!(found.privileged && found.host_network);
     assert_eq!(found.ports, [Ports::one(Protocol::Tcp, 443)]);
     assert_eq!(HostConfig::parse(b"{}").unwrap(), HostConfig::default());
+    assert!(!HostConfig::parse(br#"{"NetworkMode":"container:c2"}"#).unwrap().host_network);
     assert!(HostConfig::parse(b"{").is_err());
 }
 

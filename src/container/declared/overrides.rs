@@ -1,7 +1,7 @@
 //! What a deployment changes against the image and against the engines' defaults: the values of `drift.runtime_overrides`.
 
 use super::spec::RunSpec;
-use crate::container::volume::is_kept_for_containers;
+use crate::container::volume::{is_kept_for_containers, INIT_PROGRAMS};
 use crate::manifest::image_config::ImageConfig;
 
 /// What no specification tells alone.
@@ -36,10 +36,6 @@ const DEFAULT_CAPABILITIES: [&str; 14] = [
     "CAP_KILL",
     "CAP_AUDIT_WRITE",
 ];
-
-/// Programs that engines put before the command line with `--init` (moby `daemon/oci_linux.go`, podman
-/// `libpod/container_internal_linux.go`).
-const INIT_PROGRAMS: [&str; 3] = ["/sbin/docker-init", "/run/podman-init", "/dev/init"];
 
 /// A command line without what `--init` put before it.
 pub fn without_init(args: &[String]) -> &[String] {

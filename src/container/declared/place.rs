@@ -5,6 +5,7 @@
 //! usual places are tried. Invariant: a process of the container itself is never asked.
 
 use super::super::live::is_member;
+use super::spec::Bind;
 use crate::event::exec::nul_separated;
 use crate::host::Host;
 use std::os::unix::ffi::OsStrExt;
@@ -130,6 +131,14 @@ impl Places {
         }
     }
 
+    /// Docker mounts files of its own in every container, from `<data root>/containers/<id>/hosts`: the data root may lie
+    /// anywhere, and with containerd's image store the layers do not tell where.
+    pub fn add_binds(&mut self, binds: &[Bind]) {
+        let Some(root) = binds.iter().find_map(docker_root) else { return };
+        self.docker.retain(|known| known != root);
+        self.docker.insert(0, root.to_owned());
+    }
+
     fn add_usual(&mut self, id: &str, storage_roots: &[PathBuf]) {
         self.containerd.extend(CONTAINERD_ROOTS.map(PathBuf::from));
         for root in storage_roots {
@@ -161,6 +170,18 @@ impl Places {
         dedup(&mut self.docker);
         dedup(&mut self.storage);
     }
+}
+
+/// Docker's data root, by the name of a file that it mounts in containers. Of a container that shares another's network, the
+/// id is the other's.
+fn docker_root(bind: &Bind) -> Option<&Path> {
+    let (dir, file) = bind.source.rsplit_once('/')?;
+    let (containers, id) = dir.rsplit_once('/')?;
+    let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_own = is_id
+        && matches!(file, "hosts" | "hostname" | "resolv.conf")
+        && bind.destination.strip_prefix("/etc/") == Some(file);
+    containers.strip_suffix("/containers").filter(|root| is_own && root.starts_with('/')).map(Path::new)
 }
 
 /// Takes out what was there before.
@@ -213,6 +234,40 @@ mod tests {
         for other in [&b"/"[..], b"", b"/x/diff", b"/srv/layers/1/diff"] {
             assert_eq!(of(other), Places::default());
         }
+    }
+
+    #[test]
+    fn dockers_own_files_tell_its_data_root() {
+        let id = "0123456789abcdef".repeat(4);
+        let of = |binds: &[(&str, &str)]| {
+            let mut places =
+                Places { docker: vec!["/var/lib/docker".into(), "/d".into()], ..Places::default() };
+            let bind = |(source, to): &(&str, &str)| Bind {
+                source: (*source).into(),
+                destination: (*to).into(),
+                read_only: false,
+            };
+            places.add_binds(&binds.iter().map(bind).collect::<Vec<_>>());
+            places.docker.iter().map(|p| p.display().to_string()).collect::<Vec<_>>()
+        };
+        let file = |root: &str, name: &str| format!("{root}/containers/{id}/{name}");
+        assert_eq!(
+            of(&[("/v", "/etc"), (&file("/srv/docker", "hosts"), "/etc/hosts")]),
+            ["/srv/docker", "/var/lib/docker", "/d"]
+        );
+        assert_eq!(of(&[(&file("/d", "resolv.conf"), "/etc/resolv.conf")]), ["/d", "/var/lib/docker"]);
+        assert_eq!(of(&[(&file("/var/lib/docker", "hostname"), "/etc/hostname")]), ["/var/lib/docker", "/d"]);
+        for other in [
+            file("/srv", "config.v2.json"),
+            file("", "hosts"),
+            file("srv", "hosts"),
+            "/srv/containers/abc/hosts".to_owned(),
+            format!("/srv/storage/overlay-containers/{id}/userdata/hosts"),
+            "/etc/hosts".to_owned(),
+        ] {
+            assert_eq!(of(&[(&other, "/etc/hosts")]), ["/var/lib/docker", "/d"], "{other}");
+        }
+        assert_eq!(of(&[(&file("/srv", "hosts"), "/vol/hosts")]), ["/var/lib/docker", "/d"]);
     }
 
     #[test]

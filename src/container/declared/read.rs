@@ -51,12 +51,16 @@ struct Told {
     config: Option<ImageConfig>,
     ports: Vec<Ports>,
     privileged: bool,
+    host_network: Option<bool>,
     docker: Option<DockerContainer>,
 }
 
 impl Reader<'_> {
     fn read(mut self, mut known: Known) -> Declared {
         let run = self.run_spec();
+        if let Some(run) = &run {
+            self.places.add_binds(&run.binds);
+        }
         // Each engine knows its own containers; whoever has a record is the one.
         let told = self
             .ask_docker()
@@ -67,6 +71,8 @@ impl Reader<'_> {
                 Told { reference: named(run.as_ref()), ..Told::default() }
             });
         known.privileged = told.privileged;
+        // Seen, or where the host's first process cannot be looked at, told.
+        known.host_network = known.host_network.or(told.host_network);
         if let Some(run) = &run {
             // Without a namespace of that kind in the specification, the container has the host's.
             let own = |kind: &str| run.namespaces.contains_key(kind);
@@ -163,6 +169,7 @@ impl Reader<'_> {
             reference: Some(container.reference.clone()),
             ports: container.ports.iter().chain(&host_config.ports).copied().collect(),
             privileged: host_config.privileged,
+            host_network: host_config.host_network.then_some(true),
             ..Told::default()
         };
         if container.in_containerd {

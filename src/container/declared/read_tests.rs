@@ -23,10 +23,14 @@ impl Tree {
     }
 
     fn read(&self, id: &str) -> Declared {
+        let known = Known { host_network: Some(false), host_pid: Some(false), privileged: false };
+        self.read_knowing(known, id)
+    }
+
+    fn read_knowing(&self, known: Known, id: &str) -> Declared {
         let host = Host::new(self.0.path());
         let roots = ["/var/lib/docker/overlay2", "/var/lib/containers/storage/overlay"].map(PathBuf::from);
         let places = place::find(&host, id, 1, None, &roots);
-        let known = Known { host_network: Some(false), host_pid: Some(false), privileged: false };
         Reader { host: &host, id, places, missing: Vec::new() }.read(known)
     }
 }
@@ -69,7 +73,7 @@ fn docker_with_its_own_image_store() {
     tree.put(&format!("{root}/containers/{ID}/config.v2.json"), container)
         .put(
             &format!("{root}/containers/{ID}/hostconfig.json"),
-            r#"{"Privileged":true,"PortBindings":{"53/udp":[]}}"#,
+            r#"{"Privileged":true,"NetworkMode":"host","PortBindings":{"53/udp":[]}}"#,
         )
         .put(&format!("{root}/image/overlay2/imagedb/content/sha256/{}", image.hex()), CONFIG)
         .put(
@@ -85,6 +89,9 @@ fn docker_with_its_own_image_store() {
     assert_eq!(declared.image.reference.as_deref(), Some("app:1"));
     assert_eq!((declared.image.id, declared.image.digest()), (Some(image), Some(pulled)));
     assert_eq!(declared.overrides.as_deref().unwrap(), ["command", "privileged"]);
+    // Where the namespaces cannot be seen, Docker's word for it counts.
+    let unseen = tree.read_knowing(Known { host_network: None, ..Known::default() }, ID);
+    assert_eq!(unseen.overrides.as_deref().unwrap(), ["command", "privileged", "host_network"]);
     for (protocol, port) in [(Protocol::Tcp, 8080), (Protocol::Tcp, 9090), (Protocol::Udp, 53)] {
         assert_eq!(declared.declares_port(protocol, port), Some(true), "{port}");
     }
@@ -129,6 +136,21 @@ fn docker_with_the_containerd_image_store() {
     assert_eq!(declared.image.digests, [index_digest, manifest_digest]);
     assert_eq!(declared.image.is_pinned(), Some(true));
     assert_eq!(declared.declares_port(Protocol::Tcp, 8080), Some(true));
+
+    // A data root that somebody moved: the layers do not tell, Docker's own mounts do.
+    let moved = tree.0.path().join("srv/data");
+    std::fs::create_dir_all(&moved).unwrap();
+    std::fs::rename(tree.0.path().join("var/lib/docker/containers"), moved.join("containers")).unwrap();
+    assert_eq!(tree.read(ID).image.id, None);
+    let mounts = format!(
+        r#"}},"mounts":[{{"destination":"/etc/hosts","type":"bind","source":"/srv/data/containers/{ID}/hosts"}}],"annotations""#
+    );
+    let bundle = format!("/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby/{ID}/config.json");
+    tree.put(&bundle, spec(r#"["/bin/w","a","b"]"#, "{}").replace(r#"},"annotations""#, &mounts));
+    let declared = tree.read(ID);
+    assert_eq!(declared.missing, Vec::<String>::new());
+    assert_eq!(declared.image.digests, [index_digest, manifest_digest]);
+    assert_eq!(declared.overrides.as_deref().unwrap(), [] as [&str; 0]);
 }
 
 #[test]

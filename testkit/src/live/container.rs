@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use super::image::Image;
 use super::layer;
 use super::process::{self, Process};
-use super::{containerd, podman};
+use super::{containerd, docker, podman};
 
 /// The name of the pipe in `/corpus`.
 const PIPE: &str = ".commands";
@@ -129,6 +129,26 @@ impl Container {
         Self::started(id, init_pid, Box::new(runtime), shared)
     }
 
+    /// Runs the image under a Docker of its own, with storage below [`state_dir`](super::state_dir). The daemon is shared by the
+    /// containers of one process, and ended and removed with the last of them.
+    ///
+    /// # Errors
+    /// dockerd cannot be started or fails (the error holds its words), or its storage is not overlayfs.
+    pub fn docker(image: &Image) -> Result<Self> {
+        Self::docker_with(image, &[], &INIT)
+    }
+
+    /// As [`Container::docker`], with more of `docker create`'s options, and another command: none for the image's own.
+    /// Such a container need not take commands.
+    ///
+    /// # Errors
+    /// As [`Container::docker`].
+    pub fn docker_with(image: &Image, options: &[&str], command: &[&str]) -> Result<Self> {
+        let shared = Shared::new()?;
+        let (id, init_pid, runtime) = docker::start(image, &shared, options, command)?;
+        Self::started(id, init_pid, Box::new(runtime), shared)
+    }
+
     fn started(id: String, init_pid: i64, runtime: Box<dyn Handle>, shared: Shared) -> Result<Self> {
         let container = Self { id, init_pid, runtime, shared };
         container.upper_dir().context("the container's storage")?;
@@ -155,7 +175,7 @@ impl Container {
         self.runtime.copy_in(from, to)
     }
 
-    /// What the runtime itself says has changed (`podman diff`), each line `A`, `C` or `D` and a path; `None` where
+    /// What the runtime itself says has changed (`podman diff`, `docker diff`), each line `A`, `C` or `D` and a path; `None` where
     /// the runtime cannot tell.
     ///
     /// # Errors

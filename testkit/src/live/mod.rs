@@ -16,6 +16,7 @@
 
 pub mod container;
 pub mod containerd;
+mod docker;
 pub mod event;
 mod file_flags;
 mod files;
@@ -66,6 +67,10 @@ pub const PODMAN_TOOLS: &[&str] = &["debootstrap", "tar", "podman", "runc"];
 /// The programs [`Container::containerd`] needs, [`Image::debian`]'s included.
 pub const CONTAINERD_TOOLS: &[&str] =
     &["debootstrap", "tar", "containerd", "containerd-shim-runc-v2", "ctr", "runc"];
+
+/// The programs [`Container::docker`] needs, [`Image::debian`]'s included.
+pub const DOCKER_TOOLS: &[&str] =
+    &["debootstrap", "tar", "bsdtar", "timeout", "umount", "dockerd", "docker", "containerd", "runc"];
 
 /// The programs [`Image::packages`] needs beside a runtime's, and those that make packages for it.
 pub const PACKAGE_TOOLS: &[&str] = &["node", "npm", "dpkg-deb", "tar", "gzip", "sha256sum"];

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{missing, Container, Image, CONTAINERD_TOOLS, PODMAN_TOOLS};
+use super::{missing, Container, Image, CONTAINERD_TOOLS, DOCKER_TOOLS, PODMAN_TOOLS};
 use crate::skip::skip;
 
 /// A container runtime.
@@ -12,6 +12,8 @@ pub enum Runtime {
     Podman,
     /// containerd, by `ctr`.
     Containerd,
+    /// Docker, with a daemon of its own.
+    Docker,
 }
 
 impl Runtime {
@@ -21,6 +23,7 @@ impl Runtime {
         match self {
             Self::Podman => PODMAN_TOOLS,
             Self::Containerd => CONTAINERD_TOOLS,
+            Self::Docker => DOCKER_TOOLS,
         }
     }
 
@@ -37,22 +40,24 @@ impl Runtime {
     /// Runs the image in a container that waits for commands.
     ///
     /// # Errors
-    /// As [`Container::podman`] and [`Container::containerd`].
+    /// As [`Container::podman`], [`Container::containerd`] and [`Container::docker`].
     pub fn start(self, image: &Image) -> Result<Container> {
         match self {
             Self::Podman => Container::podman(image),
             Self::Containerd => Container::containerd(image),
+            Self::Docker => Container::docker(image),
         }
     }
 
     /// As [`Runtime::start`], with more of the runtime's options, and another command: none for the image's own.
     ///
     /// # Errors
-    /// As [`Container::podman_with`] and [`Container::containerd_with`].
+    /// As [`Container::podman_with`], [`Container::containerd_with`] and [`Container::docker_with`].
     pub fn start_with(self, image: &Image, options: &[&str], command: &[&str]) -> Result<Container> {
         match self {
             Self::Podman => Container::podman_with(image, options, command),
             Self::Containerd => Container::containerd_with(image, options, command),
+            Self::Docker => Container::docker_with(image, options, command),
         }
     }
 }
