@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod background;
+pub mod condition;
 pub mod config;
 pub mod container;
 pub mod event;

@@ -9,8 +9,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
-use testkit::live::{self, Container, Image};
-use testkit::skip::skip;
+use testkit::live::{Container, Image, Runtime};
 
 fn drift(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_drift")).args(arguments).env_remove("HOST_ROOT").output().unwrap()
@@ -298,18 +297,18 @@ fn manifest(container: &Container) {
 
 #[test]
 fn podman_containers() {
-    if let Some(why) = live::missing(live::PODMAN_TOOLS) {
-        return skip("command: podman", &why);
+    if !Runtime::Podman.usable("command: podman", &[]) {
+        return;
     }
-    run_in(&Container::podman(&Image::debian().unwrap()).unwrap());
+    run_in(&Runtime::Podman.start(&Image::debian().unwrap()).unwrap());
 }
 
 #[test]
 fn containerd_containers() {
-    if let Some(why) = live::missing(live::CONTAINERD_TOOLS) {
-        return skip("command: containerd", &why);
+    if !Runtime::Containerd.usable("command: containerd", &[]) {
+        return;
     }
-    run_in(&Container::containerd(&Image::debian().unwrap()).unwrap());
+    run_in(&Runtime::Containerd.start(&Image::debian().unwrap()).unwrap());
 }
 
 #[test]

@@ -11,11 +11,12 @@ mod common;
 
 use common::cases::{all_cases, shipped_rules, Setting};
 use common::generated::{assert_current, table};
-use common::{binary_rows, captures, marker};
+use common::recorded::Recorded;
+use common::{binary_rows, cells, expected, expected_table, marker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use testkit::alerts::{evaluate, Alert, Evaluator};
-use testkit::engine::{Engine, Event, Replay};
+use testkit::alerts::{Alert, Evaluator};
+use testkit::engine::Engine;
 use testkit::rules::Rule;
 
 const SPAWNED: &str = "evt.type in (execve, execveat) and evt.arg.res = 0";
@@ -124,35 +125,8 @@ impl Corpus {
 
 /// What the last column of a file of expected answers says of each scenario.
 fn what(captures: &Path, name: &str) -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(captures.join("expected").join(name)).unwrap();
-    let rows = text.lines().filter(|l| !l.starts_with('#') && !l.is_empty());
-    rows.map(|l| {
-        let cells: Vec<&str> = l.split('\t').collect();
-        (cells[0].to_owned(), cells.last().copied().unwrap_or_default().to_owned())
-    })
-    .collect()
-}
-
-struct Recorded<'a> {
-    engine: &'a Engine,
-    captures: &'a Path,
-    config: String,
-    library: std::path::PathBuf,
-}
-
-impl Recorded<'_> {
-    fn falcos(&self, capture: &str, filter: &str, fields: &[&str]) -> Vec<Event> {
-        let capture = self.captures.join(capture);
-        let replay = Replay { plugin: None, init_config: "", capture: &capture };
-        self.engine.replay(&replay, filter, fields).unwrap().events
-    }
-
-    fn drifts(&self, capture: &str) -> Vec<Alert> {
-        let capture = self.captures.join(capture);
-        let replay = Replay { plugin: Some(&self.library), init_config: &self.config, capture: &capture };
-        let rules = testkit::workspace_dir().join("rules/drift_rules.yaml");
-        evaluate(self.engine, &replay, &rules).unwrap().alerts
-    }
+    let of = |cells: &[&str]| (cells[0].to_owned(), cells[cells.len() - 1].to_owned());
+    expected(captures, name, of).into_iter().collect()
 }
 
 /// `binary.scap`: what runs.
@@ -163,15 +137,19 @@ fn executions(recorded: &Recorded) -> Corpus {
         "Drift, in the replay",
         "Drift, live",
     ]);
-    let what = what(recorded.captures, "binary.tsv");
+    let what = what(&recorded.captures, "binary");
     let matched = |condition: &str| -> BTreeSet<String> {
-        let events = recorded.falcos("binary.scap", &format!("{SPAWNED} and {condition}"), &["proc.args"]);
-        events.iter().filter_map(|e| marker(&e.text("proc.args").unwrap()?)).collect()
+        let events = recorded.events_without_drift(
+            "binary.scap",
+            &format!("{SPAWNED} and {condition}"),
+            &["proc.args"],
+        );
+        events.iter().filter_map(|e| marker(&e.text("proc.args").unwrap()?, "scn-")).collect()
     };
     let (upper, memfd) = (matched(UPPER), matched(MEMFD));
     let replayed: BTreeSet<String> =
-        recorded.drifts("binary.scap").iter().filter_map(|a| marker(&a.output)).collect();
-    for row in binary_rows(recorded.captures) {
+        recorded.evaluate("binary.scap").alerts.iter().filter_map(|a| marker(&a.output, "scn-")).collect();
+    for row in binary_rows(&recorded.captures) {
         let Some(due) = row.alert else { continue };
         let name = &row.scenario;
         // A rule on memfds has no opinion on files.
@@ -192,25 +170,23 @@ fn package_managers(recorded: &Recorded) -> Corpus {
     let mut corpus = Corpus::new(&["Launch Package Management Process in Container", "Drift, in the replay"]);
     // The scenarios follow each other: one lasts until the next one's marker.
     let mut begins: Vec<(u64, String)> = Vec::new();
-    for event in recorded.falcos("package.scap", SPAWNED, &["proc.cmdline", "proc.env[M]"]) {
+    for event in recorded.events_without_drift("package.scap", SPAWNED, &["proc.cmdline", "proc.env[M]"]) {
         let text = |field: &str| event.text(field).unwrap().unwrap_or_default();
         let both = format!("{} {}", text("proc.cmdline"), text("proc.env[M]"));
-        let Some(name) = both.find("pkg-").and_then(|at| both.get(at..at + 6)) else { continue };
-        if begins.last().is_none_or(|(_, last)| last != name) {
-            begins.push((event.num, name.to_owned()));
+        let Some(name) = marker(&both, "pkg-") else { continue };
+        if begins.last().is_none_or(|(_, last)| *last != name) {
+            begins.push((event.num, name));
         }
     }
     let scenario =
         |num: u64| begins.iter().rev().find(|(begin, _)| *begin <= num).map(|(_, name)| name.clone());
-    let events = recorded.falcos("package.scap", &packages(), &["proc.name"]);
+    let events = recorded.events_without_drift("package.scap", &packages(), &["proc.name"]);
     let by_falco: BTreeSet<String> = events.iter().filter_map(|e| scenario(e.num)).collect();
-    let alerts = recorded.drifts("package.scap");
+    let alerts = recorded.evaluate("package.scap").alerts;
     let of_packages =
         alerts.iter().filter(|a| a.tags.iter().any(|t| t == "package") && a.priority != "Informational");
     let by_drift: BTreeSet<String> = of_packages.filter_map(|a| scenario(a.event?)).collect();
-    let text = std::fs::read_to_string(recorded.captures.join("expected/package.tsv")).unwrap();
-    for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
-        let cells: Vec<&str> = line.split('\t').collect();
+    for cells in cells(&expected_table(&recorded.captures, "package")) {
         let (name, due) = (cells[0], cells[1] == "1");
         let what = match cells[5] {
             "" => format!("{} {} {}", cells[2], cells[3], cells[4]),
@@ -228,13 +204,11 @@ fn changed_files(recorded: &Recorded) -> Corpus {
     let fields = ["fd.name", "evt.args"];
     let mut touched = Vec::new();
     for filter in files() {
-        for event in recorded.falcos("file.scap", &filter, &fields) {
+        for event in recorded.events_without_drift("file.scap", &filter, &fields) {
             touched.push(fields.map(|f| event.text(f).unwrap().unwrap_or_default()));
         }
     }
-    let text = std::fs::read_to_string(recorded.captures.join("expected/file.tsv")).unwrap();
-    for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
-        let cells: Vec<&str> = line.split('\t').collect();
+    for cells in cells(&expected_table(&recorded.captures, "file")) {
         let (name, path) = (cells[0], cells[2]);
         if cells[1] == "-" {
             continue;
@@ -296,17 +270,7 @@ fn written() -> Corpus {
 
 #[test]
 fn the_corpus_is_what_the_engine_shows() {
-    let Some(captures) = captures("corpus: Falco's rules and Drift's") else { return };
-    let engine = Engine::sysdig().unwrap();
-    // An empty host root: no process of this machine may answer for the capture's.
-    let nowhere = tempfile::tempdir().unwrap();
-    let config = format!(
-        "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n",
-        nowhere.path().display(),
-        captures.join("image.mtree.gz").display()
-    );
-    let library = testkit::plugin_library().unwrap();
-    let recorded = Recorded { engine: &engine, captures: &captures, config, library };
+    let Some(recorded) = Recorded::find("corpus: Falco's rules and Drift's") else { return };
     let corpora = [
         ("executions", "36 executions, recorded", executions(&recorded)),
         ("packages", "18 calls of package managers, recorded", package_managers(&recorded)),

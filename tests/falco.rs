@@ -6,13 +6,14 @@
 
 mod common;
 
+use common::recorded::Recorded;
+use common::rules_file;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use testkit::alerts::evaluate;
-use testkit::engine::{Choice, Engine, Replay};
+use testkit::engine::{Choice, Engine};
 use testkit::live::{self, Container, Image};
 use testkit::skip::skip_optional;
 
@@ -65,11 +66,7 @@ fn no_name_is_one_of_falcos() {
 }
 
 fn packs() -> [PathBuf; 2] {
-    ["rules/drift_rules.yaml", "rules/drift_source_rules.yaml"].map(|p| testkit::workspace_dir().join(p))
-}
-
-fn rules() -> PathBuf {
-    testkit::workspace_dir().join("rules/drift_rules.yaml")
+    [rules_file(), source_rules()]
 }
 
 fn source_rules() -> PathBuf {
@@ -106,24 +103,16 @@ fn falco_takes_the_rules_without_a_warning() {
 #[test]
 fn falco_alerts_as_the_evaluator_does() {
     let Some(engine) = falco("falco: alerts") else { return };
-    let Some(captures) = common::captures("falco: alerts") else { return };
-    let nowhere = tempfile::tempdir().unwrap();
-    let config = format!(
-        "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n",
-        nowhere.path().display(),
-        captures.join("image.mtree.gz").display()
-    );
-    let library = testkit::plugin_library().unwrap();
-    let capture = captures.join("binary.scap");
-    let replay = Replay { plugin: Some(&library), init_config: &config, capture: &capture };
+    let Some(recorded) = Recorded::find("falco: alerts") else { return };
+    let capture = "binary.scap";
     let brief = |mut alerts: Vec<(String, String)>| {
         alerts.sort();
         alerts
     };
-    let by_falco = engine.falco_alerts(&replay, &rules()).unwrap();
+    let by_falco = recorded.with(capture, |replay| engine.falco_alerts(replay, &rules_file()).unwrap());
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let by_falco = brief(by_falco.iter().map(|a| (text(&a["rule"]), text(&a["time"]))).collect());
-    let evaluation = evaluate(&Engine::sysdig().unwrap(), &replay, &rules()).unwrap();
+    let evaluation = recorded.evaluate(capture);
     let by_us = brief(evaluation.alerts.into_iter().map(|a| (a.rule, a.time)).collect());
     assert!(!by_us.is_empty());
     assert_eq!(by_falco, by_us);

@@ -10,6 +10,7 @@ mod targets;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use targets::{Target, TARGETS};
+use testkit::random::Random;
 
 /// How long each target's mutations go on: half a second, or what DRIFT_FUZZ_SECONDS says.
 fn time() -> Duration {
@@ -96,53 +97,37 @@ fn folders_and_programs_are_the_tables() {
     }
 }
 
-/// SplitMix64: the same mutations on every run, as many of them as there is time for.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-}
-
 /// An input of the corpus with some of it changed: bytes, lengths as numbers, cuts, repetitions, parts of another input.
 fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     const NUMBERS: [u64; 8] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, 1 << 62, u64::MAX];
-    let mut bytes = corpus[random.below(corpus.len())].clone();
-    for _ in 0..=random.below(6) {
-        let at = random.below(bytes.len());
-        match random.below(7) {
-            0 if !bytes.is_empty() => bytes[at] ^= 1 << random.below(8),
-            1 if !bytes.is_empty() => bytes[at] = random.next() as u8,
+    let mut bytes = corpus[random.index(corpus.len())].clone();
+    for _ in 0..=random.index(6) {
+        let at = random.index(bytes.len());
+        match random.index(7) {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << random.index(8),
+            1 if !bytes.is_empty() => bytes[at] = random.number() as u8,
             2 => {
-                let number = NUMBERS[random.below(8)];
-                let width = [1, 2, 4, 8][random.below(4)];
-                let number = if random.below(2) == 0 { number.to_le_bytes() } else { number.to_be_bytes() };
-                let number = if random.below(2) == 0 { &number[..width] } else { &number[8 - width..] };
+                let number = NUMBERS[random.index(8)];
+                let width = [1, 2, 4, 8][random.index(4)];
+                let number = if random.index(2) == 0 { number.to_le_bytes() } else { number.to_be_bytes() };
+                let number = if random.index(2) == 0 { &number[..width] } else { &number[8 - width..] };
                 let end = (at + width).min(bytes.len());
                 bytes.splice(at..end, number.iter().copied());
             }
             3 => bytes.truncate(at),
             4 => {
-                let end = at + random.below(64).min(bytes.len() - at);
+                let end = at + random.index(64).min(bytes.len() - at);
                 let part = bytes[at..end].to_vec();
                 bytes.splice(at..at, part);
             }
             5 => {
-                let other = &corpus[random.below(corpus.len())];
-                let from = random.below(other.len());
-                let to = from + random.below(256).min(other.len() - from);
+                let other = &corpus[random.index(corpus.len())];
+                let from = random.index(other.len());
+                let to = from + random.index(256).min(other.len() - from);
                 bytes.splice(at..at, other[from..to].iter().copied());
             }
             _ => {
-                let end = at + random.below(32).min(bytes.len() - at);
+                let end = at + random.index(32).min(bytes.len() - at);
                 bytes.drain(at..end);
             }
         }

@@ -7,30 +7,10 @@ mod host;
 use host::event::{raw, Exec, ASYNCEVENT_E, EXECVEAT_X, EXECVE_19_X, LOWER};
 use host::threads::{self, Thread};
 use host::Host;
+use testkit::random::Random;
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const TID: i64 = 5_000_000;
-
-/// SplitMix64: the same bytes on every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn bytes(&mut self, most: u64) -> Vec<u8> {
-        let len = self.below(most + 1);
-        (0..len).map(|_| self.next() as u8).collect()
-    }
-}
 
 /// Every field with every kind of argument it may have.
 fn questions() -> Vec<String> {
@@ -59,7 +39,7 @@ fn payloads(code: u16, random: &mut Random) -> Vec<(u32, Vec<u8>)> {
         (1, Vec::new()),
         (u32::MAX, random.bytes(64)),
         (u32::MAX / 4 + 1, random.bytes(64)),
-        (random.next() as u32, random.bytes(600)),
+        (random.number() as u32, random.bytes(600)),
         (random.below(40) as u32, random.bytes(600)),
         // Lengths that reach far beyond the end.
         (31, [vec![0xff; 31 * width], random.bytes(100)].concat()),
@@ -69,7 +49,7 @@ fn payloads(code: u16, random: &mut Random) -> Vec<(u32, Vec<u8>)> {
         let mut params: Vec<Vec<u8>> = (0..31).map(|_| random.bytes(40)).collect();
         params[0] = if zero { vec![0; 8] } else { random.bytes(9) };
         for wide in [3, 4, 5, 19, 23, 24, 25] {
-            params[wide] = random.next().to_ne_bytes()[..if wide == 19 { 4 } else { 8 }].to_vec();
+            params[wide] = random.number().to_ne_bytes()[..if wide == 19 { 4 } else { 8 }].to_vec();
         }
         if code == ASYNCEVENT_E {
             params[1] = if zero { b"drift_binary\0".to_vec() } else { b"container\0".to_vec() };
@@ -104,7 +84,7 @@ fn any_bytes_under_any_code() {
             let tid = match random.below(5) {
                 n @ 0..3 => TID + n as i64,
                 3 => -1,
-                _ => random.next() as i64,
+                _ => random.number() as i64,
             };
             let event = host.feed(raw(code, tid, nparams, &payload));
             // Keeps the time short: each code still sees every field, several times.

@@ -6,37 +6,14 @@
 
 mod common;
 
-use common::{binary_rows, captures, engine_config, marker, the_exec, Row};
+use common::live::{engine, rules};
+use common::{binary_rows, captures, marker, the_exec, Row};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use testkit::engine::Engine;
-use testkit::live::{self, Container, Delay, Facts, Flags, Image, Spec, Stream};
+use testkit::live::{self, Container, Delay, Facts, Flags, Image, Runtime, Stream};
 use testkit::rules::Rule;
 use testkit::skip::skip;
-
-#[derive(Debug, Clone, Copy)]
-enum Runtime {
-    Podman,
-    Containerd,
-}
-
-impl Runtime {
-    fn start(self) -> Container {
-        let image = Image::debian().unwrap();
-        match self {
-            Self::Podman => Container::podman(&image).unwrap(),
-            Self::Containerd => Container::containerd(&image).unwrap(),
-        }
-    }
-
-    fn missing(self) -> Option<String> {
-        live::missing(match self {
-            Self::Podman => live::PODMAN_TOOLS,
-            Self::Containerd => live::CONTAINERD_TOOLS,
-        })
-    }
-}
 
 /// How a run differs from the plain one.
 #[derive(Debug, Clone, Default)]
@@ -74,30 +51,22 @@ const FIELDS: &[&str] = &[
 struct Setting {
     captures: PathBuf,
     rows: Vec<Row>,
-    engine: Engine,
-    library: PathBuf,
     rules: Vec<Rule>,
 }
 
 fn setting(test: &str, runtime: Runtime) -> Option<Setting> {
-    if let Some(why) = runtime.missing() {
-        skip(test, &why);
+    if !runtime.usable(test, &[]) {
         return None;
     }
     let captures = captures(test)?;
-    let rules = testkit::rules::load(&testkit::workspace_dir().join("rules/drift_rules.yaml")).unwrap();
-    Some(Setting {
-        rows: binary_rows(&captures),
-        captures,
-        engine: Engine::sysdig().unwrap(),
-        library: testkit::plugin_library().unwrap(),
-        rules: rules.into_iter().filter(|r| r.enabled).collect(),
-    })
+    let rules = rules().into_iter().filter(|r| r.enabled).collect();
+    Some(Setting { rows: binary_rows(&captures), captures, rules })
 }
 
 impl Setting {
     fn run(&self, runtime: Runtime, mode: &Mode) -> Outcome {
-        let mut container = runtime.start();
+        let image = Image::debian().unwrap();
+        let mut container = runtime.start(&image).unwrap();
         let mut outcome = self.run_in(&container, mode);
         // scn-22 removes a file while another process starts it; when the removal comes first there is no exec to
         // judge, and the scenario is played again.
@@ -105,7 +74,7 @@ impl Setting {
             if outcome.answers.contains_key("scn-22") {
                 break;
             }
-            container = runtime.start();
+            container = runtime.start(&image).unwrap();
             outcome = self.run_in(&container, mode);
         }
         for answer in outcome.answers.values().flatten() {
@@ -116,20 +85,13 @@ impl Setting {
 
     fn run_in(&self, container: &Container, mode: &Mode) -> Outcome {
         let dir = tempfile::tempdir().unwrap();
-        let config = engine_config(dir.path(), &self.library, &mode.init_config);
-        let mut program = mode.wrapper.clone();
-        program.extend(self.engine.command());
-        let spec = |filter: &str, fields: &[&str]| Spec {
-            program: program.clone(),
-            plugin_config: Some(config.clone()),
-            filter: filter.to_owned(),
-            fields: fields.iter().map(|f| (*f).to_owned()).collect(),
-        };
+        let mut engine = engine(dir.path(), &mode.init_config);
+        engine.program.splice(..0, mode.wrapper.iter().cloned());
         let table = container.table().unwrap();
-        let mut streams = vec![Stream::new(&spec("evt.type = execve", FIELDS), &table).unwrap()];
-        streams.extend(
-            self.rules.iter().map(|r| Stream::new(&spec(&r.filter, &["proc.args"]), &table).unwrap()),
-        );
+        let stream =
+            |filter: &str, fields: &[&str]| Stream::new(&engine.asking(filter, fields), &table).unwrap();
+        let mut streams = vec![stream("evt.type = execve", FIELDS)];
+        streams.extend(self.rules.iter().map(|rule| stream(&rule.filter, &["proc.args"])));
         let script = std::fs::read(self.captures.join("scenarios/binary.sh")).unwrap();
         let script = container.put("binary.sh", &script).unwrap();
         let mut outcome = Outcome::default();
@@ -303,5 +265,5 @@ fn when_the_host_cannot_be_seen_at_all() {
 
 #[test]
 fn markers_are_found() {
-    assert_eq!(marker("x scn-07 y").as_deref(), Some("scn-07"));
+    assert_eq!(marker("x scn-07 y", "scn-").as_deref(), Some("scn-07"));
 }

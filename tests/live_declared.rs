@@ -6,12 +6,11 @@
 
 mod common;
 
-use common::{captures, engine_config};
+use common::live::{condition, engine};
+use common::{captures, cells, expected_table, marker};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use testkit::engine::Engine;
-use testkit::live::{self, Container, Facts, Image, Spec, Stream};
-use testkit::skip::skip;
+use testkit::live::{self, Container, Facts, Image, Runtime, Stream};
 
 const FIELDS: &[&str] = &[
     "proc.args",
@@ -32,9 +31,7 @@ const FIELDS: &[&str] = &[
 type Outcome = BTreeMap<String, (Value, bool)>;
 
 fn scenario(answer: &Value) -> Option<String> {
-    let args = answer["proc.args"].as_str()?;
-    let at = args.find("cfg-")?;
-    args.get(at..at + 6).map(str::to_owned)
+    marker(answer["proc.args"].as_str()?, "cfg-")
 }
 
 fn run(container: &Container, image: &Image) -> Outcome {
@@ -43,19 +40,12 @@ fn run(container: &Container, image: &Image) -> Outcome {
     let list = dir.path().join("approved.txt");
     std::fs::write(&list, format!("{}\n", image.reference())).unwrap();
     let init_config = format!("approved_images: [{}]\n", list.display());
-    let config = engine_config(dir.path(), &testkit::plugin_library().unwrap(), &init_config);
-    let rules = testkit::rules::load(&testkit::workspace_dir().join("rules/drift_rules.yaml")).unwrap();
-    let rule = rules.into_iter().find(|r| r.name == "Drift dangerous environment").unwrap();
-    let spec = |filter: &str, fields: &[&str]| Spec {
-        program: Engine::sysdig().unwrap().command(),
-        plugin_config: Some(config.clone()),
-        filter: filter.to_owned(),
-        fields: fields.iter().map(|f| (*f).to_owned()).collect(),
-    };
+    let engine = engine(dir.path(), &init_config);
     let table = container.table().unwrap();
-    let mut streams = vec![
-        Stream::new(&spec("evt.type = execve", FIELDS), &table).unwrap(),
-        Stream::new(&spec(&rule.filter, &["proc.args"]), &table).unwrap(),
+    let stream = |filter: &str, fields: &[&str]| Stream::new(&engine.asking(filter, fields), &table).unwrap();
+    let mut streams = [
+        stream("evt.type = execve", FIELDS),
+        stream(&condition("Drift dangerous environment"), &["proc.args"]),
     ];
     let script = std::fs::read(captures.join("scenarios/config.sh")).unwrap();
     let script = container.put("config.sh", &script).unwrap();
@@ -73,10 +63,8 @@ fn run(container: &Container, image: &Image) -> Outcome {
 
 fn assert_rows(outcome: &Outcome, image: &Image, container: &Container) {
     let captures = captures("live: declared").unwrap();
-    let text = std::fs::read_to_string(captures.join("expected/config.tsv")).unwrap();
     let mut wrong = Vec::new();
-    for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
-        let cells: Vec<&str> = line.split('\t').collect();
+    for cells in cells(&expected_table(&captures, "config")) {
         let Some((answer, alert)) = outcome.get(cells[0]) else {
             wrong.push(format!("{}: no exec seen", cells[0]));
             continue;
@@ -122,32 +110,24 @@ fn assert_rows(outcome: &Outcome, image: &Image, container: &Container) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-fn missing(test: &str, tools: &[&str]) -> bool {
-    if let Some(why) = live::missing(tools) {
-        skip(test, &why);
-        return true;
+/// The scenarios in a container of this runtime.
+fn every_row(test: &str, runtime: Runtime) {
+    if !runtime.usable(test, &[]) || captures(test).is_none() {
+        return;
     }
-    captures(test).is_none()
+    let image = Image::debian().unwrap();
+    let container = runtime.start(&image).unwrap();
+    assert_rows(&run(&container, &image), &image, &container);
 }
 
 #[test]
 fn podman_containers_are_told_as_declared() {
-    if missing("live: declared, podman", live::PODMAN_TOOLS) {
-        return;
-    }
-    let image = Image::debian().unwrap();
-    let container = Container::podman(&image).unwrap();
-    assert_rows(&run(&container, &image), &image, &container);
+    every_row("live: declared, podman", Runtime::Podman);
 }
 
 #[test]
 fn containerd_containers_are_told_as_declared() {
-    if missing("live: declared, containerd", live::CONTAINERD_TOOLS) {
-        return;
-    }
-    let image = Image::debian().unwrap();
-    let container = Container::containerd(&image).unwrap();
-    assert_rows(&run(&container, &image), &image, &container);
+    every_row("live: declared, containerd", Runtime::Containerd);
 }
 
 /// The background reads a container's declaration, and tells it once.
@@ -160,11 +140,11 @@ fn the_background_tells_what_was_declared() {
     use drift::host::Host;
     use std::sync::{Arc, Mutex};
 
-    if missing("live: declarer", live::PODMAN_TOOLS) {
+    if !Runtime::Podman.usable("live: declarer", &[]) {
         return;
     }
     let image = Image::debian().unwrap();
-    let container = Container::podman(&image).unwrap();
+    let container = Runtime::Podman.start(&image).unwrap();
     let host = Host::new(std::path::Path::new("/"));
     let (found, _) = Live::look(&host, container.init_pid(), container.id()).unwrap();
     let declaration = Declaration::default();

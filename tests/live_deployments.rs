@@ -4,14 +4,15 @@
 // Helpers of tests: a failure there is a failure of the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod common;
+
+use common::live::first_program;
 use drift::container::declared::read::read;
 use drift::container::declared::Declared;
 use drift::container::live::Live;
 use drift::host::Host;
 use std::path::Path;
-use std::time::{Duration, Instant};
-use testkit::live::{self, Container, Image};
-use testkit::skip::skip;
+use testkit::live::{Container, Image, Runtime};
 
 /// How a container is deployed: the engine's options, the command (none: the image's), and what that overrides.
 type Deployment = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
@@ -87,19 +88,8 @@ fn check(
     expect("digests", identity.id.is_some() && !identity.digests.is_empty(), format!("{identity:?}"));
     let read_only = name == "a read-only root";
     expect("read-only root", live.read_only == read_only, live.read_only.to_string());
-    let host = Host::new(Path::new("/"));
-    // The engine may answer a moment before its own program makes room for the container's.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let is_engines = |line: &[u8]| {
-        let mut words = line.split(|b| *b == 0);
-        line.is_empty() || words.next().is_some_and(|w| w.ends_with(b"runc")) && words.next() == Some(b"init")
-    };
-    let mut line = host.command_line(container.init_pid()).unwrap();
-    while is_engines(&line) && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(5));
-        line = host.command_line(container.init_pid()).unwrap();
-    }
-    let argv: Vec<&[u8]> = line.strip_suffix(b"\0").unwrap().split(|b| *b == 0).collect();
+    let argv = first_program(container);
+    let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
     expect(
         "first program",
         declared.runs_entrypoint(&argv) == Some(true),
@@ -115,38 +105,25 @@ fn check(
     wrong
 }
 
-fn usable(test: &str, tools: &[&str]) -> bool {
-    let missing = live::missing(tools);
-    if let Some(why) = &missing {
-        skip(test, why);
+fn check_all(test: &str, runtime: Runtime, deployments: &[Deployment]) {
+    if !runtime.usable(test, &[]) {
+        return;
     }
-    missing.is_none()
+    let image = Image::debian().unwrap();
+    let mut wrong = Vec::new();
+    for (name, options, command, overrides) in deployments {
+        let container = runtime.start_with(&image, options, command).unwrap();
+        wrong.extend(check(name, &image, &container, command, overrides));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
 fn podmans_records_are_read() {
-    if !usable("live: deployments, podman", live::PODMAN_TOOLS) {
-        return;
-    }
-    let image = Image::debian().unwrap();
-    let mut wrong = Vec::new();
-    for (name, options, command, overrides) in PODMAN {
-        let container = Container::podman_with(&image, options, command).unwrap();
-        wrong.extend(check(name, &image, &container, command, overrides));
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    check_all("live: deployments, podman", Runtime::Podman, PODMAN);
 }
 
 #[test]
 fn containerds_records_are_read() {
-    if !usable("live: deployments, containerd", live::CONTAINERD_TOOLS) {
-        return;
-    }
-    let image = Image::debian().unwrap();
-    let mut wrong = Vec::new();
-    for (name, options, command, overrides) in CONTAINERD {
-        let container = Container::containerd_with(&image, options, command).unwrap();
-        wrong.extend(check(name, &image, &container, command, overrides));
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    check_all("live: deployments, containerd", Runtime::Containerd, CONTAINERD);
 }

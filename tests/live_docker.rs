@@ -6,38 +6,19 @@
 
 mod common;
 
-use common::{binary_rows, captures, engine_config, the_exec};
+use common::live::{condition, copy_in, engine, evaluate, first_program, run, session};
+use common::{binary_rows, captures, the_exec};
 use drift::container::declared::read::read;
 use drift::container::live::Live;
 use drift::container::volume::VolumeKind;
 use drift::host::Host;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use testkit::engine::{Engine, Replay};
+use std::time::Duration;
 use testkit::live::session::Line;
-use testkit::live::{self, Container, Event, Facts, Image, Session, Spec, Stream};
-use testkit::skip::skip;
-
-/// Says and counts why the test cannot run here.
-fn usable(test: &str) -> bool {
-    let missing = live::missing(live::DOCKER_TOOLS);
-    if let Some(why) = &missing {
-        skip(test, why);
-    }
-    missing.is_none()
-}
-
-fn spec(dir: &Path, filter: &str, fields: &[&str]) -> Spec {
-    Spec {
-        program: Engine::sysdig().unwrap().command(),
-        plugin_config: Some(engine_config(dir, &testkit::plugin_library().unwrap(), "")),
-        filter: filter.to_owned(),
-        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
-    }
-}
+use testkit::live::{self, Container, Facts, Image, Runtime, Session, Stream};
 
 /// What every event of the container says of it.
 const OF_CONTAINER: [&str; 4] =
@@ -46,7 +27,7 @@ const OF_CONTAINER: [&str; 4] =
 #[test]
 fn every_execution_has_its_origin() {
     const TEST: &str = "live docker: executions";
-    if !usable(TEST) {
+    if !Runtime::Docker.usable(TEST, &[]) {
         return;
     }
     let Some(captures) = captures(TEST) else { return };
@@ -54,7 +35,7 @@ fn every_execution_has_its_origin() {
     let script = std::fs::read(captures.join("scenarios/binary.sh")).unwrap();
     // scn-22 removes a file while another process starts it; when the removal comes first, there is nothing to judge.
     let play = |_| {
-        let container = Container::docker(&image).unwrap();
+        let container = Runtime::Docker.start(&image).unwrap();
         let answers = executions(&container, &script);
         answers.contains_key("scn-22").then_some((container, answers))
     };
@@ -84,7 +65,7 @@ fn every_execution_has_its_origin() {
 fn executions(container: &Container, script: &[u8]) -> BTreeMap<String, Vec<Value>> {
     let dir = tempfile::tempdir().unwrap();
     let fields = [&OF_CONTAINER[..], &["proc.args", "drift.binary_origin", "drift.script_origin"]].concat();
-    let spec = spec(dir.path(), "evt.type = execve", &fields);
+    let spec = engine(dir.path(), "").asking("evt.type = execve", &fields);
     let mut streams = [Stream::new(&spec, &container.table().unwrap()).unwrap()];
     let script = container.put("binary.sh", script).unwrap();
     let mut answers = BTreeMap::<String, Vec<Value>>::new();
@@ -102,28 +83,23 @@ fn executions(container: &Container, script: &[u8]) -> BTreeMap<String, Vec<Valu
 /// `docker cp`: the process that writes is the host's, and its paths do not say whose file it is.
 #[test]
 fn files_that_are_copied_in_are_told() {
-    if !usable("live docker: cp") {
+    if !Runtime::Docker.usable("live docker: cp", &[]) {
         return;
     }
     let image = Image::debian().unwrap();
-    let container = Container::docker(&image).unwrap();
-    let rules_file = testkit::workspace_dir().join("rules/drift_rules.yaml");
-    let rules = testkit::rules::load(&rules_file).unwrap();
-    let watch = rules.iter().find(|rule| rule.name == "Drift file watch").expect("the rule that watches");
+    let container = Runtime::Docker.start(&image).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let filter = format!("({}) or evt.type in (drift_file, execve)", watch.filter);
+    let filter = format!("({}) or evt.type in (drift_file, execve)", condition("Drift file watch"));
     let fields = [
         &OF_CONTAINER[..],
         &["drift.manifest_state", "drift.file_path", "drift.file_change", "drift.binary_writer"],
     ]
     .concat();
-    let spec = spec(dir.path(), &filter, &fields);
-    let source = testkit::source_library().unwrap();
-    let mut session = Session::start(&spec, &source, &container.table().unwrap()).unwrap();
+    let mut session = session(&engine(dir.path(), "").asking(&filter, &fields), &container);
     let facts = Facts { files: true, ..Facts::default() };
     // The container becomes known by what runs in it.
     let exec = |session: &mut Session| {
-        live::trace(&container, "/bin/true", facts, &mut |event| session.feed(event)).unwrap();
+        run(&container, "/bin/true", facts, &mut [session]);
     };
     exec(&mut session);
     for (path, content) in
@@ -131,13 +107,7 @@ fn files_that_are_copied_in_are_told() {
     {
         let file = dir.path().join("file");
         std::fs::write(&file, content).unwrap();
-        container.copy_in(&file, path).unwrap();
-        let seen = format!("/proc/{}/root{path}", container.init_pid());
-        let made = std::fs::metadata(seen).unwrap();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        // What the probe tells of dockerd's thread; our process stands in for it, which the engine found in /proc.
-        let event = Event::from_created(now, i64::from(std::process::id()), path.as_bytes(), &made);
-        session.feed(&event).unwrap();
+        copy_in(&container, &file, path, &mut session);
     }
     session.settle(Duration::from_secs(5), Duration::from_secs(40)).unwrap();
     exec(&mut session);
@@ -157,11 +127,7 @@ fn files_that_are_copied_in_are_told() {
     let last = execs.next_back().unwrap();
     assert_eq!(text(last, "drift.manifest_state"), "ready", "{last:?}");
     assert_eq!(sorted(told), ["created /etc/copied", "modified /etc/passwd"]);
-    let capture: PathBuf = dir.path().join("told.scap");
-    session.write_capture(&capture).unwrap();
-    let library = testkit::plugin_library().unwrap();
-    let replay = Replay { plugin: Some(&library), init_config: "", capture: &capture };
-    let alerts = testkit::alerts::evaluate(&Engine::sysdig().unwrap(), &replay, &rules_file).unwrap().alerts;
+    let (_, alerts) = evaluate(&session, dir.path());
     let of_files = alerts.into_iter().filter(|alert| alert.tags.iter().any(|tag| tag == "filesystem"));
     let rules = sorted(of_files.map(|alert| alert.rule).collect());
     assert_eq!(rules, ["Drift file created in sensitive directory", "Drift image file modified"]);
@@ -206,13 +172,13 @@ const DEPLOYMENTS: &[Deployment] = &[
 
 #[test]
 fn what_docker_keeps_is_read() {
-    if !usable("live docker: deployments") {
+    if !Runtime::Docker.usable("live docker: deployments", &[]) {
         return;
     }
     let image = Image::debian().unwrap();
     let mut wrong = Vec::new();
     for deployment in DEPLOYMENTS {
-        let container = Container::docker_with(&image, deployment.1, deployment.2).unwrap();
+        let container = Runtime::Docker.start_with(&image, deployment.1, deployment.2).unwrap();
         wrong.extend(
             check(deployment, &image, &container).into_iter().map(|what| format!("{}: {what}", deployment.0)),
         );
@@ -244,7 +210,7 @@ fn check(deployment: &Deployment, image: &Image, container: &Container) -> Vec<S
         let known = declared.declares_port(protocol, port);
         expect("port", known == Some(is), format!("{protocol:?} {port}: {known:?}"));
     }
-    let argv = first_program(&host, container);
+    let argv = first_program(container);
     let argv: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
     expect("first program", declared.runs_entrypoint(&argv) == Some(true), format!("{argv:?}"));
     expect("another program", declared.runs_entrypoint(&[b"/tmp/miner"]) == Some(false), String::new());
@@ -275,22 +241,6 @@ fn check(deployment: &Deployment, image: &Image, container: &Container) -> Vec<S
     let right = !origins.is_empty() && origins.iter().all(|origin| allowed.contains(origin));
     expect("processes", right, report.to_string());
     wrong
-}
-
-/// The command line of the container's first process, once it is not the engine's any more.
-fn first_program(host: &Host, container: &Container) -> Vec<Vec<u8>> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let line = host.command_line(container.init_pid()).unwrap();
-        let words: Vec<Vec<u8>> =
-            line.strip_suffix(b"\0").unwrap_or_default().split(|b| *b == 0).map(<[u8]>::to_vec).collect();
-        let is_engines =
-            line.is_empty() || (words[0].ends_with(b"runc") && words.get(1).is_some_and(|w| w == b"init"));
-        if !is_engines || Instant::now() > deadline {
-            return words;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// The command `drift diff`, with all that it knows.

@@ -5,12 +5,9 @@
 
 mod common;
 
-use common::engine_config;
-use std::path::PathBuf;
+use common::live::{engine, run, session};
 use std::time::Duration;
-use testkit::engine::Engine;
-use testkit::live::{self, Container, Facts, Image, Session, Spec};
-use testkit::skip::skip;
+use testkit::live::{self, Facts, Image, Runtime};
 
 /// Declared for the container, by its deployment.
 const DECLARED: &str = "planted-2f6f0c1e-declared";
@@ -40,14 +37,13 @@ rm -f /tmp/tool /tmp/script /vol/copy
 
 #[test]
 fn secrets_appear_in_nothing_that_drift_says_or_writes() {
-    let test = "live: secrets";
-    if let Some(why) = live::missing(live::PODMAN_TOOLS) {
-        skip(test, &why);
+    if !Runtime::Podman.usable("live: secrets", &[]) {
         return;
     }
     let image = Image::network().unwrap();
     let environment = format!("DECLARED_KEY={DECLARED}");
-    let container = Container::podman_with(&image, &["--env", &environment], &live::container::INIT).unwrap();
+    let options = ["--env", &environment];
+    let container = Runtime::Podman.start_with(&image, &options, &live::container::INIT).unwrap();
     std::fs::write(container.vol().join("secret"), format!("password={IN_FILE}\n")).unwrap();
     let script = SCRIPT.replace("IN_FILE", IN_FILE).replace("IN_ENVIRONMENT", IN_ENVIRONMENT);
     // Not by arguments: those of a process that does something are the engine's to show.
@@ -68,18 +64,12 @@ fn secrets_appear_in_nothing_that_drift_says_or_writes() {
     );
     // The kernel's own arguments and command lines are the engine's; every field of drift's is asked for.
     let is_of_syscalls = |f: &&drift::extract::FieldDef| f.source == drift::extract::Source::Syscall;
-    let fields: Vec<String> =
-        drift::extract::FIELDS.iter().filter(is_of_syscalls).map(|f| f.name.to_owned()).collect();
-    let spec = Spec {
-        program: Engine::sysdig().unwrap().command().iter().map(PathBuf::from).collect(),
-        plugin_config: Some(engine_config(dir.path(), &testkit::plugin_library().unwrap(), &config)),
-        filter: "drift.container_id exists or evt.type in (drift_binary, drift_file, drift_library, drift_container, drift_peer)".to_owned(),
-        fields,
-    };
-    let source = testkit::source_library().unwrap();
-    let mut session = Session::start(&spec, &source, &container.table().unwrap()).unwrap();
+    let fields: Vec<&str> = drift::extract::FIELDS.iter().filter(is_of_syscalls).map(|f| f.name).collect();
+    let filter = "drift.container_id exists or \
+                  evt.type in (drift_binary, drift_file, drift_library, drift_container, drift_peer)";
+    let mut session = session(&engine(dir.path(), &config).asking(filter, &fields), &container);
     let facts = Facts { files: true, sockets: true, ..Facts::default() };
-    live::trace(&container, &format!("sh {start}"), facts, &mut |event| session.feed(event)).unwrap();
+    run(&container, &format!("sh {start}"), facts, &mut [&mut session]);
     session.settle(Duration::from_secs(5), Duration::from_secs(60)).unwrap();
     let lines = session.lines().to_vec();
     let told: Vec<&str> = lines.iter().filter_map(|l| l.text("evt.type")).collect();

@@ -5,55 +5,14 @@
 
 mod common;
 
-use common::{binary_rows, captures, marker, the_exec};
+use common::recorded::{Recorded, EXECS};
+use common::{binary_rows, marker, the_exec};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use testkit::alerts::evaluate;
-use testkit::engine::{Engine, Event, Replay};
-
-const EXECS: &str = "evt.type in (execve, execveat) and evt.rawres = 0";
-
-struct Setting {
-    engine: Engine,
-    library: PathBuf,
-    captures: PathBuf,
-    /// An empty host root: no process of this machine may answer for the capture's.
-    _nowhere: tempfile::TempDir,
-    config: String,
-}
-
-fn setting(test: &str) -> Option<Setting> {
-    let captures = captures(test)?;
-    let nowhere = tempfile::tempdir().unwrap();
-    let manifest = captures.join("image.mtree.gz");
-    let config = format!(
-        "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n",
-        nowhere.path().display(),
-        manifest.display()
-    );
-    Some(Setting {
-        engine: Engine::sysdig().unwrap(),
-        library: testkit::plugin_library().unwrap(),
-        captures,
-        _nowhere: nowhere,
-        config,
-    })
-}
-
-impl Setting {
-    fn fields(&self, capture: &str, filter: &str, fields: &[&str]) -> Vec<Event> {
-        let replay = Replay {
-            plugin: Some(&self.library),
-            init_config: &self.config,
-            capture: &self.captures.join(capture),
-        };
-        self.engine.replay(&replay, filter, fields).unwrap().events
-    }
-}
+use testkit::engine::Event;
 
 #[test]
 fn every_row_of_the_binary_capture_is_right() {
-    let Some(setting) = setting("replay: binary.scap") else { return };
+    let Some(recorded) = Recorded::find("replay: binary.scap") else { return };
     let fields = [
         "proc.args",
         "drift.binary_origin",
@@ -63,15 +22,15 @@ fn every_row_of_the_binary_capture_is_right() {
         "drift.image_has_file",
     ];
     let mut by_marker: BTreeMap<String, Vec<Event>> = BTreeMap::new();
-    for event in setting.fields("binary.scap", EXECS, &fields) {
+    for event in recorded.events("binary.scap", EXECS, &fields) {
         let args = event.text("proc.args").unwrap().unwrap_or_default();
-        if let Some(scenario) = marker(&args) {
+        if let Some(scenario) = marker(&args, "scn-") {
             by_marker.entry(scenario).or_default().push(event);
         }
     }
     let id = "23baf534abe5fb1e2a30d57e49ea3cd98d34317027ec31e472c278e848ebdabd";
     let mut wrong = Vec::new();
-    for row in binary_rows(&setting.captures) {
+    for row in binary_rows(&recorded.captures) {
         let execs = by_marker.get(&row.scenario).map_or(&[][..], Vec::as_slice);
         let Some(exec) = the_exec(&row.scenario, execs) else {
             assert_eq!(row.alert, None, "{} has no exec in the capture", row.scenario);
@@ -97,17 +56,14 @@ fn every_row_of_the_binary_capture_is_right() {
 
 #[test]
 fn the_pack_alerts_on_what_a_replay_can_know() {
-    let Some(setting) = setting("replay: alerts") else { return };
-    let capture = setting.captures.join("binary.scap");
-    let replay = Replay { plugin: Some(&setting.library), init_config: &setting.config, capture: &capture };
-    let rules = testkit::workspace_dir().join("rules/drift_rules.yaml");
-    let evaluation = evaluate(&setting.engine, &replay, &rules).unwrap();
+    let Some(recorded) = Recorded::find("replay: alerts") else { return };
+    let evaluation = recorded.evaluate("binary.scap");
     let mut alerts: BTreeMap<String, usize> = BTreeMap::new();
     for alert in &evaluation.alerts {
-        *alerts.entry(marker(&alert.output).unwrap_or(alert.output.clone())).or_default() += 1;
+        *alerts.entry(marker(&alert.output, "scn-").unwrap_or(alert.output.clone())).or_default() += 1;
     }
     let drifted = ["added", "image_modified", "memfd", "tmpfs", "volume"];
-    for row in binary_rows(&setting.captures) {
+    for row in binary_rows(&recorded.captures) {
         let script_known = row.script.as_deref().is_some_and(|s| s != "volume" && drifted.contains(&s));
         let expected = usize::from(drifted.contains(&row.replay.as_str()) || script_known);
         assert_eq!(alerts.remove(&row.scenario).unwrap_or(0), expected, "{}", row.scenario);
@@ -122,7 +78,7 @@ fn the_pack_alerts_on_what_a_replay_can_know() {
 
 #[test]
 fn arguments_of_image_has_file_resolve_in_the_image() {
-    let Some(setting) = setting("replay: image_has_file") else { return };
+    let Some(recorded) = Recorded::find("replay: image_has_file") else { return };
     let cases = [
         ("/usr/bin/basename", "true"),
         ("/bin/basename", "true"),
@@ -134,7 +90,7 @@ fn arguments_of_image_has_file_resolve_in_the_image() {
     ];
     let names: Vec<String> = cases.iter().map(|(path, _)| format!("drift.image_has_file[{path}]")).collect();
     let fields: Vec<&str> = names.iter().map(String::as_str).collect();
-    let events = setting.fields("config.scap", EXECS, &fields);
+    let events = recorded.events("config.scap", EXECS, &fields);
     assert!(!events.is_empty());
     for (field, (path, want)) in fields.iter().zip(cases) {
         assert_eq!(events[0].text(field).unwrap().as_deref(), Some(want), "{path}");
@@ -143,11 +99,11 @@ fn arguments_of_image_has_file_resolve_in_the_image() {
 
 #[test]
 fn without_a_manifest_nothing_is_claimed() {
-    let Some(mut setting) = setting("replay: no manifest") else { return };
-    setting.config = setting.config.lines().take(1).map(|l| format!("{l}\n")).collect();
+    let Some(mut recorded) = Recorded::find("replay: no manifest") else { return };
+    recorded.config = recorded.config.lines().take(1).map(|l| format!("{l}\n")).collect();
     let fields =
         ["drift.binary_origin", "drift.script_origin", "drift.manifest_state", "drift.image_has_file"];
-    let events = setting.fields("binary.scap", EXECS, &fields);
+    let events = recorded.events("binary.scap", EXECS, &fields);
     let texts = |field: &str| events.iter().filter_map(|e| e.text(field).unwrap()).collect::<BTreeSet<_>>();
     assert_eq!(texts("drift.binary_origin"), BTreeSet::from(["memfd".to_owned(), "unknown".to_owned()]));
     assert_eq!(texts("drift.script_origin"), BTreeSet::from(["unknown".to_owned()]));
@@ -158,10 +114,10 @@ fn without_a_manifest_nothing_is_claimed() {
 
 #[test]
 fn every_capture_replays_and_no_answer_comes_on_the_host() {
-    let Some(setting) = setting("replay: all captures") else { return };
+    let Some(recorded) = Recorded::find("replay: all captures") else { return };
     let names = ["binary", "package", "file", "network", "config", "busy"];
     for name in names {
-        let events = setting.fields(
+        let events = recorded.events(
             &format!("{name}.scap"),
             "evt.num > 0",
             &["drift.container_id", "drift.binary_origin"],

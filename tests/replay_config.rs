@@ -5,14 +5,12 @@
 
 mod common;
 
-use common::captures;
+use common::recorded::{Recorded, EXECS};
+use common::{expected, marker};
 use drift::manifest::digest::Digest;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use testkit::alerts::evaluate;
-use testkit::engine::{Engine, Event, Replay};
-
-const EXECS: &str = "evt.type in (execve, execveat) and evt.rawres = 0";
+use testkit::engine::Event;
 
 /// What captures/README.md says of the image.
 const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","config":{"Cmd":["/bin/sleep","100000"],"User":"0:0",
@@ -41,75 +39,41 @@ fn layout(dir: &Path) -> PathBuf {
     dir.to_owned()
 }
 
-struct Setting {
-    engine: Engine,
-    library: PathBuf,
-    captures: PathBuf,
-    _nowhere: tempfile::TempDir,
-    config: String,
+/// The captures, with that configuration.
+fn recorded(test: &str) -> Option<Recorded> {
+    Recorded::of_image(test, |_, dir| layout(dir))
 }
 
-fn setting(test: &str) -> Option<Setting> {
-    let captures = captures(test)?;
-    // An empty host root: no process of this machine may answer for the capture's.
-    let nowhere = tempfile::tempdir().unwrap();
-    let image = layout(&nowhere.path().join("image"));
-    let config = format!(
-        "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n",
-        nowhere.path().join("none").display(),
-        image.display()
-    );
-    let (engine, library) = (Engine::sysdig().unwrap(), testkit::plugin_library().unwrap());
-    Some(Setting { engine, library, captures, _nowhere: nowhere, config })
-}
-
-impl Setting {
-    fn fields(&self, capture: &str, filter: &str, fields: &[&str]) -> Vec<Event> {
-        let capture = self.captures.join(capture);
-        let replay = Replay { plugin: Some(&self.library), init_config: &self.config, capture: &capture };
-        self.engine.replay(&replay, filter, fields).unwrap().events
-    }
-
-    fn alerts(&self, capture: &str, rule: &str) -> Vec<String> {
-        let capture = self.captures.join(capture);
-        let replay = Replay { plugin: Some(&self.library), init_config: &self.config, capture: &capture };
-        let rules = testkit::workspace_dir().join("rules/drift_rules.yaml");
-        let alerts = evaluate(&self.engine, &replay, &rules).unwrap().alerts;
-        alerts.into_iter().filter(|a| a.rule == rule).map(|a| a.output).collect()
-    }
+/// What a rule says of a capture.
+fn alerts(recorded: &Recorded, capture: &str, rule: &str) -> Vec<String> {
+    let alerts = recorded.evaluate(capture).alerts;
+    alerts.into_iter().filter(|a| a.rule == rule).map(|a| a.output).collect()
 }
 
 /// Scenario, alert and the other cells of `expected/<name>.tsv`.
 fn rows(captures: &Path, name: &str) -> Vec<(String, bool, Vec<String>)> {
-    let text = std::fs::read_to_string(captures.join("expected").join(name)).unwrap();
-    let rows = text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()).map(|line| {
-        let cells: Vec<String> = line.split('\t').map(str::to_owned).collect();
-        (cells[0].clone(), cells[1] == "1", cells[2..].to_vec())
-    });
-    rows.collect()
-}
-
-fn scenario(text: &str, prefix: &str) -> Option<String> {
-    let at = text.find(prefix)?;
-    text.get(at..at + 6).map(str::to_owned)
+    expected(captures, name, |cells| {
+        let others = cells[2..].iter().map(|cell| (*cell).to_owned()).collect();
+        (cells[0].to_owned(), cells[1] == "1", others)
+    })
 }
 
 #[test]
 fn every_row_of_the_config_capture_is_right() {
-    let Some(setting) = setting("replay: config.scap") else { return };
+    let Some(recorded) = recorded("replay: config.scap") else { return };
     let fields = ["proc.args", "drift.env_added", "drift.env_changed", "drift.env_risky"];
     let mut answers: BTreeMap<String, Event> = BTreeMap::new();
-    for event in setting.fields("config.scap", EXECS, &fields) {
-        if let Some(scenario) = scenario(&event.text("proc.args").unwrap().unwrap_or_default(), "cfg-") {
+    for event in recorded.events("config.scap", EXECS, &fields) {
+        if let Some(scenario) = marker(&event.text("proc.args").unwrap().unwrap_or_default(), "cfg-") {
             answers.insert(scenario, event);
         }
     }
-    let mut alerts: BTreeMap<String, usize> = BTreeMap::new();
-    for output in setting.alerts("config.scap", "Drift dangerous environment") {
-        *alerts.entry(scenario(&output, "cfg-").unwrap_or(output)).or_default() += 1;
+    let mut alerted: BTreeMap<String, usize> = BTreeMap::new();
+    for output in alerts(&recorded, "config.scap", "Drift dangerous environment") {
+        *alerted.entry(marker(&output, "cfg-").unwrap_or(output)).or_default() += 1;
     }
     let mut wrong = Vec::new();
-    for (scenario, alert, cells) in rows(&setting.captures, "config.tsv") {
+    for (scenario, alert, cells) in rows(&recorded.captures, "config") {
         let event = &answers[&scenario];
         let names = |field: &str| event.text(field).unwrap().unwrap_or_else(|| "-".to_owned());
         let strip = |list: String| list.trim_start_matches('(').trim_end_matches(')').to_owned();
@@ -117,18 +81,18 @@ fn every_row_of_the_config_capture_is_right() {
         if got != (cells[0].clone(), cells[1].clone()) {
             wrong.push(format!("{scenario}: {got:?}, expected {cells:?}"));
         }
-        if alerts.remove(&scenario).unwrap_or(0) != usize::from(alert) {
+        if alerted.remove(&scenario).unwrap_or(0) != usize::from(alert) {
             wrong.push(format!("{scenario}: alert expected: {alert}"));
         }
     }
-    assert!(wrong.is_empty() && alerts.is_empty(), "{wrong:#?} {alerts:#?}");
+    assert!(wrong.is_empty() && alerted.is_empty(), "{wrong:#?} {alerted:#?}");
 }
 
 #[test]
 fn values_of_variables_appear_nowhere() {
-    let Some(setting) = setting("replay: no values") else { return };
+    let Some(recorded) = recorded("replay: no values") else { return };
     let names: Vec<&str> = drift::extract::FIELDS.iter().map(|f| f.name).collect();
-    let events = setting.fields("config.scap", EXECS, &names);
+    let events = recorded.events("config.scap", EXECS, &names);
     assert!(events.len() > 8);
     for event in events {
         let text = format!("{event:?}");
@@ -137,16 +101,16 @@ fn values_of_variables_appear_nowhere() {
             assert!(!text.contains(value), "{text}");
         }
     }
-    for output in setting.alerts("config.scap", "Drift dangerous environment") {
+    for output in alerts(&recorded, "config.scap", "Drift dangerous environment") {
         assert!(!output.contains("evil.so") && !output.contains("/tmp:"), "{output}");
     }
 }
 
 #[test]
 fn every_row_of_the_network_capture_that_binds_a_port_is_right() {
-    let Some(setting) = setting("replay: network.scap") else { return };
+    let Some(recorded) = recorded("replay: network.scap") else { return };
     let fields = ["fd.sport", "fd.l4proto", "drift.port_declared", "fd.type"];
-    let events = setting.fields("network.scap", "evt.type = bind and evt.dir = <", &fields);
+    let events = recorded.events("network.scap", "evt.type = bind and evt.dir = <", &fields);
     let mut got: Vec<(String, String, Option<String>)> = Vec::new();
     for event in events {
         let text = |field: &str| event.text(field).unwrap();
@@ -167,30 +131,30 @@ fn every_row_of_the_network_capture_that_binds_a_port_is_right() {
     expected("4444", "tcp", false);
     expected("5353", "udp", false);
     expected("8000", "tcp", false);
-    let alerts = setting.alerts("network.scap", "Drift undeclared port");
-    let due = rows(&setting.captures, "network.tsv").iter().filter(|row| row.1).count();
+    let alerts = alerts(&recorded, "network.scap", "Drift undeclared port");
+    let due = rows(&recorded.captures, "network").iter().filter(|row| row.1).count();
     assert_eq!(alerts.len(), due, "{alerts:#?}");
 }
 
 /// The runtime's own mounts, which are in the captures' beginnings, are no changes of a running container.
 #[test]
 fn no_capture_has_a_mount_made_in_a_container() {
-    let Some(setting) = setting("replay: mounts") else { return };
+    let Some(recorded) = recorded("replay: mounts") else { return };
     for capture in ["binary.scap", "package.scap", "file.scap", "network.scap", "config.scap"] {
-        let calls = setting.fields(capture, "evt.type = mount and evt.rawres = 0", &["proc.name"]);
+        let calls = recorded.events(capture, "evt.type = mount and evt.rawres = 0", &["proc.name"]);
         assert!(!calls.is_empty(), "{capture} has no mount at all");
-        assert_eq!(setting.alerts(capture, "Drift mount in container"), [""; 0], "{capture}");
+        assert_eq!(alerts(&recorded, capture, "Drift mount in container"), [""; 0], "{capture}");
     }
 }
 
 /// Nobody is called unexpected where nobody has said who is expected.
 #[test]
 fn without_a_baseline_no_peer_is_unexpected() {
-    let Some(setting) = setting("replay: peers") else { return };
+    let Some(recorded) = recorded("replay: peers") else { return };
     let fields = ["fd.name", "drift.peer_expected", "drift.peer"];
     let capture = "network.scap";
     let filter = "evt.type in (connect, accept, accept4) and fd.type in (ipv4, ipv6)";
-    let events = setting.fields(capture, filter, &fields);
+    let events = recorded.events(capture, filter, &fields);
     assert!(!events.is_empty(), "{capture} has no connection");
     for event in events {
         let text = |field: &str| event.text(field).unwrap();
@@ -199,6 +163,6 @@ fn without_a_baseline_no_peer_is_unexpected() {
         assert!(answer.is_none() || (!local && answer.as_deref() == Some("unknown")), "{event:?}");
     }
     for rule in ["Drift unexpected outbound peer", "Drift unexpected inbound peer", "Drift peer learned"] {
-        assert_eq!(setting.alerts(capture, rule), [""; 0], "{capture}");
+        assert_eq!(alerts(&recorded, capture, rule), [""; 0], "{capture}");
     }
 }

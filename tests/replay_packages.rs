@@ -5,13 +5,13 @@
 
 mod common;
 
-use common::captures;
+use common::recorded::{Recorded, EXECS};
+use common::{expected, given};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use testkit::alerts::evaluate;
-use testkit::engine::{Engine, Event, Replay};
+use std::path::Path;
+use testkit::engine::Event;
 
-const EXECS: &str = "evt.type in (execve, execveat) and evt.rawres = 0";
+const CAPTURE: &str = "package.scap";
 const FIELDS: [&str; 8] = [
     "proc.pid",
     "proc.ppid",
@@ -37,21 +37,13 @@ struct Row {
 }
 
 fn rows(captures: &Path) -> Vec<Row> {
-    let text = std::fs::read_to_string(captures.join("expected/package.tsv")).unwrap();
-    let given = |cell: &str| (cell != "-").then(|| cell.to_owned());
-    text.lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .map(|line| {
-            let cells: Vec<&str> = line.split('\t').collect();
-            Row {
-                scenario: cells[0].to_owned(),
-                alerts: cells[1].parse().unwrap(),
-                manager: given(cells[2]),
-                action: given(cells[3]),
-                names: given(cells[4]),
-            }
-        })
-        .collect()
+    expected(captures, "package", |cells| Row {
+        scenario: cells[0].to_owned(),
+        alerts: cells[1].parse().unwrap(),
+        manager: given(cells[2]),
+        action: given(cells[3]),
+        names: given(cells[4]),
+    })
 }
 
 /// An exec with the scenario it belongs to: the marker of the process or of the nearest ancestor that has one.
@@ -65,76 +57,41 @@ struct Exec {
     role: Option<String>,
 }
 
-struct Setting {
-    engine: Engine,
-    library: PathBuf,
-    capture: PathBuf,
-    captures: PathBuf,
-    _nowhere: tempfile::TempDir,
-    config: String,
-}
-
-fn setting(test: &str) -> Option<Setting> {
-    let captures = captures(test)?;
-    // An empty host root: no process of this machine may answer for the capture's.
-    let nowhere = tempfile::tempdir().unwrap();
-    let config = format!(
-        "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n",
-        nowhere.path().display(),
-        captures.join("image.mtree.gz").display()
-    );
-    Some(Setting {
-        engine: Engine::sysdig().unwrap(),
-        library: testkit::plugin_library().unwrap(),
-        capture: captures.join("package.scap"),
-        captures,
-        _nowhere: nowhere,
-        config,
-    })
-}
-
-impl Setting {
-    fn replay(&self) -> Replay<'_> {
-        Replay { plugin: Some(&self.library), init_config: &self.config, capture: &self.capture }
+fn execs(recorded: &Recorded) -> Vec<Exec> {
+    let events = recorded.events(CAPTURE, EXECS, &FIELDS);
+    let mut scenarios: BTreeMap<String, String> = BTreeMap::new();
+    let mut execs = Vec::new();
+    for event in events {
+        let text = |field: &str| Event::text(&event, field).unwrap();
+        let (pid, parent) = (text("proc.pid").unwrap(), text("proc.ppid").unwrap_or_default());
+        let command = text("proc.cmdline").unwrap_or_default();
+        let own = marker(&command).or_else(|| marker(&text("proc.env[M]").unwrap_or_default()));
+        let known = own.or_else(|| scenarios.get(&pid).or_else(|| scenarios.get(&parent)).cloned());
+        let Some(scenario) = known else { continue };
+        scenarios.insert(pid, scenario.clone());
+        let strip = |list: String| list.trim_start_matches('(').trim_end_matches(')').replace(',', " ");
+        execs.push(Exec {
+            scenario,
+            command,
+            manager: text("drift.pkg_manager"),
+            action: text("drift.pkg_action"),
+            names: text("drift.pkg_names").map(strip),
+            role: text("drift.pkg_role"),
+        });
     }
-
-    fn execs(&self) -> Vec<Exec> {
-        let events = self.engine.replay(&self.replay(), EXECS, &FIELDS).unwrap().events;
-        let mut scenarios: BTreeMap<String, String> = BTreeMap::new();
-        let mut execs = Vec::new();
-        for event in events {
-            let text = |field: &str| Event::text(&event, field).unwrap();
-            let (pid, parent) = (text("proc.pid").unwrap(), text("proc.ppid").unwrap_or_default());
-            let command = text("proc.cmdline").unwrap_or_default();
-            let own = marker(&command).or_else(|| marker(&text("proc.env[M]").unwrap_or_default()));
-            let known = own.or_else(|| scenarios.get(&pid).or_else(|| scenarios.get(&parent)).cloned());
-            let Some(scenario) = known else { continue };
-            scenarios.insert(pid, scenario.clone());
-            let strip = |list: String| list.trim_start_matches('(').trim_end_matches(')').replace(',', " ");
-            execs.push(Exec {
-                scenario,
-                command,
-                manager: text("drift.pkg_manager"),
-                action: text("drift.pkg_action"),
-                names: text("drift.pkg_names").map(strip),
-                role: text("drift.pkg_role"),
-            });
-        }
-        execs
-    }
+    execs
 }
 
+/// None of it is in the name of a program such as `dpkg-deb`.
 fn marker(text: &str) -> Option<String> {
-    let at = text.find("pkg-")?;
-    let found = text.get(at..at + 6)?;
-    found[4..].bytes().all(|b| b.is_ascii_digit()).then(|| found.to_owned())
+    common::marker(text, "pkg-").filter(|found| found[4..].bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[test]
 fn every_row_of_the_package_capture_is_right() {
-    let Some(setting) = setting("replay: package.scap") else { return };
-    let execs = setting.execs();
-    let rows = rows(&setting.captures);
+    let Some(recorded) = Recorded::find("replay: package.scap") else { return };
+    let execs = execs(&recorded);
+    let rows = rows(&recorded.captures);
     assert_eq!(rows.len(), 18);
     let mut wrong = Vec::new();
     for row in rows {
@@ -172,8 +129,8 @@ fn every_row_of_the_package_capture_is_right() {
 
 #[test]
 fn children_take_part_in_their_managers_work() {
-    let Some(setting) = setting("replay: package roles") else { return };
-    let execs = setting.execs();
+    let Some(recorded) = Recorded::find("replay: package roles") else { return };
+    let execs = execs(&recorded);
     let find = |scenario: &str, command: &str| {
         let found = execs.iter().find(|e| e.scenario == scenario && e.command.starts_with(command));
         let e = found.unwrap_or_else(|| panic!("{scenario}: no {command} in {execs:#?}"));
@@ -200,9 +157,8 @@ fn children_take_part_in_their_managers_work() {
 
 #[test]
 fn the_pack_gives_one_alert_per_transaction() {
-    let Some(setting) = setting("replay: package alerts") else { return };
-    let rules = testkit::workspace_dir().join("rules/drift_rules.yaml");
-    let evaluation = evaluate(&setting.engine, &setting.replay(), &rules).unwrap();
+    let Some(recorded) = Recorded::find("replay: package alerts") else { return };
+    let evaluation = recorded.evaluate(CAPTURE);
     // Of rules on packages; the script of pkg-15 and the copied dpkg of pkg-10 are other rules' drift.
     let expected: BTreeMap<&str, &str> = BTreeMap::from([
         ("install", "Drift package manager changed container"),
@@ -217,7 +173,7 @@ fn the_pack_gives_one_alert_per_transaction() {
         .map(|a| (a.rule.clone(), a.output_fields["drift.pkg_names"].to_string()))
         .collect();
     let mut missing = Vec::new();
-    for row in rows(&setting.captures).into_iter().filter(|r| r.alerts == 1 && r.scenario != BY_EFFECT) {
+    for row in rows(&recorded.captures).into_iter().filter(|r| r.alerts == 1 && r.scenario != BY_EFFECT) {
         let rule = expected[row.action.as_deref().unwrap()];
         let name = row.names.unwrap();
         match got.iter().position(|(r, n)| r == rule && n.contains(&name)) {

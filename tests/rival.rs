@@ -9,10 +9,10 @@
 
 mod common;
 
-use common::{binary_rows, captures, marker, the_exec};
+use common::recorded::Recorded;
+use common::{binary_rows, marker, the_exec};
 use std::collections::{BTreeMap, BTreeSet};
-use testkit::alerts::evaluate;
-use testkit::engine::{Engine, Event, Replay};
+use testkit::engine::Event;
 
 const EXECS: &str = "evt.type in (execve, execveat) and evt.arg.res = 0";
 
@@ -53,34 +53,22 @@ fn scenarios(numbers: &[u32]) -> BTreeSet<String> {
 
 #[test]
 fn the_readmes_comparison_is_what_a_replay_shows() {
-    let Some(captures) = captures("rival: proc.is_exe_upper_layer on binary.scap") else { return };
-    let (engine, capture) = (Engine::sysdig().unwrap(), captures.join("binary.scap"));
-    let alone = Replay { plugin: None, init_config: "", capture: &capture };
+    let Some(recorded) = Recorded::find("rival: proc.is_exe_upper_layer on binary.scap") else { return };
     let fields = ["proc.args", "proc.is_exe_upper_layer", "proc.is_exe_from_memfd"];
     let mut execs: BTreeMap<String, Vec<Event>> = BTreeMap::new();
-    for event in engine.replay(&alone, EXECS, &fields).unwrap().events {
-        if let Some(scenario) = marker(&event.text("proc.args").unwrap().unwrap_or_default()) {
+    for event in recorded.events_without_drift("binary.scap", EXECS, &fields) {
+        if let Some(scenario) = marker(&event.text("proc.args").unwrap().unwrap_or_default(), "scn-") {
             execs.entry(scenario).or_default().push(event);
         }
     }
 
-    // An empty host root: no process of this machine may answer for the capture's.
-    let nowhere = tempfile::tempdir().unwrap();
-    let config = format!(
-        "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n",
-        nowhere.path().display(),
-        captures.join("image.mtree.gz").display()
-    );
-    let library = testkit::plugin_library().unwrap();
-    let with_drift = Replay { plugin: Some(&library), init_config: &config, capture: &capture };
-    let rules = testkit::workspace_dir().join("rules/drift_rules.yaml");
-    let alerts = evaluate(&engine, &with_drift, &rules).unwrap().alerts;
-    let alerted: BTreeSet<String> = alerts.iter().filter_map(|a| marker(&a.output)).collect();
+    let alerts = recorded.evaluate("binary.scap").alerts;
+    let alerted: BTreeSet<String> = alerts.iter().filter_map(|a| marker(&a.output, "scn-")).collect();
 
     let (mut falco, mut falco_memfd, mut drift) = (Score::default(), Score::default(), Score::default());
     // tests/live.rs asserts exactly the expected alerts, in real containers.
     let mut live = Score::default();
-    for row in binary_rows(&captures) {
+    for row in binary_rows(&recorded.captures) {
         let Some(is_drift) = row.alert else { continue };
         let own = execs.get(&row.scenario).map_or(&[][..], Vec::as_slice);
         let exec = the_exec(&row.scenario, own).unwrap_or_else(|| panic!("{} has no exec", row.scenario));

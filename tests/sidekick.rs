@@ -7,6 +7,8 @@
 mod common;
 
 use common::http::{free_port, request, Receiver, Service};
+use common::recorded::replay_config;
+use common::rules_file;
 use common::tools::FALCOSIDEKICK;
 use serde_json::{json, Value};
 use std::path::Path;
@@ -30,14 +32,10 @@ fn evaluate_demo() -> Vec<Value> {
     let library = testkit::plugin_library().unwrap();
     let engine = Engine::find(&Choice::Sysdig).unwrap();
     let nowhere = tempfile::tempdir().unwrap();
-    let init_config = format!(
-        "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n",
-        nowhere.path().display(),
-        workspace_dir().join("demo/image.mtree.gz").display()
-    );
+    let init_config = replay_config(nowhere.path(), &workspace_dir().join("demo/image.mtree.gz"));
     let capture = workspace_dir().join("demo/binary.scap");
     let replay = Replay { plugin: Some(&library), init_config: &init_config, capture: &capture };
-    let found = evaluate(&engine, &replay, &workspace_dir().join("rules/drift_rules.yaml")).unwrap();
+    let found = evaluate(&engine, &replay, &rules_file()).unwrap();
     let alerts: Vec<Value> = found.alerts.iter().map(|a: &Alert| serde_json::to_value(a).unwrap()).collect();
     assert!(alerts.len() > 15, "{} alerts", alerts.len());
     alerts

@@ -13,8 +13,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use testkit::engine::Engine;
-use testkit::live::{self, Container, Image};
-use testkit::skip::skip;
+use testkit::live::{Image, Runtime};
 
 const CHANGES: &str = "mkdir -p /opt/tool\ncp /bin/sleep /opt/tool/x\n/opt/tool/x 1000 &\nrm /usr/bin/tty\n\
                        echo x >> /etc/passwd\nchmod u+s /bin/cat\nchmod 700 /bin/ls\nSECRET=planted-secret sleep 999 &";
@@ -32,11 +31,10 @@ const EXPECTED: [&str; 7] = [
 
 #[test]
 fn findings_are_told_once_and_again_when_they_change_or_go() {
-    let test = "source: podman";
-    if let Some(why) = live::missing(live::PODMAN_TOOLS) {
-        return skip(test, &why);
+    if !Runtime::Podman.usable("source: podman", &[]) {
+        return;
     }
-    let container = Container::podman(&Image::debian().unwrap()).unwrap();
+    let container = Runtime::Podman.start(&Image::debian().unwrap()).unwrap();
     in_container(&container, "changes", CHANGES);
     let source = Open::new(r#"{"interval_seconds":1,"cpu_percent":100}"#).unwrap();
     let first = source.settled(container.id(), Duration::from_secs(4));
@@ -128,11 +126,10 @@ fn the_instance_of_the_source_has_no_threads_for_system_calls() {
 /// Real libsinsp opens the source, and fields come from the events' payloads; a rule's condition filters them.
 #[test]
 fn sysdig_reads_the_source() {
-    let test = "source: sysdig";
-    if let Some(why) = live::missing(live::CONTAINERD_TOOLS) {
-        return skip(test, &why);
+    if !Runtime::Containerd.usable("source: sysdig", &[]) {
+        return;
     }
-    let container = Container::containerd(&Image::debian().unwrap()).unwrap();
+    let container = Runtime::Containerd.start(&Image::debian().unwrap()).unwrap();
     in_container(&container, "changes", CHANGES);
     let dir = tempfile::tempdir().unwrap();
     let config = common::engine_config(dir.path(), &testkit::plugin_library().unwrap(), "cache: {}");

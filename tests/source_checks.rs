@@ -15,8 +15,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use testkit::live::{self, Container, Image};
-use testkit::skip::skip;
+use testkit::live::{Container, Image, Runtime};
 
 /// Drift of every kind, and secrets where drift looks.
 const CHANGES: &str = r#"
@@ -152,31 +151,31 @@ fn run_in(container: &Container, image: &Image) {
 
 #[test]
 fn podman_containers() {
-    if let Some(why) = live::missing(live::PODMAN_TOOLS) {
-        return skip("source: checks in podman", &why);
+    if !Runtime::Podman.usable("source: checks in podman", &[]) {
+        return;
     }
     let image = Image::debian().unwrap();
-    run_in(&Container::podman(&image).unwrap(), &image);
+    run_in(&Runtime::Podman.start(&image).unwrap(), &image);
 }
 
 #[test]
 fn containerd_containers() {
-    if let Some(why) = live::missing(live::CONTAINERD_TOOLS) {
-        return skip("source: checks in containerd", &why);
+    if !Runtime::Containerd.usable("source: checks in containerd", &[]) {
+        return;
     }
     let image = Image::debian().unwrap();
-    run_in(&Container::containerd(&image).unwrap(), &image);
+    run_in(&Runtime::Containerd.start(&image).unwrap(), &image);
 }
 
 /// What was deployed read-only, and is writable by now.
 #[test]
 fn a_read_only_root_that_was_made_writable() {
-    if let Some(why) = live::missing(live::PODMAN_TOOLS) {
-        return skip("source: read-only root", &why);
+    if !Runtime::Podman.usable("source: read-only root", &[]) {
+        return;
     }
     let _alone = alone();
     let image = Image::debian().unwrap();
-    let container = Container::podman_with(&image, &["--read-only"], &["/bin/sleep", "1000"]).unwrap();
+    let container = Runtime::Podman.start_with(&image, &["--read-only"], &["/bin/sleep", "1000"]).unwrap();
     let source = Open::new(r#"{"interval_seconds":1,"cpu_percent":100,"checks":["rootfs"]}"#).unwrap();
     let first = source.within(container.id(), Duration::from_secs(5));
     assert!(first.is_empty(), "{first:#?}");
@@ -283,11 +282,10 @@ fn cpu_of(name: &str) -> f64 {
 
 #[test]
 fn files_are_those_that_diff_finds_within_the_share_of_cpu() {
-    let test = "source: 20,000 files";
-    if let Some(why) = live::missing(live::PODMAN_TOOLS) {
-        return skip(test, &why);
+    if !Runtime::Podman.usable("source: 20,000 files", &[]) {
+        return;
     }
-    let container = Container::podman(&Image::debian().unwrap()).unwrap();
+    let container = Runtime::Podman.start(&Image::debian().unwrap()).unwrap();
     in_container(&container, "many", MANY);
     let _alone = alone();
     let percent = 20;

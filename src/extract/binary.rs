@@ -1,7 +1,7 @@
 //! Fields of the process's executable.
 
+use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use super::Question;
 use crate::container::registry::Container;
 use crate::manifest::entry::ImagePath;
 use crate::resolver::{Provenance, Written};
@@ -9,9 +9,85 @@ use crate::verdict::origin::Origin;
 use bumpalo::Bump;
 use std::sync::Arc;
 
+/// The fields, in the order in which they are listed.
+pub(super) const FIELDS: &[FieldDef] = &[
+    field(
+        "drift.binary_origin",
+        FieldType::String,
+        "Origin of the process's executable: `image`, `image_touched`, `image_modified`, `image_unverified`, `added`, \
+         `volume`, `image_volume`, `tmpfs`, `memfd`, `runtime`, `host` or `unknown`.",
+        origin,
+    ),
+    field(
+        "drift.binary_package",
+        FieldType::String,
+        "Package that owns the executable, as `dpkg:coreutils` or `apk:busybox`: in the image, or as a package manager of the \
+         image installed it in the container since. Absent where no package owns it.",
+        package,
+    ),
+    field(
+        "drift.binary_layer",
+        FieldType::String,
+        "Image layer that has the executable's path: its digest, or its number counted from the base layer, 0.",
+        layer,
+    ),
+    field(
+        "drift.binary_sha256",
+        FieldType::String,
+        "SHA-256 of the executable, lower-case hex; computed off the event thread, `unknown` until then.",
+        sha256,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.binary_traits",
+            FieldType::String,
+            "What the executable is: `static`, `stripped`, `packed`, `go`, `foreign_arch`, `script`, `setuid`, \
+             `setgid`, `filecaps`. On drift_file: which of the last three the file has gained.",
+            traits,
+        )
+    },
+    field(
+        "drift.binary_writer",
+        FieldType::String,
+        "Command line of the process that wrote the executable last, where it is not as in the image; `unknown` where \
+         nobody was seen to. Writers are seen while a rule asks for drift.file_change. On drift_file: of the process that \
+         changed the file last.",
+        writer,
+    ),
+    field(
+        "drift.binary_provenance",
+        FieldType::String,
+        "Where the executable comes from: `image`, `package:<manager>` (a package manager of the image wrote it), \
+         `written` (another process did), `volume`, `memory` or `unknown`.",
+        provenance,
+    ),
+    field(
+        "drift.binary_work",
+        FieldType::String,
+        "Work of the image's own that wrote the executable: `build:<tool>` (a build, by its outermost tool, such as \
+         `build:make`), or `start` (the container's entry point, a script of the image, in the first minute). Programs and \
+         scripts of the image, and what they made, alone count. Absent where no such work did.",
+        work,
+    ),
+    field(
+        "drift.process_work",
+        FieldType::String,
+        "As drift.binary_work, of the process itself: the work that it takes part in now.",
+        process_work,
+    ),
+    field(
+        "drift.binary_runs",
+        FieldType::Uint64,
+        "How often the executable has been run in the container, this time included, as far as was seen and is \
+         remembered. Absent where it is the image's, or not known what it is.",
+        runs,
+    ),
+];
+
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
-pub(super) fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let origin = match q.resolver.binary(q.event, q.reader) {
         Some(binary) => Some(binary.judgement.origin),
         None => q.resolver.is_host(q.event, q.reader).then_some(Origin::Host),
@@ -19,11 +95,11 @@ pub(super) fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(origin.map(|o| Value::Text(o.as_str().as_bytes())))
 }
 
-pub(super) fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.resolver.binary_runs(q.event, q.reader).map(Value::U64))
 }
 
-pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
     let Some(binary) = q.resolver.binary(q.event, q.reader) else { return Value::Absent };
     match binary.judgement.origin {
@@ -67,7 +143,7 @@ pub(super) fn owner<'a>(found: Result<Option<Arc<str>>, &'static str>, arena: &'
     }
 }
 
-pub(super) fn layer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn layer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
     let layer = q.resolver.binary(q.event, q.reader).and_then(|b| b.judgement.layer);
     match (&container.image, layer) {
@@ -76,7 +152,7 @@ pub(super) fn layer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     }
 }
 
-pub(super) fn sha256<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn sha256<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     if q.resolver.binary(q.event, q.reader).is_none() {
         return Value::Absent;
     }
@@ -86,7 +162,7 @@ pub(super) fn sha256<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     }
 }
 
-pub(super) fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(traits) = q.resolver.binary_traits(q.event, q.reader) else { return Value::Absent };
     let items = q.arena.alloc_slice_fill_iter(traits.iter().map(|name: &&'static str| name.as_bytes()));
     if items.is_empty() {
@@ -96,21 +172,21 @@ pub(super) fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     }
 }
 
-pub(super) fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     written_by(q.resolver.binary_provenance(q.event, q.reader), q.arena)
 }
 
-pub(super) fn process_work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn process_work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let work = q.resolver.process_work(q.event, q.reader);
     Value::or_absent(work.map(|work| Value::shown(q.arena, work)))
 }
 
-pub(super) fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.resolver.binary_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
 }
 
-pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let known = q.resolver.binary_provenance(q.event, q.reader);
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }

@@ -1,22 +1,57 @@
 //! Fields of the process's environment against the declared one. Names only.
 
+use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use super::Question;
 use crate::resolver::EnvNames;
+
+/// The fields, in the order in which they are listed.
+pub(super) const FIELDS: &[FieldDef] = &[
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.env_added",
+            FieldType::String,
+            "Names (never values) of the environment variables that the process was started with and that neither \
+             deployment nor image declare. What shells set themselves does not count.",
+            added,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.env_changed",
+            FieldType::String,
+            "Names (never values) of declared environment variables that the process was started with another value of.",
+            changed,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.env_risky",
+            FieldType::String,
+            "Those of drift.env_added and drift.env_changed that make programs load or run other code, or send their \
+             traffic elsewhere, and that the parent was not started with: `LD_*`, `*_PRELOAD`, `PYTHONPATH`, \
+             `NODE_OPTIONS`, `BASH_ENV`, proxies and the like; `PATH` where it gained a directory that is relative, \
+             writable for all, on a volume or tmpfs, or not in the image.",
+            risky,
+        )
+    },
+];
 
 fn names<'a>(q: &mut Question<'_, 'a>, which: fn(&EnvNames) -> &[Box<[u8]>]) -> Value<'a> {
     let Some(found) = q.resolver.environment(q.event, q.reader) else { return Value::Absent };
     Value::list(q.arena, which(&found).iter().map(|name| &**name))
 }
 
-pub(super) fn added<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn added<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     names(q, |found| &found.added)
 }
 
-pub(super) fn changed<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn changed<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     names(q, |found| &found.changed)
 }
 
-pub(super) fn risky<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn risky<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     names(q, |found| &found.risky)
 }

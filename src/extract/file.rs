@@ -1,13 +1,100 @@
 //! Fields of files.
 
 use super::binary::{installed, owner, written_by};
+use super::definition::{field, Argument, FieldDef, FieldType, Question};
 use super::value::Value;
-use super::Question;
 use crate::event::exec::ExecFacts;
+
+/// The fields, in the order in which they are listed.
+pub(super) const FIELDS: &[FieldDef] = &[
+    FieldDef {
+        argument: Argument::OptionalKey,
+        ..field(
+            "drift.image_has_file",
+            FieldType::Bool,
+            "Whether the image has this path (links are followed inside the image). Without an argument: the \
+             executable, on execve and execveat, or the file that the call is about.",
+            image_has_file,
+        )
+    },
+    field(
+        "drift.file_path",
+        FieldType::String,
+        "Path that the event is about, absolute inside the container: the executable, on execve, execveat and \
+         drift_binary; the file, on calls that open one for writing, make, remove, rename or link one, or change its \
+         mode or owner, and on drift_file, where links in it are resolved.",
+        path,
+    ),
+    field(
+        "drift.file_new_path",
+        FieldType::String,
+        "New name of a renamed file.",
+        new_path,
+    ),
+    field(
+        "drift.file_change",
+        FieldType::String,
+        "What became of that file. On the calls what they tell: `created`, `opened` (for writing), `deleted`, `renamed` \
+         or `metadata`. On drift_file, once the last writer has closed it and its content was compared with the \
+         image's: `created`, `modified`, `deleted`, `renamed`, or `metadata` where it gained privileges only. Absent for \
+         files in /proc, /sys and /dev. Asking for it on a call is what starts the comparison.",
+        change,
+    ),
+    field(
+        "drift.file_origin",
+        FieldType::String,
+        "Origin of that file as it is found, with the names of drift.binary_origin.",
+        origin,
+    ),
+    field(
+        "drift.file_kind",
+        FieldType::String,
+        "Kind of that file: `elf_exec`, `elf_shared` or `script` by its first bytes, `package_db` or `config` by its \
+         path, else `other`.",
+        kind,
+    ),
+    field(
+        "drift.file_package",
+        FieldType::String,
+        "As drift.binary_package, of that file. On drift_file: in the image.",
+        package,
+    ),
+    field(
+        "drift.file_writer",
+        FieldType::String,
+        "As drift.binary_writer, of that file. On drift_file: command line of the process that changed it last.",
+        writer,
+    ),
+    field(
+        "drift.file_writer_pid",
+        FieldType::Uint64,
+        "On drift_file: process id of the process that changed the file last, as the host counts.",
+        writer_pid,
+    ),
+    field(
+        "drift.file_provenance",
+        FieldType::String,
+        "As drift.binary_provenance, of that file.",
+        provenance,
+    ),
+    field(
+        "drift.file_work",
+        FieldType::String,
+        "As drift.binary_work, of that file. On drift_file: of the process that changed it last.",
+        work,
+    ),
+    field(
+        "drift.volume_kind",
+        FieldType::String,
+        "Kind of volume that the file, the script, or else the executable, lies on: `secret`, `configmap`, `projected`, \
+         `emptydir`, `hostpath`, `pvc`, `image`, `tmpfs` or `bind`. Absent on the root file system.",
+        volume_kind,
+    ),
+];
 
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
-pub(super) fn image_has_file<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn image_has_file<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
     let Ok(image) = &container.image else { return Value::Absent };
     let known = match q.argument {
@@ -24,7 +111,7 @@ pub(super) fn image_has_file<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(known.map(Value::Bool))
 }
 
-pub(super) fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     if ExecFacts::from_event(q.event).is_some() {
         let binary = q.resolver.binary(q.event, q.reader);
         return Value::or_absent(binary.map(|b| Value::bytes(q.arena, &b.path)));
@@ -36,27 +123,27 @@ pub(super) fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     }))
 }
 
-pub(super) fn new_path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn new_path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let file = q.resolver.file(q.event, q.reader);
     let to = file.and_then(|f| f.new_path.clone());
     Value::or_absent(to.map(|to| Value::bytes(q.arena, to.as_bytes())))
 }
 
-pub(super) fn change<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn change<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let change = q.resolver.file_change(q.event, q.reader);
     Value::or_absent(change.map(|change| Value::Text(change.as_bytes())))
 }
 
-pub(super) fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let judgement = q.resolver.file_judgement(q.event, q.reader);
     Value::or_absent(judgement.map(|j| Value::Text(j.origin.as_str().as_bytes())))
 }
 
-pub(super) fn kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.resolver.file_kind(q.event, q.reader).map(|k| Value::Text(k.as_bytes())))
 }
 
-pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(file) = q.resolver.file(q.event, q.reader) else { return Value::Absent };
     let (Ok(image), Some(path)) = (&file.container.image, &file.path) else { return UNKNOWN };
     match installed(&file.container, Some(path)) {
@@ -69,26 +156,26 @@ pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     }
 }
 
-pub(super) fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     written_by(q.resolver.file_provenance(q.event, q.reader), q.arena)
 }
 
 /// Told by drift's own events only, whose fields come from their payload.
-pub(super) fn writer_pid<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
+fn writer_pid<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
     Value::Absent
 }
 
-pub(super) fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.resolver.file_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
 }
 
-pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let known = q.resolver.file_provenance(q.event, q.reader);
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
 
-pub(super) fn volume_kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn volume_kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let kind = if q.resolver.file(q.event, q.reader).is_some() {
         q.resolver.file_volume(q.event, q.reader)
     } else {

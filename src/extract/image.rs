@@ -1,9 +1,62 @@
 //! Fields of the container's image, and of what its deployment declares.
 
+use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use super::Question;
 use crate::container::registry::ImageFacts;
 use std::sync::Arc;
+
+/// The fields, in the order in which they are listed.
+pub(super) const FIELDS: &[FieldDef] = &[
+    field(
+        "drift.image",
+        FieldType::String,
+        "Reference of the container's image, as it was deployed.",
+        reference,
+    ),
+    field(
+        "drift.image_id",
+        FieldType::String,
+        "Digest of the image's configuration, which engines call the image's id: `sha256:…`.",
+        id,
+    ),
+    field(
+        "drift.image_digest",
+        FieldType::String,
+        "Digest of the image's manifest: the one in the reference, else that of the index or manifest that the image was \
+         pulled by.",
+        digest,
+    ),
+    field(
+        "drift.image_pinned",
+        FieldType::Bool,
+        "Whether the reference carries a digest. Absent where the reference is not known.",
+        pinned,
+    ),
+    field(
+        "drift.image_approved",
+        FieldType::String,
+        "What the configured `approved_images` say: `approved`; `unapproved` (the repository is listed, this image is \
+         not); `unlisted` (the repository is not listed); `unknown`. Absent where nothing is configured.",
+        approved,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.runtime_overrides",
+            FieldType::String,
+            "What the deployment changed against the image and the engines' defaults: `command`, `entrypoint`, `user`, \
+             `privileged`, `host_network`, `host_pid`, `cap_add:NAME`, `hostpath_rw:PATH`.",
+            overrides,
+        )
+    },
+    field(
+        "drift.entrypoint_match",
+        FieldType::Bool,
+        "On the exec by which the container's first process starts its program, and on drift_container: whether that is \
+         what the deployment (or the image) declares. Absent where it is not known.",
+        entrypoint,
+    ),
+];
 
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
@@ -13,7 +66,7 @@ fn facts<'a>(q: &mut Question<'_, 'a>) -> Result<Arc<ImageFacts>, Value<'a>> {
     container.declaration.image.load_full().ok_or(UNKNOWN)
 }
 
-pub(super) fn reference<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn reference<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let facts = match facts(q) {
         Ok(facts) => facts,
         Err(value) => return value,
@@ -21,30 +74,30 @@ pub(super) fn reference<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     facts.identity.reference.as_deref().map_or(UNKNOWN, |r| Value::text(q.arena, r))
 }
 
-pub(super) fn id<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn id<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     match facts(q) {
         Ok(facts) => facts.identity.id.map_or(UNKNOWN, |id| Value::shown(q.arena, id)),
         Err(value) => value,
     }
 }
 
-pub(super) fn digest<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn digest<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     match facts(q) {
         Ok(facts) => facts.digest.map_or(UNKNOWN, |digest| Value::shown(q.arena, digest)),
         Err(value) => value,
     }
 }
 
-pub(super) fn pinned<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn pinned<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(facts(q).ok().and_then(|facts| facts.pinned).map(Value::Bool))
 }
 
-pub(super) fn approved<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn approved<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let approval = q.resolver.approval(q.event, q.reader);
     Value::or_absent(approval.map(|a| Value::text(q.arena, a.as_str())))
 }
 
-pub(super) fn overrides<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn overrides<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.declared_container(q.event, q.reader) else { return Value::Absent };
     let declared = container.declaration.read();
     match declared.as_ref().map(|d| d.overrides.as_deref()) {
@@ -53,6 +106,6 @@ pub(super) fn overrides<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     }
 }
 
-pub(super) fn entrypoint<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn entrypoint<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.resolver.entrypoint_match(q.event, q.reader).map(Value::Bool))
 }

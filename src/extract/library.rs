@@ -1,9 +1,27 @@
 //! Fields of libraries that are loaded.
 
+use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use super::Question;
 
-pub(super) fn watch<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+/// The fields, in the order in which they are listed.
+pub(super) const FIELDS: &[FieldDef] = &[
+    field(
+        "drift.library_watch",
+        FieldType::Bool,
+        "Whether the call opens a file the way a dynamic loader does (with confirm_mmap: maps one to be executed) that may \
+         not be the image's. Asking for it has drift find out, and tell by the event drift_library.",
+        watch,
+    ),
+    field(
+        "drift.process_cmdline",
+        FieldType::String,
+        "On drift_library: command line of the process that loaded the library, as it was then. On drift_port: of the one that \
+         opened the port.",
+        process_cmdline,
+    ),
+];
+
+fn watch<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     match q.resolver.watch_library(q.event, q.reader) {
         true => Value::Bool(true),
         false => Value::Absent,
@@ -11,6 +29,6 @@ pub(super) fn watch<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 /// Told by drift's own events only, whose fields come from their payload.
-pub(super) fn process_cmdline<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
+fn process_cmdline<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
     Value::Absent
 }

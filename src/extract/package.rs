@@ -1,19 +1,137 @@
 //! Fields of the package manager at work.
 
+use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use super::Question;
 
-pub(super) fn manager<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+/// The fields, in the order in which they are listed.
+pub(super) const FIELDS: &[FieldDef] = &[
+    field(
+        "drift.pkg_manager",
+        FieldType::String,
+        "Package manager that the process is, or that its nearest ancestor in the container is: `apt`, `dpkg`, `apk`, \
+         `yum`, `dnf`, `microdnf`, `rpm`, `zypper`, `pacman`, `pip`, `uv`, `poetry`, `conda`, `npm`, `yarn`, `pnpm`, \
+         `gem`, `bundler`, `cargo`, `go`, `composer`, `cpan` or `luarocks`. Known by its program and arguments. On \
+         drift_packages: the outermost one at work, or `unknown`: no package manager of the image has done it.",
+        manager,
+    ),
+    field(
+        "drift.pkg_action",
+        FieldType::String,
+        "What that package manager was asked to do: `install`, `upgrade`, `remove`, `refresh` (the index), `query` \
+         (nothing changes; simulations too) or `other`. On drift_packages: what was done; `install` also where packages were \
+         installed again.",
+        action,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_names",
+            FieldType::String,
+            "Packages that it was asked to act on, without versions and paths; at most 64, none for queries. On \
+             drift_packages: all that differ by now; where none does, those that were asked for.",
+            names,
+        )
+    },
+    field(
+        "drift.pkg_role",
+        FieldType::String,
+        "The process's part in it: `manager` (the package manager itself), `nested` (one that is part of a change that \
+         another one makes, as dpkg under apt-get) or `child` (any other process below it).",
+        role,
+    ),
+    field(
+        "drift.pkg_followed",
+        FieldType::Bool,
+        "Whether drift tells what comes of it by the event drift_packages, once the package manager has ended; then its \
+         start need not alert. False in replays, for images that are not on disk, and for package managers whose \
+         databases drift does not read.",
+        followed,
+    ),
+    field(
+        "drift.pkg_effect",
+        FieldType::String,
+        "On drift_packages, what the container's package databases say by now: `changed`; `none` (it failed, or there \
+         was nothing to do); `partial:<why>` (more than what is listed); `unknown:<why>`.",
+        of_event,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_added",
+            FieldType::String,
+            "On drift_packages: packages that are new in the container, as `name=version`.",
+            of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_removed",
+            FieldType::String,
+            "On drift_packages: packages that are gone, as `name=version`.",
+            of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_upgraded",
+            FieldType::String,
+            "On drift_packages: packages in another version, later or earlier, as `name=old->new`.",
+            of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_reinstalled",
+            FieldType::String,
+            "On drift_packages: packages that were installed again, or whose records were written, in the same version, \
+             as `name=version`.",
+            of_event,
+        )
+    },
+    field(
+        "drift.pkg_command",
+        FieldType::String,
+        "Command line of the outermost package manager at work; on drift_packages, where none is, of what wrote to the \
+         package database.",
+        command,
+    ),
+    field(
+        "drift.pkg_pcommand",
+        FieldType::String,
+        "Command line of that process's parent.",
+        parent_command,
+    ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_ancestors",
+            FieldType::String,
+            "Names of that process's ancestors, the parent first.",
+            ancestors,
+        )
+    },
+    field(
+        "drift.pkg_uid",
+        FieldType::Uint64,
+        "Effective user id that it runs with, as the host counts.",
+        user,
+    ),
+];
+
+fn manager<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let work = q.resolver.package_work(q.event, q.reader);
     Value::or_absent(work.map(|w| Value::text(q.arena, w.invocation.manager.as_str())))
 }
 
-pub(super) fn action<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn action<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let work = q.resolver.package_work(q.event, q.reader);
     Value::or_absent(work.map(|w| Value::text(q.arena, w.invocation.action.as_str())))
 }
 
-pub(super) fn names<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn names<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(work) = q.resolver.package_work(q.event, q.reader) else { return Value::Absent };
     let arena = q.arena;
     let names = work.invocation.names.iter();
@@ -25,41 +143,41 @@ pub(super) fn names<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     }
 }
 
-pub(super) fn role<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn role<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let work = q.resolver.package_work(q.event, q.reader);
     Value::or_absent(work.map(|w| Value::text(q.arena, w.role.as_str())))
 }
 
-pub(super) fn followed<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn followed<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let work = q.resolver.package_work(q.event, q.reader);
     Value::or_absent(work.map(|w| Value::Bool(w.followed)))
 }
 
-pub(super) fn command<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn command<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let agent = q.resolver.package_agent(q.event, q.reader);
     // Empty where the engine does not know the process.
     Value::or_absent(agent.filter(|a| !a.command.is_empty()).map(|a| Value::text(q.arena, &a.command)))
 }
 
-pub(super) fn parent_command<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn parent_command<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let agent = q.resolver.package_agent(q.event, q.reader);
     let command = agent.as_ref().and_then(|a| a.parent_command.as_deref());
     Value::or_absent(command.map(|c| Value::text(q.arena, c)))
 }
 
-pub(super) fn ancestors<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn ancestors<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     match q.resolver.package_agent(q.event, q.reader) {
         Some(agent) => Value::list(q.arena, agent.ancestors.iter().map(|name| name.as_bytes())),
         None => Value::Absent,
     }
 }
 
-pub(super) fn user<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn user<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let agent = q.resolver.package_agent(q.event, q.reader);
     Value::or_absent(agent.and_then(|a| a.user).map(|user| Value::U64(user.into())))
 }
 
 /// Told by drift's own events only, whose fields come from their payload.
-pub(super) fn of_event<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
+fn of_event<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
     Value::Absent
 }

@@ -1,39 +1,86 @@
 //! Fields of the script that a process runs.
 
 use super::binary::{installed, owner, written_by};
+use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use super::Question;
 use crate::verdict::origin::Origin;
 
-pub(super) fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+/// The fields, in the order in which they are listed.
+pub(super) const FIELDS: &[FieldDef] = &[
+    field(
+        "drift.script_path",
+        FieldType::String,
+        "Path of the script that an interpreter was started on, by shebang or argument; links resolved where the \
+         container can be looked at.",
+        path,
+    ),
+    field(
+        "drift.script_origin",
+        FieldType::String,
+        "Origin of that script, with the names of drift.binary_origin.",
+        origin,
+    ),
+    field(
+        "drift.script_package",
+        FieldType::String,
+        "As drift.binary_package, of that script.",
+        package,
+    ),
+    field(
+        "drift.script_writer",
+        FieldType::String,
+        "As drift.binary_writer, of that script.",
+        writer,
+    ),
+    field(
+        "drift.script_provenance",
+        FieldType::String,
+        "As drift.binary_provenance, of that script.",
+        provenance,
+    ),
+    field(
+        "drift.script_work",
+        FieldType::String,
+        "As drift.binary_work, of that script.",
+        work,
+    ),
+    field(
+        "drift.script_runs",
+        FieldType::Uint64,
+        "As drift.binary_runs, of that script.",
+        runs,
+    ),
+];
+
+fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let script = q.resolver.script(q.event, q.reader);
     Value::or_absent(script.map(|s| Value::bytes(q.arena, &s.path)))
 }
 
-pub(super) fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let script = q.resolver.script(q.event, q.reader);
     Value::or_absent(script.map(|s| Value::Text(s.judgement.origin.as_str().as_bytes())))
 }
 
-pub(super) fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     written_by(q.resolver.script_provenance(q.event, q.reader), q.arena)
 }
 
-pub(super) fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.resolver.script_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
 }
 
-pub(super) fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let known = q.resolver.script_provenance(q.event, q.reader);
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
 
-pub(super) fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.resolver.script_runs(q.event, q.reader).map(Value::U64))
 }
 
-pub(super) fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
     let Some(script) = q.resolver.script(q.event, q.reader) else { return Value::Absent };
     let path = script.judgement.path.as_ref();

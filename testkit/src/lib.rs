@@ -2,7 +2,7 @@
 //!
 //! Nothing here is part of the plugin. [`engine`] finds a real Falco or sysdig (or unpacks Debian's), [`rules`]
 //! turns a rules file into plain filters, [`alerts`] evaluates them over a capture as Falco does, [`cases`] makes captures
-//! of what is written down, [`skip`] reports the tests that this machine cannot run.
+//! of what is written down, [`random`] makes up input, [`skip`] reports the tests that this machine cannot run.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ pub mod cases;
 pub mod engine;
 pub mod format;
 pub mod live;
+pub mod random;
 pub mod rules;
 pub mod skip;
 pub mod yaml;

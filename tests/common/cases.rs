@@ -1,5 +1,6 @@
 //! The cases in `rules/tests/`, ready to be replayed: the capture, the image that its containers run, the shipped rules.
 
+use super::recorded::replay_config;
 use drift::manifest::digest::Digest;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -64,14 +65,12 @@ impl Setting {
         capture.write_host(&host).unwrap();
         write_image(&image);
         // What an image's peers are is reviewed for some, and learned of others.
-        let config = format!(
-            "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n\
-             network:\n  baselines: [{}]\n  learning: 24h\n  learned: {}\n",
-            host.display(),
-            image.display(),
+        let network = format!(
+            "network:\n  baselines: [{}]\n  learning: 24h\n  learned: {}\n",
             folder().join("image/network.yaml").display(),
             dir.path().join("learned.yaml").display()
         );
+        let config = replay_config(&host, &image) + &network;
         let library = testkit::plugin_library().unwrap();
         if let Some(keep) = std::env::var_os("KEEP_CASES") {
             std::fs::copy(&file, keep).unwrap();

@@ -6,7 +6,9 @@
 pub mod cases;
 pub mod generated;
 pub mod http;
+pub mod live;
 pub mod mount;
+pub mod recorded;
 pub mod tools;
 
 use std::path::{Path, PathBuf};
@@ -36,23 +38,42 @@ pub fn captures(test: &str) -> Option<PathBuf> {
     dir
 }
 
+/// The rules on system calls.
+pub fn rules_file() -> PathBuf {
+    testkit::workspace_dir().join("rules/drift_rules.yaml")
+}
+
+/// The cells of a table: tab-separated, `#` starts a comment line.
+pub fn cells(table: &str) -> Vec<Vec<&str>> {
+    let rows = table.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    rows.map(|line| line.split('\t').collect()).collect()
+}
+
+/// The table `expected/<name>.tsv`.
+pub fn expected_table(captures: &Path, name: &str) -> String {
+    let path = captures.join("expected").join(name).with_extension("tsv");
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// What `read` makes of each row's cells in that table.
+pub fn expected<T>(captures: &Path, name: &str, read: impl Fn(&[&str]) -> T) -> Vec<T> {
+    cells(&expected_table(captures, name)).iter().map(|row| read(row)).collect()
+}
+
+/// A cell's text; `None` for `-`.
+pub fn given(cell: &str) -> Option<String> {
+    (cell != "-").then(|| cell.to_owned())
+}
+
 /// Reads `expected/binary.tsv`.
 pub fn binary_rows(captures: &Path) -> Vec<Row> {
-    let text = std::fs::read_to_string(captures.join("expected/binary.tsv")).unwrap();
-    let given = |cell: &str| (cell != "-").then(|| cell.to_owned());
-    text.lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .map(|line| {
-            let cells: Vec<&str> = line.split('\t').collect();
-            Row {
-                scenario: cells[0].to_owned(),
-                alert: given(cells[1]).map(|a| a == "1"),
-                binary: cells[2].to_owned(),
-                script: given(cells[3]),
-                replay: given(cells[4]).unwrap_or_else(|| cells[2].to_owned()),
-            }
-        })
-        .collect()
+    expected(captures, "binary", |cells| Row {
+        scenario: cells[0].to_owned(),
+        alert: given(cells[1]).map(|a| a == "1"),
+        binary: cells[2].to_owned(),
+        script: given(cells[3]),
+        replay: given(cells[4]).unwrap_or_else(|| cells[2].to_owned()),
+    })
 }
 
 /// The exec that a scenario is about, among all that carry its marker: the script's own for scn-15, whose child
@@ -65,10 +86,10 @@ pub fn the_exec<'a, T>(scenario: &str, execs: &'a [T]) -> Option<&'a T> {
     }
 }
 
-/// Finds `scn-NN` in a text.
-pub fn marker(text: &str) -> Option<String> {
-    let at = text.find("scn-")?;
-    text.get(at..at + 6).map(str::to_owned)
+/// Finds the marker of a scenario in a text: `scn-`, `cfg-` and the like, and two digits.
+pub fn marker(text: &str, prefix: &str) -> Option<String> {
+    let at = text.find(prefix)?;
+    text.get(at..at + prefix.len() + 2).map(str::to_owned)
 }
 
 /// A Falco configuration that loads the plugin, as a file.

@@ -26,33 +26,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use table::Case;
-use testkit::live::{self, Container, Event, Facts, Image};
-use testkit::skip::skip;
+use testkit::live::{self, Container, Event, Facts, Image, Runtime};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Runtime {
-    Podman,
-    Containerd,
-}
-
-impl Runtime {
-    /// A container; `None`, said and counted, where the test cannot run.
-    fn start(self, test: &str) -> Option<Container> {
-        let missing = live::missing(match self {
-            Self::Podman => live::PODMAN_TOOLS,
-            Self::Containerd => live::CONTAINERD_TOOLS,
-        });
-        let missing = missing.or_else(|| live::missing(&["strace"]));
-        if let Some(why) = missing {
-            skip(test, &why);
-            return None;
-        }
-        let image = Image::debian().unwrap();
-        Some(match self {
-            Self::Podman => Container::podman(&image).unwrap(),
-            Self::Containerd => Container::containerd(&image).unwrap(),
-        })
-    }
+/// A container; `None`, said and counted, where the test cannot run.
+fn start(test: &str, runtime: Runtime) -> Option<Container> {
+    runtime.usable(test, &["strace"]).then(|| runtime.start(&Image::debian().unwrap()).unwrap())
 }
 
 /// One at a time: the calls of the whole process are looked at.
@@ -154,7 +132,7 @@ fn applies(case: &Case, runtime: Runtime) -> bool {
 
 fn run(test: &str, runtime: Runtime) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(container) = runtime.start(test) else { return };
+    let Some(container) = start(test, runtime) else { return };
     let outside = Outside::new();
     let (answers, opens) = play(&container, &outside);
     let mut wrong = Vec::new();

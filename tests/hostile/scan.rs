@@ -2,7 +2,7 @@
 //! a directory for a link out: everything is told or said to be a gap, in bounded time and memory, and nothing of the
 //! host is opened.
 
-use super::{opened, prepare, race_seconds, Outside, Runtime, Watch, ALONE};
+use super::{opened, prepare, race_seconds, start, Outside, Watch, ALONE};
 use drift::config::{Config, RawConfig};
 use drift::container::registry::Registry;
 use drift::host::Host;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use testkit::live::Container;
+use testkit::live::{Container, Runtime};
 
 /// How many files lie in one directory: 5,000, or what DRIFT_MANY_FILES says.
 fn many() -> u64 {
@@ -74,7 +74,7 @@ fn scan(container: &Container) -> (Seen, Inventory) {
 fn a_littered_container_is_compared_within_bounds() {
     const TEST: &str = "hostile: a littered container";
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(container) = Runtime::Podman.start(TEST) else { return };
+    let Some(container) = start(TEST, Runtime::Podman) else { return };
     prepare(&container);
     let outside = Outside::new();
     let script = container.put("litter.sh", include_bytes!("../fixtures/litter.sh")).unwrap();

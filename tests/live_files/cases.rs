@@ -1,8 +1,10 @@
 //! The table `tests/fixtures/file_cases.tsv`: calls on files, and what drift must tell of them.
 
+use super::common::cells;
 use super::text::expand;
-use super::{prepare, watch, Runtime, Told};
+use super::{prepare, start, watch, Told};
 use std::path::Path;
+use testkit::live::Runtime;
 
 /// An event that is expected.
 #[derive(Debug)]
@@ -24,20 +26,16 @@ struct Case {
 fn table() -> (std::path::PathBuf, Vec<Case>) {
     let path = testkit::workspace_dir().join("tests/fixtures/file_cases.tsv");
     let text = std::fs::read_to_string(&path).unwrap();
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let cases = lines
-        .map(|line| {
-            let cells: Vec<&str> = line.split('\t').collect();
-            assert_eq!(cells.len(), 4, "{line}");
-            let events = cells[2].split(" ; ").filter(|event| *event != "-");
-            Case {
-                id: cells[0].to_owned(),
-                events: events.map(|event| expected(cells[0], event)).collect(),
-                what: cells[3].to_owned(),
-            }
-        })
-        .collect();
-    (path, cases)
+    let case = |cells: Vec<&str>| {
+        let [id, _, events, what] = cells[..] else { panic!("not four columns: {cells:?}") };
+        let events = events.split(" ; ").filter(|event| *event != "-");
+        Case {
+            id: id.to_owned(),
+            events: events.map(|event| expected(id, event)).collect(),
+            what: what.to_owned(),
+        }
+    };
+    (path, cells(&text).into_iter().map(case).collect())
 }
 
 /// Reads `?change|change path -> path +trait`.
@@ -104,11 +102,8 @@ fn containerd_every_case() {
 }
 
 fn run(test: &str, runtime: Runtime) {
-    if !runtime.usable(test) {
-        return;
-    }
+    let Some(container) = start(test, runtime) else { return };
     let (path, cases) = table();
-    let container = runtime.start();
     for case in &cases {
         let dir = container.vol().join(&case.id);
         std::fs::create_dir(&dir).unwrap();

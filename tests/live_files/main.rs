@@ -15,42 +15,16 @@ mod scenario;
 mod text;
 mod work;
 
-use common::engine_config;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use common::live::{condition, Watch};
+use std::path::Path;
 use std::time::Duration;
 use testkit::alerts::Alert;
-use testkit::engine::{Engine, Replay};
 use testkit::live::session::Line;
-use testkit::live::{self, Container, Facts, Image, Session, Spec};
-use testkit::skip::skip;
+use testkit::live::{Container, Facts, Image, Runtime, Session};
 
-#[derive(Debug, Clone, Copy)]
-enum Runtime {
-    Podman,
-    Containerd,
-}
-
-impl Runtime {
-    fn start(self) -> Container {
-        let image = Image::files().unwrap();
-        match self {
-            Self::Podman => Container::podman(&image).unwrap(),
-            Self::Containerd => Container::containerd(&image).unwrap(),
-        }
-    }
-
-    /// Whether the test can run here; says and counts why not.
-    fn usable(self, test: &str) -> bool {
-        let missing = live::missing(match self {
-            Self::Podman => live::PODMAN_TOOLS,
-            Self::Containerd => live::CONTAINERD_TOOLS,
-        });
-        if let Some(why) = &missing {
-            skip(test, why);
-        }
-        missing.is_none()
-    }
+/// A container; `None`, said and counted, where the test cannot run.
+fn start(test: &str, runtime: Runtime) -> Option<Container> {
+    runtime.usable(test, &[]).then(|| runtime.start(&Image::files().unwrap()).unwrap())
 }
 
 /// The fields read of drift's own events.
@@ -111,9 +85,14 @@ struct Outcome {
     told: Vec<Told>,
     /// Of the rules on files alone.
     alerts: Vec<Alert>,
+    seen: common::live::Seen,
+}
+
+impl Outcome {
     /// All that the engine was told, and what drift told it.
-    capture: PathBuf,
-    _dir: tempfile::TempDir,
+    fn capture(&self) -> &Path {
+        &self.seen.capture
+    }
 }
 
 /// How long drift may be silent before it is taken to have told all: longer than it waits between two looks at a file
@@ -122,57 +101,34 @@ const QUIET: Duration = Duration::from_secs(5);
 /// How long all of it may take after the command's end.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// One at a time: drift's judgement depends on how long a file is left alone, which a loaded machine stretches.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// Runs `command` while the engine watches, and evaluates the shipped rules on what it saw.
 fn watch(container: &Container, command: &str) -> Outcome {
     watch_while(container, |session| {
         let facts = Facts { files: true, ..Facts::default() };
         // The scenarios' last command fails on purpose: the status says nothing.
-        live::trace(container, command, facts, &mut |event| session.feed(event)).unwrap();
+        common::live::run(container, command, facts, &mut [session]);
     })
 }
 
 /// The same, of whatever `work` tells the engine.
 fn watch_while(container: &Container, work: impl FnOnce(&mut Session)) -> Outcome {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let library = testkit::plugin_library().unwrap();
-    let source = testkit::source_library().unwrap();
-    let engine = Engine::sysdig().unwrap();
-    let rules_file = testkit::workspace_dir().join("rules/drift_rules.yaml");
-    let rules = testkit::rules::load(&rules_file).unwrap();
-    // Enabled or not: without it, no event makes the engine ask drift about files.
-    let watch = rules.iter().find(|rule| rule.name == "Drift file watch").expect("the rule that watches");
-    let dir = tempfile::tempdir().unwrap();
-    let spec = Spec {
-        program: engine.command().iter().map(PathBuf::from).collect(),
-        plugin_config: Some(engine_config(dir.path(), &library, "")),
-        filter: format!("({}) or evt.type = drift_file", watch.filter),
-        fields: FIELDS.iter().map(|field| (*field).to_owned()).collect(),
-    };
-    let mut session = Session::start(&spec, &source, &container.table().unwrap()).unwrap();
-    work(&mut session);
-    session.settle(QUIET, LIMIT).unwrap();
-    for line in session.lines() {
+    // Enabled or not: without that rule, no event makes the engine ask drift about files.
+    let filter = format!("({}) or evt.type = drift_file", condition("Drift file watch"));
+    let watch = Watch { filter: &filter, fields: FIELDS, quiet: QUIET, limit: LIMIT };
+    let mut seen = watch.over(container, work);
+    for line in &seen.lines {
         assert_eq!(line.text("drift.container_id"), Some(container.id()), "{line:?}");
         assert!(line.text("drift.binary_writer").is_some(), "the writer is not told: {line:?}");
     }
-    let capture = dir.path().join("told.scap");
-    session.write_capture(&capture).unwrap();
-    let replay = Replay { plugin: Some(&library), init_config: "", capture: &capture };
-    let alerts = testkit::alerts::evaluate(&engine, &replay, &rules_file).unwrap().alerts;
-    Outcome {
-        told: session.lines().iter().map(Told::of).collect(),
-        alerts: alerts.into_iter().filter(|alert| alert.tags.iter().any(|tag| tag == "filesystem")).collect(),
-        capture,
-        _dir: dir,
-    }
+    let told = seen.lines.iter().map(Told::of).collect();
+    let mut alerts = std::mem::take(&mut seen.alerts);
+    alerts.retain(|alert| alert.tags.iter().any(|tag| tag == "filesystem"));
+    Outcome { told, alerts, seen }
 }
 
 /// Runs a command of preparation, unwatched.
 fn prepare(container: &Container, command: &str) {
-    let status = live::trace(container, command, Facts::default(), &mut |_| Ok(())).unwrap();
+    let status = common::live::run(container, command, Facts::default(), &mut []);
     assert_eq!(status, 0, "{command}");
     // A change of which no event says where is looked for among those of the last third of a second.
     std::thread::sleep(Duration::from_secs(1));

@@ -1,10 +1,11 @@
 //! The scenarios of `captures/scenarios/file.sh`, each with the alert that is due.
 
-use super::common::captures;
-use super::{watch, Outcome, Runtime};
+use super::common::{captures, expected};
+use super::{start, watch, Outcome};
 use serde_json::Value;
 use std::path::Path;
 use testkit::engine::{Engine, Replay};
+use testkit::live::Runtime;
 
 /// One row of `expected/file.tsv`.
 #[derive(Debug)]
@@ -19,21 +20,16 @@ struct Row {
 }
 
 fn rows(captures: &Path) -> Vec<Row> {
-    let text = std::fs::read_to_string(captures.join("expected/file.tsv")).unwrap();
-    text.lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .map(|line| {
-            let cells: Vec<&str> = line.split('\t').collect();
-            let to = cells.get(4).and_then(|what| what.strip_prefix("to "));
-            Row {
-                scenario: cells[0].to_owned(),
-                alert: (cells[1] != "-").then(|| cells[1] == "1"),
-                path: cells[2].to_owned(),
-                change: cells[3].to_owned(),
-                new_path: to.filter(|_| cells[3] == "renamed").map(str::to_owned),
-            }
-        })
-        .collect()
+    expected(captures, "file", |cells| {
+        let to = cells.get(4).and_then(|what| what.strip_prefix("to "));
+        Row {
+            scenario: cells[0].to_owned(),
+            alert: (cells[1] != "-").then(|| cells[1] == "1"),
+            path: cells[2].to_owned(),
+            change: cells[3].to_owned(),
+            new_path: to.filter(|_| cells[3] == "renamed").map(str::to_owned),
+        }
+    })
 }
 
 #[test]
@@ -47,11 +43,8 @@ fn containerd_every_scenario() {
 }
 
 fn run(test: &str, runtime: Runtime) {
-    if !runtime.usable(test) {
-        return;
-    }
     let Some(captures) = captures(test) else { return };
-    let container = runtime.start();
+    let Some(container) = start(test, runtime) else { return };
     let script = std::fs::read(captures.join("scenarios/file.sh")).unwrap();
     let script = container.put("file.sh", &script).unwrap();
     let outcome = watch(&container, &format!("sh {script}"));
@@ -67,7 +60,7 @@ fn as_recorded(captures: &Path, outcome: &Outcome) {
         return; // other versions of the programs make other calls
     }
     let recorded = calls(&captures.join("file.scap"));
-    let told = calls(&outcome.capture);
+    let told = calls(outcome.capture());
     assert!(recorded.len() >= 40, "{recorded:#?}");
     let first = recorded.iter().zip(&told).find(|(recorded, told)| recorded != told);
     assert_eq!(first, None, "recorded and told");

@@ -1,8 +1,8 @@
 //! Files that the image's own work brings about: its entry point's, in the first minute, and a build's.
 
-use super::{watch, Outcome, Runtime};
+use super::{start, watch, Outcome};
 use testkit::engine::{Engine, Replay};
-use testkit::live::{Container, Image, START};
+use testkit::live::{Container, Image, Runtime, START};
 
 /// Rule, path, work of each alert.
 fn alerts(container: &Container, command: &str) -> Vec<(String, String, String)> {
@@ -29,7 +29,7 @@ const ELSEWHERE: &str = "Drift container file system write";
 /// What the programs and scripts that a capture has run are, in a replay.
 fn replayed(outcome: &Outcome, name: &str, field: &str) -> Vec<Option<String>> {
     let library = testkit::plugin_library().unwrap();
-    let replay = Replay { plugin: Some(&library), init_config: "", capture: &outcome.capture };
+    let replay = Replay { plugin: Some(&library), init_config: "", capture: outcome.capture() };
     // Writers are remembered where a rule asks for changes.
     let filter =
         format!("(drift.file_change exists and evt.num = 0) or (evt.type = execve and proc.name = {name})");
@@ -41,18 +41,17 @@ fn replayed(outcome: &Outcome, name: &str, field: &str) -> Vec<Option<String>> {
 /// it.
 #[test]
 fn an_entry_point_that_writes() {
-    const TEST: &str = "live files: entry point";
-    if !Runtime::Podman.usable(TEST) {
+    if !Runtime::Podman.usable("live files: entry point", &[]) {
         return;
     }
     let image = Image::files().unwrap();
     let brings =
         |name: &str| format!("find /bin/true -exec cp {{}} /usr/bin/{name} ; -exec /usr/bin/{name} ;");
-    let own = Container::podman_with(&image, &[], &[START]).unwrap();
+    let own = Runtime::Podman.start_with(&image, &[], &[START]).unwrap();
     let outcome = watch(&own, &brings("brought"));
     assert_eq!(replayed(&outcome, "brought", "drift.binary_work"), [Some("start".to_owned())]);
     // The first process of this one runs no script.
-    let other = Container::podman(&image).unwrap();
+    let other = Runtime::Podman.start(&image).unwrap();
     let outcome = watch(&other, &brings("dropped"));
     assert_eq!(replayed(&outcome, "dropped", "drift.binary_work"), [None]);
     assert_eq!(replayed(&outcome, "dropped", "drift.binary_provenance"), [Some("written".to_owned())]);
@@ -60,11 +59,7 @@ fn an_entry_point_that_writes() {
 
 #[test]
 fn a_build_by_a_script_of_the_image() {
-    const TEST: &str = "live files: build";
-    if !Runtime::Podman.usable(TEST) {
-        return;
-    }
-    let container = Runtime::Podman.start();
+    let Some(container) = start("live files: build", Runtime::Podman) else { return };
     let told = alerts(&container, "/opt/build/configure");
     let work = "build:configure";
     let rows = [(ELSEWHERE, "/opt/build/config.status", "-"), (OWN, "/usr/local/bin/made", work)];
@@ -79,11 +74,7 @@ fn a_build_by_a_script_of_the_image() {
 
 #[test]
 fn who_takes_a_package_managers_name_is_none() {
-    const TEST: &str = "live files: package manager's name";
-    if !Runtime::Podman.usable(TEST) {
-        return;
-    }
-    let container = Runtime::Podman.start();
+    let Some(container) = start("live files: package manager's name", Runtime::Podman) else { return };
     // A program of the image writes, below one that only calls itself dpkg.
     let script = "cp /bin/dash /opt/opaque/dpkg; /opt/opaque/dpkg -i /corpus/inner.sh; /usr/bin/brought";
     container.put("inner.sh", b"cp /bin/true /usr/bin/brought").unwrap();

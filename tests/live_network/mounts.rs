@@ -1,19 +1,18 @@
 //! Mounts that are made, changed and taken away in a running container.
 
-use super::{rule, run, session, Runtime};
-use testkit::live::{self, Container, Image};
+use super::{condition, run, session, TOOLS};
+use testkit::live::{self, Image, Runtime};
 
 #[test]
 fn mounts_of_a_running_container_are_told() {
-    let test = "live: mounts";
-    if !Runtime::Podman.usable(test) {
+    if !Runtime::Podman.usable("live: mounts", TOOLS) {
         return;
     }
     let image = Image::network().unwrap();
-    let container = Container::podman_with(&image, &["--privileged"], &live::container::INIT).unwrap();
+    let container = Runtime::Podman.start_with(&image, &["--privileged"], &live::container::INIT).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let fields = ["evt.type", "proc.name", "evt.args", "drift.container_id"];
-    let mut alerts = session(&container, dir.path(), "", &rule("Drift mount in container"), &fields);
+    let mut alerts = session(&container, dir.path(), "", &condition("Drift mount in container"), &fields);
     let script = "mkdir -p /mnt/a /mnt/b
 mount -t tmpfs none /mnt/a
 mount --bind /etc /mnt/b

@@ -1,11 +1,11 @@
 //! Peers of containers, against baselines that were reviewed or learned, by address and by name.
 
-use super::{add_addresses, rule, run, session, Runtime};
+use super::{add_addresses, condition, run, session, start, TOOLS};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use testkit::live::session::Line;
-use testkit::live::{self, Container, Image};
+use testkit::live::{self, Container, Image, Runtime};
 
 const PEER_FIELDS: [&str; 7] = [
     "drift.peer",
@@ -76,11 +76,7 @@ const ADDRESSES: [&str; 5] =
 
 #[test]
 fn peers_are_judged_by_the_reviewed_baseline_and_its_changes() {
-    let test = "live: network, peers";
-    if !Runtime::Podman.usable(test) {
-        return;
-    }
-    let container = Runtime::Podman.start();
+    let Some(container) = start("live: network, peers", Runtime::Podman) else { return };
     add_addresses(&container, &ADDRESSES);
     let dir = tempfile::tempdir().unwrap();
     let baseline = dir.path().join("baseline.yaml");
@@ -95,9 +91,9 @@ fn peers_are_judged_by_the_reviewed_baseline_and_its_changes() {
     let config = format!("network: {{baselines: [{}]}}\n", baseline.display());
     let mut all = session(&container, dir.path(), &config, CONTACTS, &PEER_FIELDS);
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let outbound = rule("Drift unexpected outbound peer");
+    let outbound = condition("Drift unexpected outbound peer");
     let mut out = session(&container, dirs[0].path(), &config, &outbound, &PEER_FIELDS);
-    let inbound = rule("Drift unexpected inbound peer");
+    let inbound = condition("Drift unexpected inbound peer");
     let mut inward = session(&container, dirs[1].path(), &config, &inbound, &PEER_FIELDS);
     let talks = [
         ("192.0.2.2", "192.0.2.1", 8080),
@@ -161,11 +157,7 @@ fn peers_are_judged_by_the_reviewed_baseline_and_its_changes() {
 
 #[test]
 fn peers_are_learned_and_kept_when_the_engine_is_killed() {
-    let test = "live: network, learning";
-    if !Runtime::Containerd.usable(test) {
-        return;
-    }
-    let container = Runtime::Containerd.start();
+    let Some(container) = start("live: network, learning", Runtime::Containerd) else { return };
     add_addresses(&container, &ADDRESSES);
     let dir = tempfile::tempdir().unwrap();
     let learned = dir.path().join("learned.yaml");
@@ -214,8 +206,7 @@ fn peers_are_learned_and_kept_when_the_engine_is_killed() {
 
 #[test]
 fn names_come_from_the_containers_nameserver_alone() {
-    let test = "live: network, names";
-    if !Runtime::Podman.usable(test) {
+    if !Runtime::Podman.usable("live: network, names", TOOLS) {
         return;
     }
     let image = Image::network().unwrap();
@@ -224,7 +215,7 @@ fn names_come_from_the_containers_nameserver_alone() {
     let servers = dir.path().join("resolv.conf");
     std::fs::write(&servers, "nameserver 127.0.0.1\n").unwrap();
     let servers = format!("{}:/etc/resolv.conf:ro", servers.display());
-    let container = Container::podman_with(&image, &["-v", &servers], &live::container::INIT).unwrap();
+    let container = Runtime::Podman.start_with(&image, &["-v", &servers], &live::container::INIT).unwrap();
     add_addresses(&container, &ADDRESSES);
     let baseline = dir.path().join("baseline.yaml");
     let text = "baselines: [{images: ['*'], outbound: [{to: ['*.example.com'], ports: [8080]}]}]\n";

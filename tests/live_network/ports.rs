@@ -1,10 +1,11 @@
 //! Ports that containers open: what is declared, and one alert for each that is not.
 
-use super::common::captures;
-use super::{add_addresses, rule, run, session, Runtime};
+use super::common::{captures, expected};
+use super::{add_addresses, condition, run, session, start};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use testkit::live::session::Line;
+use testkit::live::Runtime;
 
 fn ports(lines: &[Line]) -> Vec<String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -26,22 +27,14 @@ const SCENARIOS: [(&str, &str); 7] = [
 ];
 
 fn every_row(test: &str, runtime: Runtime) {
-    if !runtime.usable(test) {
-        return;
-    }
     let Some(captures) = captures(test) else { return };
+    let Some(container) = start(test, runtime) else { return };
     let script = std::fs::read_to_string(captures.join("scenarios/network.sh")).unwrap();
-    let table = std::fs::read_to_string(captures.join("expected/network.tsv")).unwrap();
-    let rows: BTreeMap<&str, bool> = table
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .map(|line| line.split('\t').collect::<Vec<_>>())
-        .map(|cells| (cells[0], cells[1] == "1"))
-        .collect();
-    let container = runtime.start();
+    let due = |cells: &[&str]| (cells[0].to_owned(), cells[1] == "1");
+    let rows: BTreeMap<String, bool> = expected(&captures, "network", due).into_iter().collect();
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let fields = ["drift.container_id", "fd.sport", "fd.l4proto", "drift.port_declared", "drift.image"];
-    let mut alerts = session(&container, dirs[0].path(), "", &rule("Drift undeclared port"), &fields);
+    let mut alerts = session(&container, dirs[0].path(), "", &condition("Drift undeclared port"), &fields);
     let opened = "evt.type in (bind, listen) and drift.port_declared exists";
     let mut all = session(&container, dirs[1].path(), "", opened, &fields);
     // More than once: the same port is told once. Traced on a busy machine, python takes longer to come up than the
@@ -92,16 +85,12 @@ fn containerd_every_row_of_the_network_is_right() {
 /// A client's own port, ports that the kernel chooses, wildcards and dual stack, and what the image exposes.
 #[test]
 fn ports_are_told_where_somebody_can_come_in() {
-    let test = "live: network, ports";
-    if !Runtime::Podman.usable(test) {
-        return;
-    }
-    let container = Runtime::Podman.start();
+    let Some(container) = start("live: network, ports", Runtime::Podman) else { return };
     add_addresses(&container, &[]);
     let dir = tempfile::tempdir().unwrap();
     let fields = ["fd.sport", "fd.l4proto"];
     let config = "allowed_ports: [9100/tcp, 30000-32767/udp]\n";
-    let mut alerts = session(&container, dir.path(), config, &rule("Drift undeclared port"), &fields);
+    let mut alerts = session(&container, dir.path(), config, &condition("Drift undeclared port"), &fields);
     let other = tempfile::tempdir().unwrap();
     let fields = ["fd.name", "fd.l4proto", "drift.port_declared", "drift.port_new"];
     let mut all = session(&container, other.path(), config, "evt.type in (bind, listen)", &fields);

@@ -13,44 +13,17 @@ mod managers;
 mod others;
 mod scenario;
 
-use common::engine_config;
+use common::live::{condition, run, Watch};
 use serde_json::Value;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use testkit::alerts::Alert;
-use testkit::engine::{Engine, Replay};
 use testkit::live::session::Line;
-use testkit::live::{self, Container, Facts, Image, Session, Spec};
-use testkit::skip::skip;
+use testkit::live::{self, Container, Facts, Image, Runtime};
 
-#[derive(Debug, Clone, Copy)]
-enum Runtime {
-    Podman,
-    Containerd,
-}
-
-impl Runtime {
-    fn start(self) -> Container {
-        let image = Image::packages().unwrap();
-        match self {
-            Self::Podman => Container::podman(&image).unwrap(),
-            Self::Containerd => Container::containerd(&image).unwrap(),
-        }
-    }
-
-    /// Whether the test can run here; says and counts why not.
-    fn usable(self, test: &str) -> bool {
-        let tools = match self {
-            Self::Podman => live::PODMAN_TOOLS,
-            Self::Containerd => live::CONTAINERD_TOOLS,
-        };
-        let missing = live::missing(&[tools, live::PACKAGE_TOOLS].concat());
-        if let Some(why) = &missing {
-            skip(test, why);
-        }
-        missing.is_none()
-    }
+/// A container; `None`, said and counted, where the test cannot run.
+fn start(test: &str, runtime: Runtime) -> Option<Container> {
+    let usable = runtime.usable(test, live::PACKAGE_TOOLS);
+    usable.then(|| runtime.start(&Image::packages().unwrap()).unwrap())
 }
 
 /// The fields read of drift's own events.
@@ -85,7 +58,6 @@ struct Outcome {
     /// Programs that were started.
     executed: Vec<Line>,
     alerts: Vec<Alert>,
-    _dir: tempfile::TempDir,
 }
 
 /// How long drift may be silent before it is taken to have told all.
@@ -93,45 +65,23 @@ const QUIET: Duration = Duration::from_secs(8);
 /// How long all of it may take after the command's end.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// One at a time: what is one transaction depends on pauses, which a loaded machine stretches.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// Runs `script` while the engine watches, and evaluates the shipped rules on what it saw.
 fn watch(container: &Container, script: &str) -> Outcome {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let library = testkit::plugin_library().unwrap();
-    let source = testkit::source_library().unwrap();
-    let engine = Engine::sysdig().unwrap();
-    let rules_file = testkit::workspace_dir().join("rules/drift_rules.yaml");
-    let rules = testkit::rules::load(&rules_file).unwrap();
     // The rules by which the engine asks drift about files, libraries and package managers.
     let asks = ["Drift file watch", "Drift library watch", "Drift package manager changed container"];
-    let conditions = rules.iter().filter(|rule| asks.contains(&rule.name.as_str()));
-    let conditions: Vec<String> = conditions.map(|rule| format!("({})", rule.filter)).collect();
-    assert_eq!(conditions.len(), asks.len());
+    let asks = asks.map(|rule| format!("({})", condition(rule))).join(" or ");
     let own = "evt.type in (drift_binary, drift_container, drift_file, drift_library, drift_packages)";
-    let dir = tempfile::tempdir().unwrap();
-    let spec = Spec {
-        program: engine.command().iter().map(PathBuf::from).collect(),
-        plugin_config: Some(engine_config(dir.path(), &library, "")),
-        filter: format!(
-            "{own} or (evt.type in (execve, execveat) and evt.rawres = 0) or {}",
-            conditions.join(" or ")
-        ),
-        fields: FIELDS.iter().map(|field| (*field).to_owned()).collect(),
-    };
+    let filter = format!("{own} or (evt.type in (execve, execveat) and evt.rawres = 0) or {asks}");
     let script = format!("exec > /vol/.log 2>&1\n{script}");
     let script = container.put("test.sh", script.as_bytes()).unwrap();
-    let mut session = Session::start(&spec, &source, &container.table().unwrap()).unwrap();
-    let facts = Facts { files: true, ..Facts::default() };
-    live::trace(container, &format!("sh {script}"), facts, &mut |event| session.feed(event)).unwrap();
-    session.settle(QUIET, LIMIT).unwrap();
-    let capture = dir.path().join("told.scap");
-    session.write_capture(&capture).unwrap();
-    let replay = Replay { plugin: Some(&library), init_config: "", capture: &capture };
-    let alerts = testkit::alerts::evaluate(&engine, &replay, &rules_file).unwrap().alerts;
+    let watch = Watch { filter: &filter, fields: FIELDS, quiet: QUIET, limit: LIMIT };
+    let seen = watch.over(container, |session| {
+        let facts = Facts { files: true, ..Facts::default() };
+        run(container, &format!("sh {script}"), facts, &mut [session]);
+    });
+    let alerts = seen.alerts;
     let of = |kind: &str| {
-        let lines = session.lines().iter().filter(|line| line.text("evt.type") == Some(kind));
+        let lines = seen.lines.iter().filter(|line| line.text("evt.type") == Some(kind));
         lines.cloned().collect::<Vec<Line>>()
     };
     let (told, executed) = (of("drift_packages"), of("execve"));
@@ -147,7 +97,7 @@ fn watch(container: &Container, script: &str) -> Outcome {
     assert_eq!(rules.count(), told.len(), "{told:#?}\n{alerts:#?}");
     let log = std::fs::read(container.vol().join(".log")).unwrap_or_default();
     eprintln!("{}", String::from_utf8_lossy(&log));
-    Outcome { told, started, executed, alerts, _dir: dir }
+    Outcome { told, started, executed, alerts }
 }
 
 impl Outcome {

@@ -1,12 +1,12 @@
 //! Installations with dependencies: each is one alert with the exact list, and no other alert above INFO.
 
-use super::{list, watch, Outcome, Runtime};
+use super::{list, watch, Outcome};
 use std::collections::BTreeSet;
 use testkit::live::fixtures::{self, Deb};
-use testkit::live::Container;
+use testkit::live::{Container, Runtime};
 
 fn start(test: &str) -> Option<Container> {
-    Runtime::Podman.usable(test).then(|| Runtime::Podman.start())
+    super::start(test, Runtime::Podman)
 }
 
 /// The one event of an installation, with what it added.

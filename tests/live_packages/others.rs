@@ -1,14 +1,11 @@
 //! Databases that something else than a package manager changes, and package managers that change nothing.
 
-use super::{list, watch, Runtime};
-use testkit::live::fixtures;
+use super::{list, start, watch};
+use testkit::live::{fixtures, Runtime};
 
 #[test]
 fn an_unpacked_archive_of_packages_is_told_once() {
-    if !Runtime::Podman.usable("live packages: unpacked") {
-        return;
-    }
-    let container = Runtime::Podman.start();
+    let Some(container) = start("live packages: unpacked", Runtime::Podman) else { return };
     let site = container.vol().join("usr/local/lib/python3/dist-packages");
     for name in ["evil_a", "evil_b"] {
         let info = site.join(format!("{name}-6.6.dist-info"));
@@ -30,10 +27,7 @@ fn an_unpacked_archive_of_packages_is_told_once() {
 
 #[test]
 fn an_installation_that_fails_is_an_attempt() {
-    if !Runtime::Containerd.usable("live packages: attempts") {
-        return;
-    }
-    let container = Runtime::Containerd.start();
+    let Some(container) = start("live packages: attempts", Runtime::Containerd) else { return };
     let script = "apt-get install -y no-such-package\npip install --no-index no-such-package\ndpkg -l > /dev/null\npip list > /dev/null\n";
     let outcome = watch(&container, script);
     assert_eq!(outcome.serious(), [""; 0]);
@@ -49,10 +43,7 @@ fn an_installation_that_fails_is_an_attempt() {
 
 #[test]
 fn a_script_that_only_has_the_name_of_a_package_manager_is_none() {
-    if !Runtime::Podman.usable("live packages: another's name") {
-        return;
-    }
-    let container = Runtime::Podman.start();
+    let Some(container) = start("live packages: another's name", Runtime::Podman) else { return };
     fixtures::wheel(&container.vol().join("drift_x-1.0-py3-none-any.whl"), &[]).unwrap();
     let script = "cp /usr/bin/pip /tmp/pip\n\
         python3 /tmp/pip install --no-index --break-system-packages /vol/drift_x-1.0-py3-none-any.whl\n";

@@ -1,10 +1,10 @@
 //! The scenarios of `captures/scenarios/package.sh`, each with the alert that is due.
 
-use super::common::captures;
-use super::{list, shown, watch, Outcome, Runtime};
+use super::common::{captures, expected};
+use super::{list, shown, start, watch, Outcome};
 use std::path::Path;
 use testkit::live::fixtures::{self, Deb};
-use testkit::live::Container;
+use testkit::live::{Container, Runtime};
 
 /// One row of `expected/package.tsv`.
 #[derive(Debug)]
@@ -16,14 +16,10 @@ struct Row {
 }
 
 fn rows(captures: &Path) -> Vec<Row> {
-    let text = std::fs::read_to_string(captures.join("expected/package.tsv")).unwrap();
-    let rows = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    rows.map(|line| {
-        let cells: Vec<&str> = line.split('\t').collect();
+    expected(captures, "package", |cells| {
         let work = [cells[2], cells[3], cells[4]].map(|cell| cell.trim_matches('-').to_owned());
         Row { scenario: cells[0].to_owned(), alert: cells[1] == "1", work: (cells[2] != "-").then_some(work) }
     })
-    .collect()
 }
 
 /// The packages that the script takes from `/vol`; all for every architecture, whatever their file's name says.
@@ -54,11 +50,8 @@ fn containerd_every_scenario() {
 }
 
 fn run(test: &str, runtime: Runtime) {
-    if !runtime.usable(test) {
-        return;
-    }
     let Some(captures) = captures(test) else { return };
-    let container = runtime.start();
+    let Some(container) = start(test, runtime) else { return };
     put_packages(&container);
     let script = std::fs::read_to_string(captures.join("scenarios/package.sh")).unwrap();
     let outcome = watch(&container, &script);

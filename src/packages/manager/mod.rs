@@ -11,7 +11,9 @@
 
 mod language;
 mod names;
+mod node;
 mod parse;
+mod python;
 mod system;
 mod table;
 mod wrappers;

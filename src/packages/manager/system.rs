@@ -1,25 +1,12 @@
 //! The command lines of distributions' package managers, from their manual pages.
 
 use super::names::Form;
-use super::table::{Command, Does, Effect, Kind, Marks, Operands, Table, Verb, COMMAND};
+use super::table::{asks, named, other, Command, Does, Effect, Kind, Marks, Operands, Table, Verb, COMMAND};
 use super::Action;
 use Action::{Install, Other, Query, Refresh, Remove, Upgrade};
 use Does::{Act, Sub};
 use Effect::Mark;
-use Operands::{All, Ignored};
-
-/// A verb whose operands do not matter.
-const fn asks(words: &'static str) -> Verb {
-    (words, Act(Query, Ignored))
-}
-
-const fn other(words: &'static str) -> Verb {
-    (words, Act(Other, Ignored))
-}
-
-const fn named(words: &'static str, action: Action) -> Verb {
-    (words, Act(action, All))
-}
+use Operands::Ignored;
 
 // apt-get(8), apt(8). A simulation changes nothing and is a query; `--download-only` installs nothing.
 pub(super) static APT: Table = Table::new(Command {

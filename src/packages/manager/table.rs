@@ -1,9 +1,10 @@
 //! The shape of a package manager's command line, and which programs have which.
 //!
-//! The command lines themselves are in `system` and `language`. They hold what decides the action and the names: verbs,
+//! The command lines themselves are in `system`, `python`, `node` and `language`. They hold what decides the action and the names: verbs,
 //! options that take an argument, options that change what happens. An option that no table names is a flag.
 
-use super::{language as l, names::Form, system as s, Action, Manager};
+use super::names::Form;
+use super::{language as l, node, python, system as s, Action, Manager};
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
 
@@ -58,6 +59,36 @@ pub(super) enum Does {
 
 /// One or more spellings of a verb, separated by white space.
 pub(super) type Verb = (&'static str, Does);
+
+/// A verb that changes nothing, whatever follows.
+pub(super) const fn asks(words: &'static str) -> Verb {
+    (words, Does::Act(Action::Query, Operands::Ignored))
+}
+
+/// A verb that does something else than to change packages, whatever follows.
+pub(super) const fn other(words: &'static str) -> Verb {
+    (words, Does::Act(Action::Other, Operands::Ignored))
+}
+
+/// A verb with the packages that it is about.
+pub(super) const fn named(words: &'static str, action: Action) -> Verb {
+    (words, Does::Act(action, Operands::All))
+}
+
+/// A verb whose packages are not on the command line.
+pub(super) const fn unnamed(words: &'static str, action: Action) -> Verb {
+    (words, Does::Act(action, Operands::Ignored))
+}
+
+/// A verb that starts a program.
+pub(super) const fn starts(words: &'static str) -> Verb {
+    (words, Does::Act(Action::Other, Operands::Program))
+}
+
+/// A verb that starts a package's program, fetched if need be.
+pub(super) const fn starts_package(words: &'static str) -> Verb {
+    (words, Does::Act(Action::Other, Operands::Package))
+}
 
 /// Spellings of options, separated by white space, with what they do.
 pub(super) type Options = &'static [(&'static str, Effect)];
@@ -264,21 +295,21 @@ static PROGRAMS: &[Program] = &[
         impostors: &["dpkg:pacman"],
         ..program("pacman pacman-static", NATIVE, Manager::Pacman, &s::PACMAN)
     },
-    versioned("pip pip.pyz", PYTHON, Manager::Pip, &l::PIP),
-    program("ensurepip", PYTHON, Manager::Pip, &l::ENSUREPIP),
-    program("uv", NATIVE | PYTHON, Manager::Uv, &l::UV),
-    program("uvx", NATIVE | PYTHON, Manager::Uv, &l::UVX),
-    program("poetry", PYTHON, Manager::Poetry, &l::POETRY),
-    program("conda mamba micromamba", NATIVE | PYTHON, Manager::Conda, &l::CONDA),
-    program("npm npm-cli.js", NODE, Manager::Npm, &l::NPM),
-    program("npx npx-cli.js", NODE, Manager::Npm, &l::NPX),
+    versioned("pip pip.pyz", PYTHON, Manager::Pip, &python::PIP),
+    program("ensurepip", PYTHON, Manager::Pip, &python::ENSUREPIP),
+    program("uv", NATIVE | PYTHON, Manager::Uv, &python::UV),
+    program("uvx", NATIVE | PYTHON, Manager::Uv, &python::UVX),
+    program("poetry", PYTHON, Manager::Poetry, &python::POETRY),
+    program("conda mamba micromamba", NATIVE | PYTHON, Manager::Conda, &python::CONDA),
+    program("npm npm-cli.js", NODE, Manager::Npm, &node::NPM),
+    program("npx npx-cli.js", NODE, Manager::Npm, &node::NPX),
     // Debian's package cmdtest has a yarn that runs tests.
     Program {
         impostors: &["dpkg:cmdtest"],
-        ..program("yarn yarnpkg yarn.js yarn.cjs", NODE, Manager::Yarn, &l::YARN)
+        ..program("yarn yarnpkg yarn.js yarn.cjs", NODE, Manager::Yarn, &node::YARN)
     },
-    program("pnpm pnpm.cjs pnpm.mjs pnpm.js", NODE | NATIVE, Manager::Pnpm, &l::PNPM),
-    program("pnpx pnpx.cjs pnpx.mjs", NODE | NATIVE, Manager::Pnpm, &l::NPX),
+    program("pnpm pnpm.cjs pnpm.mjs pnpm.js", NODE | NATIVE, Manager::Pnpm, &node::PNPM),
+    program("pnpx pnpx.cjs pnpx.mjs", NODE | NATIVE, Manager::Pnpm, &node::NPX),
     versioned("gem", RUBY, Manager::Gem, &l::GEM),
     versioned("bundle bundler", RUBY, Manager::Bundler, &l::BUNDLER),
     program("cargo", NATIVE, Manager::Cargo, &l::CARGO),

@@ -29,7 +29,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(20);
 pub const INIT: [&str; 3] = ["/bin/sh", "-c", "while :; do read -r c < /corpus/.commands && (exec $c); done"];
 
 /// A runtime's own part: what it takes to remove the container.
-pub(crate) trait Runtime: std::fmt::Debug + Send + Sync {
+pub(crate) trait Handle: std::fmt::Debug + Send + Sync {
     /// Stops and removes the container.
     fn remove(&mut self) -> Result<()>;
 
@@ -85,7 +85,7 @@ pub struct Container {
     id: String,
     init_pid: i64,
     // Fields are dropped in this order: the container before the directories it has mounted.
-    runtime: Box<dyn Runtime>,
+    runtime: Box<dyn Handle>,
     shared: Shared,
 }
 
@@ -149,7 +149,7 @@ impl Container {
         Self::started(id, init_pid, Box::new(runtime), shared)
     }
 
-    fn started(id: String, init_pid: i64, runtime: Box<dyn Runtime>, shared: Shared) -> Result<Self> {
+    fn started(id: String, init_pid: i64, runtime: Box<dyn Handle>, shared: Shared) -> Result<Self> {
         let container = Self { id, init_pid, runtime, shared };
         container.upper_dir().context("the container's storage")?;
         Ok(container)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 
-use super::container::{Runtime, Shared};
+use super::container::{Handle, Shared};
 use super::image::{self, Image};
 use super::run::{output, random_id};
 use super::state_dir;
@@ -154,7 +154,7 @@ pub(crate) struct Containerd {
     daemon: Arc<Daemon>,
 }
 
-impl Runtime for Containerd {
+impl Handle for Containerd {
     fn remove(&mut self) -> Result<()> {
         remove(&self.daemon, &self.id)
     }

@@ -14,7 +14,7 @@ use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 use serde_json::{json, Value};
 
-use super::container::{Runtime, Shared};
+use super::container::{Handle, Shared};
 use super::image::{self, Image};
 use super::run::output;
 use super::state_dir;
@@ -259,7 +259,7 @@ pub(crate) struct Docker {
     daemon: Arc<Daemon>,
 }
 
-impl Runtime for Docker {
+impl Handle for Docker {
     fn remove(&mut self) -> Result<()> {
         output(self.daemon.docker().args(["rm", "--force", "--volumes", &self.id])).map(drop)
     }

@@ -7,7 +7,7 @@
 //!
 //! The pieces, in the order a test uses them:
 //! 1. [`Image::debian`]: a three-layer Debian image made on the spot,
-//! 2. [`Container::podman`] or [`Container::containerd`]: it runs and waits for commands,
+//! 2. [`Runtime::start`], or [`Container::podman`] and [`Container::containerd`]: it runs and waits for commands,
 //! 3. [`Stream`]: one sysdig per filter, reading the events from a pipe,
 //! 4. [`trace`]: runs a command in the container and hands out its [`Event`]s.
 //!
@@ -33,11 +33,14 @@ mod tracee;
 pub mod tracer;
 
 mod run;
+mod running;
+mod runtime;
 
 pub use container::Container;
 pub use event::{Delay, Event, Facts, Flags, Kind};
 pub use image::{Image, START};
 pub use process::Process;
+pub use runtime::Runtime;
 pub use session::Session;
 pub use stream::{Spec, Stream};
 pub use tracer::trace;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::container::{Runtime, Shared};
+use super::container::{Handle, Shared};
 use super::image::Image;
 use super::run::{output, random_id};
 use super::state_dir;
@@ -19,7 +19,7 @@ pub(crate) struct Podman {
     id: String,
 }
 
-impl Runtime for Podman {
+impl Handle for Podman {
     fn remove(&mut self) -> Result<()> {
         output(podman().args(["rm", "--force", "--time", "0", "--ignore", &self.id])).map(drop)
     }

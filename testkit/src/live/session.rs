@@ -5,12 +5,11 @@
 //! as well (see its module `platform`). What the engine is told, and the plugins' own events that it printed, can be
 //! written as a capture, so that any number of filters can be tried on them afterwards.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
+use std::process::Stdio;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
@@ -18,16 +17,15 @@ use serde_json::Value;
 
 use super::event::Event;
 use super::process::Process;
+use super::running::{is_mark, Running, EVENT_TYPE};
 use super::scap::{self, event_type, Params};
-use super::stream::{boot_ns, parse_line, Spec};
+use super::stream::{boot_ns, Spec};
 
 /// How long an engine may take to start, and for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-const TYPE: &str = "evt.type";
-const MARK: &str = "nanosleep";
 /// What is printed of every event beside the fields asked for: it takes these to write a plugin's event again.
 const OWN_FIELDS: [&str; 6] =
-    [TYPE, "evt.rawtime", "thread.tid", "evt.arg.plugin_id", "evt.arg.name", "evt.arg.data"];
+    [EVENT_TYPE, "evt.rawtime", "thread.tid", "evt.arg.plugin_id", "evt.arg.name", "evt.arg.data"];
 
 /// One event that an engine printed.
 #[derive(Debug, Clone)]
@@ -55,11 +53,8 @@ impl Line {
 /// An engine that takes events; ended when dropped.
 #[derive(Debug)]
 pub struct Session {
-    child: Child,
+    engine: Running,
     socket: Option<UnixStream>,
-    printed: Receiver<Result<Value>>,
-    threads: Vec<JoinHandle<()>>,
-    stderr: Option<JoinHandle<String>>,
     lines: Vec<Line>,
     /// What the capture begins with, and its events by time.
     head: Vec<u8>,
@@ -75,7 +70,6 @@ impl Session {
     /// # Errors
     /// The program cannot be started, or it stops at once: then the error holds what it wrote to standard error.
     pub fn start(spec: &Spec, source: &Path, table: &[Process]) -> Result<Self> {
-        let (program, first) = spec.program.split_first().context("the engine's command line is empty")?;
         let dir = tempfile::Builder::new().prefix("drift-live-").tempdir().context("making a directory")?;
         let address = dir.path().join("events");
         let listener = UnixListener::bind(&address).context("making the events' socket")?;
@@ -86,57 +80,21 @@ impl Session {
                 format.push_str(&format!("%{field} "));
             }
         }
-        let mut command = Command::new(program);
-        command.args(first).env("LD_PRELOAD", source);
+        let mut command = spec.command()?;
+        command.env("LD_PRELOAD", source);
         command.env_remove("LD_LIBRARY_PATH").env_remove("SYSDIG_PLUGIN_DIR").env_remove("SYSDIG_CHISEL_DIR");
-        if let Some(config) = &spec.plugin_config {
-            command.arg("--plugin-config-file").arg(config);
-        }
         command.arg("-H").arg(source);
         command.arg("-I").arg(format!("{}:{}", source.display(), address.display()));
         // -v: whole values. -b: data as base64. -d: filter after parsing, as Falco.
         command.args(["--unbuffered", "--json", "-v", "-b", "-d", "-p", format.trim_end()]);
-        let filter = if spec.filter.trim().is_empty() { "evt.num >= 0" } else { spec.filter.trim() };
-        command.arg(format!("({filter}) or {TYPE} = {MARK}"));
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting the engine {}", program.display()))?;
-        let (Some(stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            bail!("the engine's pipes are missing");
-        };
-        let (say, printed) = mpsc::channel();
-        let reader = std::thread::spawn(move || {
-            for line in BufReader::new(stdout).split(b'\n') {
-                let parsed = line.context("reading from the engine").and_then(|line| parse_line(&line));
-                if say.send(parsed).is_err() {
-                    break;
-                }
-            }
-        });
-        let stderr = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = stderr.read_to_end(&mut bytes);
-            String::from_utf8_lossy(&bytes).into_owned()
-        });
+        command.arg(spec.filter_and_mark()).stdin(Stdio::null());
+        let engine = Running::start(&mut command)?;
         let mut head = scap::file_header(1, boot_ns());
         for process in table {
             head.extend(scap::process_list(process));
         }
-        let mut session = Self {
-            child,
-            socket: None,
-            printed,
-            threads: vec![reader],
-            stderr: Some(stderr),
-            lines: Vec::new(),
-            head,
-            events: Vec::new(),
-            last_ts: 1,
-            _dir: dir,
-        };
+        let mut session =
+            Self { engine, socket: None, lines: Vec::new(), head, events: Vec::new(), last_ts: 1, _dir: dir };
         session.socket = Some(session.accept(&listener)?);
         session.answered()?;
         Ok(session)
@@ -154,12 +112,13 @@ impl Session {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error).context("waiting for the engine to connect"),
             }
-            if let Some(status) = self.child.try_wait().context("looking after the engine")? {
-                bail!("the engine ended with {status} before it connected: {}", self.last_words());
+            if self.engine.status()?.is_some() {
+                return Err(self.engine.ended(" before it connected"));
             }
             if Instant::now() > deadline {
-                let _ = self.child.kill();
-                bail!("the engine has not connected for {ANSWER_TIMEOUT:?}: {}", self.last_words());
+                self.engine.kill();
+                let words = self.engine.last_words();
+                bail!("the engine has not connected for {ANSWER_TIMEOUT:?}: {words}");
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -220,20 +179,20 @@ impl Session {
     /// # Errors
     /// It does not end within a minute.
     pub fn end(mut self) -> Result<String> {
-        let pid = i32::try_from(self.child.id()).context("the engine's process id")?;
+        let pid = i32::try_from(self.engine.id()).context("the engine's process id")?;
         let signal = nix::sys::signal::Signal::SIGINT;
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)
             .context("asking the engine to end")?;
         // An engine that waits for an event sees the signal with the next one.
         let _ = self.answered();
         let deadline = Instant::now() + ANSWER_TIMEOUT;
-        while self.child.try_wait().context("looking after the engine")?.is_none() {
+        while self.engine.status()?.is_none() {
             if Instant::now() > deadline {
                 bail!("the engine does not end");
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(self.last_words())
+        Ok(self.engine.last_words())
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
@@ -242,23 +201,19 @@ impl Session {
             None => bail!("the engine is not connected"),
         };
         if let Err(error) = sent {
-            let status = self.child.wait().context("waiting for the engine")?;
-            bail!("the engine ended with {status} ({error}): {}", self.last_words());
+            return Err(self.engine.ended(&format!(" ({error})")));
         }
         Ok(())
     }
 
     /// Takes one line, within `wait`: `Some(false)` is the mark. `None` when none came.
     fn take(&mut self, wait: Duration) -> Result<Option<bool>> {
-        let fields = match self.printed.recv_timeout(wait) {
+        let fields = match self.engine.printed.recv_timeout(wait) {
             Ok(line) => line?,
             Err(RecvTimeoutError::Timeout) => return Ok(None),
-            Err(RecvTimeoutError::Disconnected) => {
-                let status = self.child.wait().context("waiting for the engine")?;
-                bail!("the engine ended with {status}: {}", self.last_words());
-            }
+            Err(RecvTimeoutError::Disconnected) => return Err(self.engine.ended("")),
         };
-        if fields.get(TYPE).and_then(Value::as_str) == Some(MARK) {
+        if is_mark(&fields) {
             return Ok(Some(false));
         }
         if let Some(event) = plugins_event(&fields)? {
@@ -266,23 +221,6 @@ impl Session {
         }
         self.lines.push(Line { fields, at: Instant::now() });
         Ok(Some(true))
-    }
-
-    fn last_words(&mut self) -> String {
-        let text = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        text.trim().to_owned()
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.socket = None;
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-        let _ = self.last_words();
     }
 }
 

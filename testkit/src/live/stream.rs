@@ -6,27 +6,25 @@
 //! no engine knows; the reader skips it. zlib fills a plain file's buffer 16 KiB at a time (twice `GZBUFSIZE`), so 16 KiB
 //! of padding behind the mark always suffice, whatever came before.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::process::Stdio;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 use serde_json::Value;
 
 use super::event::Event;
 use super::process::Process;
+use super::running::{is_mark, Running, EVENT_TYPE};
 use super::scap::{self, event_type, Params};
 
 /// How much padding pushes an event through the reader: its buffer of 16 KiB and its first read of 8 KiB.
 const PADDING: usize = 24 * 1024;
 /// How long an engine may take for one event.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// The field by which the mark is known.
-const EVENT_TYPE_FIELD: &str = "evt.type";
-const MARK: &str = "nanosleep";
 
 /// Which engine to start, and what it is to say.
 #[derive(Debug, Clone, Default)]
@@ -41,15 +39,22 @@ pub struct Spec {
     pub fields: Vec<String>,
 }
 
+impl Spec {
+    /// The same engine, with another filter and other fields.
+    #[must_use]
+    pub fn asking(&self, filter: &str, fields: &[&str]) -> Self {
+        let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+        Self { filter: filter.to_owned(), fields, ..self.clone() }
+    }
+}
+
 /// An engine that waits for events.
 #[derive(Debug)]
 pub struct Stream {
-    child: Child,
+    engine: Running,
     /// To the thread that writes into the engine; `None` once all is said.
     feed: Option<Sender<Vec<u8>>>,
-    lines: Receiver<Result<Value>>,
-    threads: Vec<JoinHandle<()>>,
-    stderr: Option<JoinHandle<String>>,
+    writer: Option<JoinHandle<()>>,
     /// Events that need no answer, kept until one does.
     pending: Vec<u8>,
     last_ts: u64,
@@ -63,33 +68,17 @@ impl Stream {
     /// The program cannot be started, or it stops at once: then the error holds what it wrote to standard error
     /// (an unknown field or a wrong filter says so there).
     pub fn new(spec: &Spec, table: &[Process]) -> Result<Self> {
-        let (program, first) = spec.program.split_first().context("the engine's command line is empty")?;
-        let mut format = format!("*%{EVENT_TYPE_FIELD}");
-        for field in spec.fields.iter().filter(|field| *field != EVENT_TYPE_FIELD) {
+        let mut format = format!("*%{EVENT_TYPE}");
+        for field in spec.fields.iter().filter(|field| *field != EVENT_TYPE) {
             format.push_str(" %");
             format.push_str(field);
         }
-        let mut command = Command::new(program);
-        command.args(first);
-        if let Some(config) = &spec.plugin_config {
-            command.arg("--plugin-config-file").arg(config);
-        }
+        let mut command = spec.command()?;
         command.args(["-r", "/dev/stdin", "--unbuffered", "--json", "-p", &format]);
-        let filter = if spec.filter.trim().is_empty() { "evt.num >= 0" } else { spec.filter.trim() };
-        command.arg(format!("({filter}) or {EVENT_TYPE_FIELD} = {MARK}"));
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting the engine {}", program.display()))?;
-        let (Some(mut stdin), Some(stdout), Some(mut stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            bail!("the engine's pipes are missing");
-        };
+        command.arg(spec.filter_and_mark()).stdin(Stdio::piped());
+        let mut engine = Running::start(&mut command)?;
+        let mut stdin = engine.stdin()?;
         let (feed, blocks) = mpsc::channel::<Vec<u8>>();
-        let (say, lines) = mpsc::channel();
         let writer = std::thread::spawn(move || {
             for block in blocks {
                 if stdin.write_all(&block).is_err() {
@@ -97,25 +86,10 @@ impl Stream {
                 }
             }
         });
-        let reader = std::thread::spawn(move || {
-            for line in BufReader::new(stdout).split(b'\n') {
-                let parsed = line.context("reading from the engine").and_then(|line| parse_line(&line));
-                if say.send(parsed).is_err() {
-                    break;
-                }
-            }
-        });
-        let stderr = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = stderr.read_to_end(&mut bytes);
-            String::from_utf8_lossy(&bytes).into_owned()
-        });
         let mut stream = Self {
-            child,
+            engine,
             feed: Some(feed),
-            lines,
-            threads: vec![writer, reader],
-            stderr: Some(stderr),
+            writer: Some(writer),
             pending: scap::file_header(1, boot_ns()),
             last_ts: 1,
         };
@@ -163,13 +137,10 @@ impl Stream {
     /// As [`Stream::feed`]; also an engine that ends with an error.
     pub fn finish(mut self) -> Result<Vec<Value>> {
         let lines = self.answers()?;
-        self.feed = None; // the writer ends and closes the pipe
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-        let status = self.child.wait().context("waiting for the engine")?;
+        self.end_writer();
+        let status = self.engine.wait()?;
         if !status.success() {
-            bail!("the engine ended with {status}: {}", self.last_words());
+            bail!("the engine ended with {status}: {}", self.engine.last_words());
         }
         Ok(lines)
     }
@@ -198,48 +169,41 @@ impl Stream {
     fn collect(&mut self) -> Result<Vec<Value>> {
         let mut found = Vec::new();
         loop {
-            match self.lines.recv_timeout(ANSWER_TIMEOUT) {
+            match self.engine.printed.recv_timeout(ANSWER_TIMEOUT) {
                 Ok(line) => {
                     let line = line?;
-                    if line.get(EVENT_TYPE_FIELD).and_then(Value::as_str) == Some(MARK) {
+                    if is_mark(&line) {
                         return Ok(found);
                     }
                     found.push(line);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let _ = self.child.kill();
-                    bail!("the engine has not answered for {ANSWER_TIMEOUT:?}: {}", self.last_words());
+                    self.engine.kill();
+                    let words = self.engine.last_words();
+                    bail!("the engine has not answered for {ANSWER_TIMEOUT:?}: {words}");
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    let status = self.child.wait().context("waiting for the engine")?;
-                    bail!("the engine ended with {status} before it answered: {}", self.last_words());
+                    return Err(self.engine.ended(" before it answered"));
                 }
             }
         }
     }
 
-    fn last_words(&mut self) -> String {
-        let text = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        text.trim().to_owned()
+    /// The writer ends, and closes the pipe.
+    fn end_writer(&mut self) {
+        self.feed = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.feed = None;
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-        let _ = self.last_words();
+        // One that does not read any more would keep the writer.
+        self.engine.kill();
+        self.end_writer();
     }
-}
-
-/// One printed line; bytes that are not UTF-8 are replaced as sysdig itself does for most fields.
-pub(super) fn parse_line(line: &[u8]) -> Result<Value> {
-    let text = String::from_utf8_lossy(line);
-    serde_json::from_str(&text).with_context(|| format!("the engine printed what is no JSON: {text}"))
 }
 
 /// When this machine booted, nanoseconds since the epoch.

@@ -30,8 +30,8 @@ struct Setup {
 }
 
 /// What a test needs; prints why it is skipped when something is missing.
-fn setup(tools: &[&str]) -> Option<Setup> {
-    let ready = match missing(tools) {
+fn setup(runtime: Runtime) -> Option<Setup> {
+    let ready = match missing(runtime.tools()) {
         Some(why) => Err(why),
         None => engine().and_then(|engine| Ok((engine, scenario()?))),
     };
@@ -180,10 +180,10 @@ fn check(seen: &BTreeMap<String, Seen>, container: &Container, flags: Flags) {
     assert_eq!(seen["scn-01"].line["proc.pname"], "sh", "the parent is known");
 }
 
-fn whole(tools: &[&str], start: fn(&Image) -> anyhow::Result<Container>, facts: Facts) {
-    let Some(setup) = setup(tools) else { return };
+fn whole(runtime: Runtime, facts: Facts) {
+    let Some(setup) = setup(runtime) else { return };
     let begun = Instant::now();
-    let container = start(&setup.image).unwrap();
+    let container = runtime.start(&setup.image).unwrap();
     println!("container {} up in {:?}", container.id(), begun.elapsed());
     assert!(container.lower_dirs().unwrap().len() >= 3);
     let (id, upper) = (container.id().to_owned(), container.upper_dir().unwrap());
@@ -202,24 +202,24 @@ fn whole(tools: &[&str], start: fn(&Image) -> anyhow::Result<Container>, facts: 
 
 #[test]
 fn a_podman_container_is_told_as_it_is() {
-    whole(PODMAN_TOOLS, Container::podman, Facts::default());
+    whole(Runtime::Podman, Facts::default());
 }
 
 #[test]
 fn a_containerd_container_is_told_as_it_is() {
-    whole(CONTAINERD_TOOLS, Container::containerd, Facts::default());
+    whole(Runtime::Containerd, Facts::default());
 }
 
 #[test]
 fn an_old_kernel_with_garbled_times_is_told_late() {
     let facts =
         Facts { flags: Flags::Absent, delay: Delay::AfterExit, garbled_times: true, ..Facts::default() };
-    whole(PODMAN_TOOLS, Container::podman, facts);
+    whole(Runtime::Podman, facts);
 }
 
 #[test]
 fn several_engines_judge_the_same_event() {
-    let Some(setup) = setup(CONTAINERD_TOOLS) else { return };
+    let Some(setup) = setup(Runtime::Containerd) else { return };
     let container = Container::containerd(&setup.image).unwrap();
     let table = container.table().unwrap();
     let filters = [
@@ -259,7 +259,7 @@ fn several_engines_judge_the_same_event() {
 
 #[test]
 fn what_the_caller_says_ends_the_trace() {
-    let Some(setup) = setup(PODMAN_TOOLS) else { return };
+    let Some(setup) = setup(Runtime::Podman) else { return };
     let container = Container::podman(&setup.image).unwrap();
     let error = trace(&container, "true", Facts::default(), &mut |_| anyhow::bail!("enough")).unwrap_err();
     assert_eq!(error.to_string(), "enough");
