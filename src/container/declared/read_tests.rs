@@ -206,6 +206,31 @@ fn podman() {
     assert!(!format!("{declared:?}").contains("planted"));
 }
 
+/// podman writes its database while it starts a container. What does not fit together says nothing of ports: they are not
+/// known, and none is undeclared.
+#[test]
+fn a_record_of_ports_that_cannot_be_read_is_not_no_ports() {
+    let (root, image) = ("/var/lib/containers/storage", Digest::of(CONFIG.as_bytes()));
+    let file = storage::config_file(&image);
+    let tree = Tree::new();
+    let containers = format!(r#"[{{"id":"{ID}","image":"{}","metadata":"{{}}"}}]"#, image.hex());
+    tree.put(&format!("{root}/overlay-containers/containers.json"), containers)
+        .put(&format!("{root}/overlay-images/{}/{file}", image.hex()), CONFIG);
+    // No record, as with CRI-O: the image's ports are all.
+    assert_eq!(tree.read(ID).declares_port(Protocol::Tcp, 8080), Some(true));
+    assert_eq!(tree.read(ID).declares_port(Protocol::Tcp, 80), Some(false));
+    for database in [libpod::BOLT, libpod::SQLITE[0]] {
+        let mut whole = fixture("podman-bolt_state.db.gz");
+        whole.truncate(whole.len() / 3);
+        tree.put(&format!("{root}/{database}"), whole);
+        let declared = tree.read(ID);
+        assert_eq!(declared.declares_port(Protocol::Tcp, 80), None, "{database}");
+        assert!(declared.missing.iter().any(|why| why.contains(database)), "{:?}", declared.missing);
+        std::fs::remove_file(tree.0.path().join(format!("{root}/{database}").trim_start_matches('/')))
+            .unwrap();
+    }
+}
+
 /// What a real containerd wrote, with blobs that its records do not speak for.
 #[test]
 fn containerd() {
