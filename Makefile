@@ -79,6 +79,7 @@ fuzz:
 # With a nightly toolchain and its rust-src.
 sanitize:
 	RUSTFLAGS=-Zsanitizer=thread $(CARGO) +nightly test -Zbuild-std --target $$(uname -m)-unknown-linux-gnu --test stress
+	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test -Zbuild-std --target $$(uname -m)-unknown-linux-gnu --lib
 
 audit:
 	$(CARGO) test --locked --test dependencies
