@@ -37,7 +37,8 @@ fn run(container: &Container, sessions: &mut [&mut Session], script: &str) {
     let facts = Facts { files: true, sockets: true, ..Facts::default() };
     common::live::run(container, &format!("sh {script}"), facts, sessions);
     for session in sessions {
-        session.settle(Duration::from_millis(500), Duration::from_secs(20)).unwrap();
+        // What a container declares may be known late on a busy machine, and ports be told after that.
+        session.settle(Duration::from_secs(2), Duration::from_secs(20)).unwrap();
     }
 }
 

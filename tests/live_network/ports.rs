@@ -2,17 +2,12 @@
 
 use super::common::{captures, expected};
 use super::{add_addresses, condition, run, session, start};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use testkit::live::session::Line;
 use testkit::live::Runtime;
 
 fn ports(lines: &[Line]) -> Vec<String> {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    lines
-        .iter()
-        .map(|l| format!("{}/{}", text(&l.fields["fd.sport"]), text(&l.fields["fd.l4proto"])))
-        .collect()
+    lines.iter().map(|l| l.text("drift.port").unwrap_or("-").to_owned()).collect()
 }
 
 /// The ports of the scenarios; nothing for those that open none.
@@ -33,7 +28,7 @@ fn every_row(test: &str, runtime: Runtime) {
     let due = |cells: &[&str]| (cells[0].to_owned(), cells[1] == "1");
     let rows: BTreeMap<String, bool> = expected(&captures, "network", due).into_iter().collect();
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let fields = ["drift.container_id", "fd.sport", "fd.l4proto", "drift.port_declared", "drift.image"];
+    let fields = ["drift.container_id", "drift.port", "drift.port_declared", "drift.image"];
     let mut alerts = session(&container, dirs[0].path(), "", &condition("Drift undeclared port"), &fields);
     let opened = "evt.type in (bind, listen) and drift.port_declared exists";
     let mut all = session(&container, dirs[1].path(), "", opened, &fields);
@@ -88,7 +83,7 @@ fn ports_are_told_where_somebody_can_come_in() {
     let Some(container) = start("live: network, ports", Runtime::Podman) else { return };
     add_addresses(&container, &[]);
     let dir = tempfile::tempdir().unwrap();
-    let fields = ["fd.sport", "fd.l4proto"];
+    let fields = ["drift.port"];
     let config = "allowed_ports: [9100/tcp, 30000-32767/udp]\n";
     let mut alerts = session(&container, dir.path(), config, &condition("Drift undeclared port"), &fields);
     let other = tempfile::tempdir().unwrap();
