@@ -75,6 +75,9 @@ fn main() {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+    let last = exec(node.pid(0), &node.cgroup(0), "/usr/bin/app", &[], node.app());
+    let state_now = engine.text(&mut state, kind, &last, 300_000);
+    assert_eq!(state_now.as_deref(), Some("ready"), "nothing is measured of images that are not indexed");
     let wall = started.elapsed().as_secs_f64();
     report.add("node/all indexed after", wall, "s", None);
     report.add("node/CPU meanwhile", (cpu() - used) / wall * 100.0, "%", None);

@@ -81,7 +81,9 @@ impl Hosts {
         fs::write(dir.join("stat"), stat).unwrap();
         let base = self.layer(self.layers - 1);
         symlink(base.join(format!("usr/bin/x{n}")), dir.join("exe")).unwrap();
-        // The upper view of a real overlay; only opened, never walked.
-        symlink(base, dir.join("root")).unwrap();
+        // A real overlay's root shows the times of its uppermost layer. Only opened, never walked.
+        let upper = self.root().join("upper");
+        fs::create_dir_all(&upper).unwrap();
+        symlink(upper, dir.join("root")).unwrap();
     }
 }

@@ -128,7 +128,10 @@ impl Node {
             .unwrap();
         let base: PathBuf = self.root().join(format!("layers/base{base}"));
         symlink(base.join("usr/bin/app"), dir.join("exe")).unwrap();
-        symlink(base, dir.join("root")).unwrap();
+        // A real overlay's root shows the times of its uppermost layer.
+        let upper = self.root().join(format!("upper{n}/fs"));
+        fs::create_dir_all(&upper).unwrap();
+        symlink(upper, dir.join("root")).unwrap();
     }
 }
 
