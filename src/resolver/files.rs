@@ -40,6 +40,9 @@ pub struct EventFile {
     mount: Option<Mount>,
     pid: i64,
     follows: bool,
+    act: Act,
+    /// The call was for a directory.
+    directory: bool,
     /// Whether the path may be another one's: then the container is looked through as well.
     doubtful: bool,
     judgement: OnceLock<Judgement>,
@@ -114,7 +117,7 @@ impl Resolver {
             if file.doubtful {
                 self.sweep_container(event, &file.container, &writer);
             }
-            self.compare_file(event, &file, writer);
+            self.compare_file(&file, writer);
         }
         file.change
     }
@@ -204,6 +207,8 @@ impl Resolver {
             mount,
             pid: place.pid,
             follows: call.follows,
+            act: call.act,
+            directory: call.directory,
             doubtful,
             judgement: OnceLock::new(),
             kind: OnceLock::new(),
@@ -318,12 +323,12 @@ impl Resolver {
     }
 
     /// Hands the paths of a file on the container's root to the background.
-    fn compare_file(&self, event: &SyscallEvent<'_>, file: &Arc<EventFile>, writer: Writer) {
-        let (Some(call), Some(path)) = (FileCall::from_event(event), &file.path) else { return };
+    fn compare_file(&self, file: &Arc<EventFile>, writer: Writer) {
+        let Some(path) = &file.path else { return };
         let on_root = file.mount.is_none() && file.container.live.is_some();
-        let makes_nothing = call.act == Act::Temporary || (call.directory && call.act == Act::Created);
-        let ignored =
-            self.config.ignored_files.is_match(std::path::Path::new(OsStr::from_bytes(path.as_bytes())));
+        let makes_nothing = file.act == Act::Temporary || (file.directory && file.act == Act::Created);
+        let ignored = !self.config.ignored_files.is_empty()
+            && self.config.ignored_files.is_match(std::path::Path::new(OsStr::from_bytes(path.as_bytes())));
         if self.background.is_none() || !on_root || makes_nothing || ignored || file.container.image.is_err()
         {
             return;
@@ -336,7 +341,7 @@ impl Resolver {
             follows: file.follows,
             writer: writer.clone(),
         };
-        match (&file.new_path, call.act) {
+        match (&file.new_path, file.act) {
             (Some(new), Act::Exchanged) => {
                 background.file_changed(Notice::Path(job(path, None)));
                 background.file_changed(Notice::Path(job(new, None)));

@@ -95,6 +95,10 @@ impl Resolver {
             }
             at = thread.ptid;
         }
+        // Nothing is known of a thread that the engine does not have: that is remembered, too.
+        if let Some(state) = self.threads.peek_mut(&tid).filter(|_| way.is_empty()) {
+            state.work = Some(above);
+        }
         for step in way.iter().rev() {
             above = WorkState { work: step.work(&above), is_init: step.is_init };
             if let Some(state) = self.threads.peek_mut(&step.tid) {
