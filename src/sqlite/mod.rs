@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 20;
 /// The largest row: what is read of an rpm header, and its other columns.
 const MAX_ROW: usize = (32 << 20) + 4096;
 
-/// Gives every row of a table to `each`, for [`column`]; none where there is no such table. `log` is the write-ahead log beside
+/// Gives every row of a table to `each`, for [`column()`]; none where there is no such table. `log` is the write-ahead log beside
 /// the database.
 ///
 /// # Errors
