@@ -122,6 +122,8 @@ impl Daemon {
     fn start() -> Result<Self> {
         let base = state_dir();
         std::fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
+        // As the table of mounts has it: dockerd mounts its data root onto itself.
+        let base = base.canonicalize().with_context(|| format!("looking for {}", base.display()))?;
         let lock = image::lock(&base.join("docker.lock"))?;
         let data = base.join("docker");
         let key = image::short_name(data.as_os_str().as_encoded_bytes());
