@@ -19,8 +19,8 @@ mod table;
 mod wrappers;
 
 /// Most arguments that are looked at. A longer command line without a verb so far is `other`.
-pub const MAX_ARGUMENTS: usize = 512;
-/// Most names kept of one command line.
+pub const MAX_ARGUMENTS: usize = 256;
+/// Most operands of one command line that are looked at for a name.
 pub const MAX_NAMES: usize = 64;
 /// Longest name kept, in bytes; the rest is cut off.
 pub const MAX_NAME_LEN: usize = 200;

@@ -13,6 +13,7 @@ pub(super) fn parse(table: &Table, args: &[&[u8]]) -> (Action, Vec<Box<str>>) {
         lookup: &table.lookups().before,
         rest: args.iter(),
         names: Vec::new(),
+        operands: 0,
         source: None,
         query: false,
         other: false,
@@ -29,6 +30,8 @@ struct Scan<'t, 'a> {
     lookup: &'t Lookup,
     rest: std::slice::Iter<'t, &'a [u8]>,
     names: Vec<Box<str>>,
+    /// Operands that were looked at for a name.
+    operands: usize,
     source: Option<Box<str>>,
     query: bool,
     other: bool,
@@ -191,7 +194,9 @@ impl<'t, 'a> Scan<'t, 'a> {
     }
 
     fn name(&mut self, operand: &[u8]) {
-        if self.names.len() < MAX_NAMES {
+        // Those that name nothing count, too: each costs a look.
+        if self.operands < MAX_NAMES {
+            self.operands += 1;
             self.names.extend(reduce(self.command.form, operand).map(text).filter(|n| !n.is_empty()));
         }
     }
