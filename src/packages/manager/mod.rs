@@ -19,7 +19,7 @@ mod table;
 mod wrappers;
 
 /// Most arguments that are looked at. A longer command line without a verb so far is `other`.
-pub const MAX_ARGUMENTS: usize = 256;
+pub const MAX_ARGUMENTS: usize = 128;
 /// Most operands of one command line that are looked at for a name.
 pub const MAX_NAMES: usize = 64;
 /// Longest name kept, in bytes; the rest is cut off.

@@ -214,5 +214,8 @@ fn has_word(words: &str, word: &[u8]) -> bool {
 /// A name as text: bytes that are no UTF-8 become U+FFFD, and what is too long is cut.
 pub(super) fn text(name: &[u8]) -> Box<str> {
     let cut = name.get(..MAX_NAME_LEN).unwrap_or(name);
+    if let Some(plain) = std::str::from_utf8(cut).ok().filter(|text| !text.chars().any(char::is_control)) {
+        return plain.into();
+    }
     String::from_utf8_lossy(cut).chars().filter(|c| !c.is_control()).collect::<String>().into()
 }
