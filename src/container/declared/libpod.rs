@@ -29,7 +29,8 @@ pub fn sqlite_ports(
     // ID, Name, PodID, JSON.
     sqlite::each_row(database, log, b"ContainerConfig", &mut |row| {
         if sqlite::column(row, 0) == Some(id.as_bytes()) {
-            found = sqlite::column(row, 3).map(ports_of);
+            let ports = sqlite::column(row, 3).and_then(ports_of);
+            found = Some(ports.ok_or(Broken::Format(NO_CONFIG))?);
         }
         Ok(())
     })?;
@@ -42,10 +43,13 @@ pub fn sqlite_ports(
 /// [`BoltError`].
 pub fn ports<P: Pages>(pages: &P, id: &str) -> Result<Option<Vec<Ports>>, BoltError> {
     let config = bolt::ask(pages, |db| db.get(&[b"ctr", id.as_bytes(), b"config"]))?;
-    Ok(config.map(|json| ports_of(&json)))
+    config.map(|json| ports_of(&json).ok_or(BoltError::Damaged(NO_CONFIG))).transpose()
 }
 
-fn ports_of(json: &[u8]) -> Vec<Ports> {
+/// What is wrong where a record is not what podman writes: then ports are not known, which is not to say that there are none.
+const NO_CONFIG: &str = "a container's configuration that is none";
+
+fn ports_of(json: &[u8]) -> Option<Vec<Ports>> {
     #[derive(Deserialize, Default)]
     #[serde(default)]
     struct Raw {
@@ -62,7 +66,7 @@ fn ports_of(json: &[u8]) -> Vec<Ports> {
         #[serde(default)]
         protocol: String,
     }
-    let raw: Raw = serde_json::from_slice(json).unwrap_or_default();
+    let raw: Raw = serde_json::from_slice(json).ok()?;
     // "tcp,udp": both.
     let protocols = |text: &str| text.split(',').filter_map(Protocol::parse).collect::<Vec<_>>();
     let published = raw.mappings.iter().flatten().flat_map(|m| {
@@ -75,7 +79,7 @@ fn ports_of(json: &[u8]) -> Vec<Ports> {
         let of = move |name: &String| Some(Ports::one(Protocol::parse(name)?, port?));
         names.iter().filter_map(of)
     });
-    published.chain(exposed).collect()
+    Some(published.chain(exposed).collect())
 }
 
 #[cfg(test)]
@@ -91,8 +95,8 @@ mod tests {
             Ports { protocol: Protocol::Udp, first: 80, last: 81 },
             Ports::one(Protocol::Udp, 9090),
         ];
-        assert_eq!(ports_of(json), want);
-        assert_eq!(ports_of(b"{"), []);
+        assert_eq!(ports_of(json), Some(want.into()));
+        assert_eq!(ports_of(b"{"), None, "not known is not none");
     }
 
     /// A database that SQLite itself made, as podman has it: open, with all of it in the log; and when it was closed.
