@@ -235,9 +235,10 @@ impl Resolver {
     }
 
     /// Follows threads and containers; called once for each event that [`crate::event::raw::StateEvent`] names.
-    pub fn observe(&mut self, event: &SyscallEvent<'_>) {
+    pub fn observe(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) {
         self.look_at_unseen();
         match event.code {
+            code::OPEN_X | code::OPENAT_X | code::OPENAT2_X => _ = self.watch_library(event, reader),
             code::EXECVE_X | code::EXECVEAT_X => {
                 if let Some(exec) = ExecFacts::from_event(event) {
                     // The process may be gone by the time a rule asks: look at a new container now.

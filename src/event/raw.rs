@@ -8,6 +8,12 @@ use std::ffi::CStr;
 
 /// Event codes that drift looks at.
 pub mod code {
+    /// `open` exit.
+    pub const OPEN_X: u16 = 3;
+    /// `openat` exit.
+    pub const OPENAT_X: u16 = 307;
+    /// `openat2` exit.
+    pub const OPENAT2_X: u16 = 327;
     /// `procexit`: a thread is gone.
     pub const PROCEXIT: u16 = 186;
     /// `clone` exit.
@@ -65,7 +71,8 @@ impl<'a> From<&RawEvent<'a>> for SyscallEvent<'a> {
     }
 }
 
-/// The events that drift parses: where threads begin, change and end, and what other plugins say.
+/// The events that drift parses: where threads begin, change and end, what other plugins say, and opens, by which libraries are
+/// loaded (a rule that asks about each of them would cost the engine several times as much).
 ///
 /// All of them are in the set that the engine traces for its own state, so subscribing switches no syscall on.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +89,9 @@ impl AnyEventPayload for StateEvent<'_> {
         code::EXECVEAT_X,
         code::CLONE3_X,
         code::ASYNC,
+        code::OPEN_X,
+        code::OPENAT_X,
+        code::OPENAT2_X,
     ];
 }
 
