@@ -11,9 +11,10 @@ use crate::container::mountinfo::{Mount, MountTable};
 use crate::container::registry::Container;
 use crate::container::volume::{is_engines_init, VolumeKind, Volumes};
 use crate::event::exec::{ExeFlags, InodeId};
-use crate::host::{FoundFile, Host};
+use crate::host::{inode_id, FoundFile, Host};
 use crate::manifest::entry::{FileKind, ImagePath};
 use crate::manifest::image::{Image, Presence};
+use rustix::fs::FileType;
 use std::fs::File;
 
 /// A file's judgement.
@@ -198,7 +199,7 @@ impl Judge {
         match (in_upper, presence) {
             // On a root that is not the one it is known by, another file may lie there.
             (Some(false), Presence::Present { layer, entry })
-                if layers_copy(image, layer, path).is_some_and(|c| !found.inode.times_agree(&c.inode)) =>
+                if layers_copy(image, layer, path).is_some_and(|copy| !found.inode.times_agree(&copy)) =>
             {
                 let judged = self.against_image(image, layer, entry.size, entry.sha256, found, path);
                 match judged.origin {
@@ -327,13 +328,14 @@ fn judge_unseen(
 /// its own at any path. That one's files have other change times, which nobody in a container can choose; a file in
 /// the container's own lower layer shows the layer's (fs/overlayfs/util.c, `ovl_copyattr`).
 fn is_layers_copy(image: &Image, layer: usize, path: &ImagePath, inode: &InodeId) -> bool {
-    layers_copy(image, layer, path).is_some_and(|copy| inode.times_agree(&copy.inode))
+    layers_copy(image, layer, path).is_some_and(|copy| inode.times_agree(&copy))
 }
 
-/// A layer's own copy of a file; `None` where the layer is not on disk.
-fn layers_copy(image: &Image, layer: usize, path: &ImagePath) -> Option<FoundFile> {
-    let copy = image.layers().get(layer)?.open_file(path).ok()?;
-    FoundFile::of(File::from(copy)).ok()
+/// Inode and times of a layer's own copy of a regular file; `None` where the layer is not on disk.
+fn layers_copy(image: &Image, layer: usize, path: &ImagePath) -> Option<InodeId> {
+    let stat = image.layers().get(layer)?.stat(path).ok()?;
+    let is_regular = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile;
+    is_regular.then(|| inode_id(&stat))
 }
 
 /// Whether the overlay's writable directory has a file at this path; `None` where that cannot be seen.

@@ -1,0 +1,89 @@
+//! A container that may mount, and mounts over a program of its image that was judged before: each run is judged by the file that
+//! runs, whatever drift remembers of the container's mounts and of that path.
+
+use super::{ask, start_with, Host, ALONE};
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use testkit::live::{self, Facts, Runtime};
+
+/// The runs, by `mnt-NN` in their arguments, and their origins.
+const CASES: [(&str, &str, &str); 9] = [
+    ("mnt-01", "image", "the image's program"),
+    ("mnt-02", "added", "a file of the root, mounted over it"),
+    ("mnt-03", "image", "the same without the mount"),
+    ("mnt-04", "tmpfs", "a file of a tmpfs in the mount's place; the kernel uses ids of mounts again"),
+    ("mnt-05", "added", "once more a file of the root"),
+    ("mnt-06", "image", "the image's directory, mounted elsewhere"),
+    // Of a directory of the image's name for it, and with other content than that has.
+    ("mnt-07", "added|image_modified", "a directory of its own, mounted there"),
+    ("mnt-08", "added", "its own directory, mounted over the image's"),
+    ("mnt-09", "image", "the image's program again"),
+];
+
+const SCRIPT: &str = "
+mkdir -p /tmp/own /mnt/m /mnt/t
+cp /usr/bin/umount /tmp/umount
+cp /usr/bin/sort /tmp/own/id
+/usr/bin/id mnt-01
+mount --bind /tmp/own/id /usr/bin/id
+/usr/bin/id mnt-02
+umount /usr/bin/id
+/usr/bin/id mnt-03
+mount -t tmpfs t /mnt/t
+cp /usr/bin/sort /mnt/t/id
+mount --bind /mnt/t/id /usr/bin/id
+/usr/bin/id mnt-04
+umount /usr/bin/id
+umount /mnt/t
+mount --bind /tmp/own/id /usr/bin/id
+/usr/bin/id mnt-05
+umount /usr/bin/id
+mount --bind /usr/bin /mnt/m
+/mnt/m/id mnt-06
+umount /mnt/m
+mount --bind /tmp/own /mnt/m
+/mnt/m/id mnt-07
+umount /mnt/m
+mount --bind /tmp/own /usr/bin
+/usr/bin/id mnt-08
+/tmp/umount /usr/bin
+/usr/bin/id mnt-09
+";
+
+fn run(test: &str, runtime: Runtime, options: &[&str]) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(container) = start_with(test, runtime, options) else { return };
+    let script = container.put("mounts.sh", SCRIPT.as_bytes()).unwrap();
+    let mut host = Host::start(&serde_json::json!({}));
+    let mut answers = BTreeMap::new();
+    live::trace(&container, &format!("sh {script}"), Facts::default(), &mut |event| {
+        let marker = event.exec().and_then(|exec| {
+            let args = exec.cmdline.split(|byte| *byte == 0);
+            args.filter_map(|arg| std::str::from_utf8(arg).ok())
+                .find(|arg| arg.starts_with("mnt-"))
+                .map(str::to_owned)
+        });
+        match marker {
+            Some(marker) => _ = answers.insert(marker, ask(&mut host, event).binary.unwrap_or_default()),
+            None => _ = host.feed(event.raw().to_vec()),
+        }
+        Ok(())
+    })
+    .unwrap();
+    let wrong: Vec<String> = CASES
+        .iter()
+        .filter(|(marker, want, _)| answers.get(*marker).is_none_or(|got| !want.split('|').any(|w| w == got)))
+        .map(|case| format!("{case:?}: {:?}", answers.get(case.0)))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn what_is_mounted_over_a_program_is_what_runs_in_podman() {
+    run("hostile: mounts, podman", Runtime::Podman, &["--cap-add=SYS_ADMIN"]);
+}
+
+#[test]
+fn what_is_mounted_over_a_program_is_what_runs_in_containerd() {
+    run("hostile: mounts, containerd", Runtime::Containerd, &["--cap-add", "CAP_SYS_ADMIN"]);
+}
