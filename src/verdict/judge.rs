@@ -119,6 +119,11 @@ impl Judge {
         found: &FoundFile,
         path: &ImagePath,
     ) -> Judgement {
+        let mounts = live.mounts();
+        // The root stays mounted for as long as the container lives: its id is no other mount's meanwhile.
+        if mounts.root().is_some_and(|root| is_on(found, root)) {
+            return self.judge_on_root(container, live, subject, found, path);
+        }
         let Some(mount) = self.mount_of(container, live, subject.pid, found, path) else {
             // Not on any mount the container or the process sees: a detached mount, an unlinked memfd.
             return match found.dev == live.root_dev {
@@ -146,6 +151,8 @@ impl Judge {
     }
 
     /// The mount a file was reached through: by the kernel's mount id, else by path where the device agrees.
+    ///
+    /// Tables are read anew: the kernel gives the id of a mount that was taken away to the next one that is made.
     fn mount_of(
         &self,
         container: &Container,
@@ -154,15 +161,9 @@ impl Judge {
         found: &FoundFile,
         path: &ImagePath,
     ) -> Option<Mount> {
-        let by_id = |table: &MountTable| {
-            table.by_id(found.mount_id).filter(|m| found.mount_id != 0 && m.dev == found.dev).cloned()
-        };
-        // A mount made since, or one in a namespace that the process made for itself. All are asked for the very mount
-        // before any is asked for a path: the container's root covers whatever path the process has mounted a second time.
-        let known = live.mounts();
-        if let Some(mount) = by_id(&known) {
-            return Some(mount);
-        }
+        let by_id = |table: &MountTable| table.by_id(found.mount_id).filter(|m| is_on(found, m)).cloned();
+        // A mount of the container's, or one in a namespace that the process made for itself. Both are asked for the very
+        // mount before any is asked for a path: the container's root covers whatever path the process has mounted a second time.
         let now = live.refresh_mounts(&self.host, &container.id);
         if let Some(mount) = by_id(&now) {
             return Some(mount);
@@ -348,6 +349,11 @@ fn upper_has(live: &Live, path: &ImagePath) -> Option<bool> {
         // A whiteout: the file that was meant is gone, and what it was cannot be told.
         DiskAnswer::Hidden => None,
     }
+}
+
+/// Whether a file was reached through this mount, as the kernel tells; older kernels than 5.8 do not.
+fn is_on(found: &FoundFile, mount: &Mount) -> bool {
+    found.mount_id != 0 && mount.id == found.mount_id && mount.dev == found.dev
 }
 
 /// A path on a second mount of the root file system, as the root names it.
