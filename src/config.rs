@@ -27,6 +27,9 @@ pub struct RawConfig {
     /// Whether libraries are looked at when they are mapped to be executed, and not when they are opened. More certain, and
     /// more costly: the engine then traces every mmap(2), by the rule `Drift library mapping watch`. Default: false.
     pub confirm_mmap: Option<bool>,
+    /// Whether drift looks for libraries that processes load. `false` saves it where nothing alerts on drift_library.
+    /// Default: true.
+    pub watch_libraries: Option<bool>,
     /// Globs on paths in containers: what changes there is not compared with the image. `*` matches across
     /// directories.
     pub ignore: Option<Vec<String>>,
@@ -227,6 +230,8 @@ pub struct Config {
     pub file_interval: std::time::Duration,
     /// Whether libraries are looked at when they are mapped, and not when they are opened.
     pub confirm_mmap: bool,
+    /// Whether libraries are looked for.
+    pub watch_libraries: bool,
     /// Paths in containers whose changes are not compared.
     pub ignored_files: globset::GlobSet,
     /// Where relative layer names are looked up.
@@ -325,6 +330,7 @@ impl TryFrom<RawConfig> for Config {
                 3600,
             )?),
             confirm_mmap: raw.confirm_mmap.unwrap_or(false),
+            watch_libraries: raw.watch_libraries.unwrap_or(true),
             ignored_files: globs("ignore", &raw.ignore.unwrap_or_default())?,
             storage_roots: match &raw.storage_roots {
                 Some(roots) => absolute("storage_roots", roots)?,

@@ -45,8 +45,11 @@ impl Resolver {
     /// Has the background find out whether the event's call loads a library that is not the image's. `true` if the call
     /// is such that it may.
     pub fn watch_library(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
+        if self.background.is_none() || !self.config.watch_libraries {
+            return false;
+        }
         let Some(call) = LibraryCall::from_event(event) else { return false };
-        if self.background.is_none() || call.mapped != self.config.confirm_mmap {
+        if call.mapped != self.config.confirm_mmap {
             return false;
         }
         let Some(container) = self.container(event, reader).filter(|c| c.live.is_some()) else {
