@@ -1,13 +1,13 @@
 //! A container that may mount, and mounts over a program of its image that was judged before: each run is judged by the file that
 //! runs, whatever drift remembers of the container's mounts and of that path.
 
-use super::{ask, start_with, Host, ALONE};
+use super::{ask, start_with, Host, Watch, ALONE};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use testkit::live::{self, Facts, Runtime};
 
 /// The runs, by `mnt-NN` in their arguments, and their origins.
-const CASES: [(&str, &str, &str); 9] = [
+const CASES: [(&str, &str, &str); 10] = [
     ("mnt-01", "image", "the image's program"),
     ("mnt-02", "added", "a file of the root, mounted over it"),
     ("mnt-03", "image", "the same without the mount"),
@@ -19,7 +19,11 @@ const CASES: [(&str, &str, &str); 9] = [
     ("mnt-07", "added", "a directory of its own, mounted there"),
     ("mnt-08", "added", "its own directory, mounted over the image's"),
     ("mnt-09", "image", "the image's program again"),
+    ("mnt-10", "image", "another one, on the root"),
 ];
+
+/// The run whose first answer needs no table of mounts: the kernel tells that the program is on the root.
+const ON_THE_ROOT: &str = "mnt-10";
 
 const SCRIPT: &str = "
 mkdir -p /tmp/own /mnt/m /mnt/t
@@ -49,6 +53,7 @@ mount --bind /tmp/own /usr/bin
 /usr/bin/id mnt-08
 /tmp/umount /usr/bin
 /usr/bin/id mnt-09
+/usr/bin/wc mnt-10
 ";
 
 fn run(test: &str, runtime: Runtime, options: &[&str]) {
@@ -56,7 +61,7 @@ fn run(test: &str, runtime: Runtime, options: &[&str]) {
     let Some(container) = start_with(test, runtime, options) else { return };
     let script = container.put("mounts.sh", SCRIPT.as_bytes()).unwrap();
     let mut host = Host::start(&serde_json::json!({}));
-    let mut answers = BTreeMap::new();
+    let (mut answers, mut opens) = (BTreeMap::new(), Vec::new());
     live::trace(&container, &format!("sh {script}"), Facts::default(), &mut |event| {
         let marker = event.exec().and_then(|exec| {
             let args = exec.cmdline.split(|byte| *byte == 0);
@@ -64,10 +69,20 @@ fn run(test: &str, runtime: Runtime, options: &[&str]) {
                 .find(|arg| arg.starts_with("mnt-"))
                 .map(str::to_owned)
         });
-        match marker {
-            Some(marker) => _ = answers.insert(marker, ask(&mut host, event).binary.unwrap_or_default()),
-            None => _ = host.feed(event.raw().to_vec()),
-        }
+        let Some(marker) = marker else {
+            host.feed(event.raw().to_vec());
+            return Ok(());
+        };
+        let binary = if marker == ON_THE_ROOT {
+            let fed = host.feed(event.raw().to_vec());
+            let watch = Watch::start();
+            let answer = host.text(&fed, "binary_origin");
+            opens = watch.stop();
+            answer
+        } else {
+            ask(&mut host, event).binary
+        };
+        answers.insert(marker, binary.unwrap_or_default());
         Ok(())
     })
     .unwrap();
@@ -77,6 +92,9 @@ fn run(test: &str, runtime: Runtime, options: &[&str]) {
         .map(|case| format!("{case:?}: {:?}", answers.get(case.0)))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(opens.iter().any(|line| line.contains("/exe")), "strace saw no answer: {opens:#?}");
+    let tables = opens.iter().filter(|line| line.contains("mountinfo") || line.contains("cgroup"));
+    assert_eq!(tables.count(), 0, "{opens:#?}");
 }
 
 #[test]
