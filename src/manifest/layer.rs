@@ -180,10 +180,12 @@ impl Layer {
             return Ok(known);
         }
         let dir = self.open_dir()?;
-        // A directory that may not be read may still be searched.
-        if let (Said::Nothing, Ok(directory)) = (said, Directory::look(&dir, &above, key, true)) {
-            said = directory.says(keys.own());
-            self.looked().keep(key, directory);
+        if said == Said::Nothing {
+            // A directory that may not be read may still be searched.
+            if let Ok(directory) = Directory::look(&dir, &above, key, true) {
+                said = directory.says(keys.own());
+                self.looked().keep(key, directory);
+            }
         }
         DiskAnswer::of_directory(said).map_or_else(|| dir.lookup(path), Ok)
     }
