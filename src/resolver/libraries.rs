@@ -7,45 +7,15 @@ use crate::background::libraries::LibraryJob;
 use crate::event::library::LibraryCall;
 use crate::event::raw::SyscallEvent;
 use crate::verdict::origin::Origin;
-use lru::LruCache;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-use std::num::NonZeroUsize;
 
-/// Most files remembered as looked at.
-const MAX_SEEN: usize = 16_384;
-
-/// Files looked at of late: the time of the event, nanoseconds, by a keyed hash of container, program and file.
-#[derive(Debug)]
-pub(super) struct SeenLibraries {
-    key: RandomState,
-    seen: LruCache<u64, u64>,
-}
-
-impl SeenLibraries {
-    pub(super) fn new() -> Self {
-        let bound = NonZeroUsize::new(MAX_SEEN).unwrap_or(NonZeroUsize::MIN);
-        Self { key: RandomState::new(), seen: LruCache::new(bound) }
-    }
-
-    /// Whether this is to be looked at: it was not within `interval` nanoseconds.
-    fn is_new(&mut self, what: impl std::hash::Hash, at: u64, interval: u64) -> bool {
-        let key = self.key.hash_one(what);
-        match self.seen.get(&key) {
-            Some(before) if at.saturating_sub(*before) < interval => false,
-            _ => {
-                self.seen.put(key, at);
-                true
-            }
-        }
-    }
-}
+/// Most files remembered as looked at, by container, program and file.
+pub(super) const MAX_SEEN: usize = 16_384;
 
 impl Resolver {
     /// Has the background find out whether the event's call loads a library that is not the image's. `true` if the call
     /// is such that it may.
     pub fn watch_library(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
-        if self.background.is_none() || !self.config.watch_libraries {
+        if self.background.is_none() {
             return false;
         }
         let Some(call) = LibraryCall::from_event(event) else { return false };
