@@ -9,9 +9,10 @@ use crate::background::packages::Agent;
 use crate::background::Background;
 use crate::config::Config;
 use crate::container::declared::ImageIdentity;
-use crate::container::id::{may_be_cut, IdRules};
+use crate::container::id::IdRules;
 use crate::container::registry::{Container, LoadedManifest, Registry};
 use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
+use crate::event::file::opens_for_writing;
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
 use crate::extract::CONTAINER_EVENT;
@@ -25,6 +26,7 @@ use crate::prebuilt::Lists;
 use crate::verdict::binary::{Binary, BinaryKey};
 use crate::verdict::judge::Judge;
 use crate::verdict::script::Script;
+use cgroups::LastCgroups;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
 use lately::Lately;
@@ -40,6 +42,7 @@ use work::WorkState;
 
 mod agents;
 mod binary;
+mod cgroups;
 mod declared;
 mod files;
 mod lately;
@@ -163,6 +166,8 @@ pub struct Resolver {
     peers: Peers,
     /// Whether the kernel's probe was seen to tell layers.
     flags_given: bool,
+    /// The control groups of the last exec whose event has them whole, and the container that they name.
+    last_cgroups: Option<LastCgroups>,
 }
 
 /// [`SyscallEvent::identity`].
@@ -204,6 +209,7 @@ impl Resolver {
             ports: SeenPorts::new(),
             peers: Peers::new(),
             flags_given: false,
+            last_cgroups: None,
             config,
         }
     }
@@ -271,11 +277,10 @@ impl Resolver {
     /// Looks at files that are opened for writing, and at libraries that are loaded. No rule has to ask: each that is evaluated
     /// on every open costs the engine several times what this does.
     fn observe_open(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) {
-        if self.config.watch_files {
-            self.file_change(event, reader);
-        }
-        if self.config.watch_libraries {
-            self.watch_library(event, reader);
+        match opens_for_writing(event) {
+            Some(true) if self.config.watch_files => _ = self.file_change(event, reader),
+            Some(false) if self.config.watch_libraries => _ = self.watch_library(event, reader),
+            _ => {}
         }
     }
 
@@ -322,7 +327,7 @@ impl Resolver {
 
     fn state_of_exec(&mut self, exec: &ExecFacts<'_>) -> ThreadState {
         self.flags_given |= exec.flags.lower;
-        let id = self.container_id(exec.cgroups(), exec.pid);
+        let id = self.container_of_exec(exec);
         let container = id.map(|id| self.container_by_id(&id, exec.pid, Some(exec)));
         let id = container.as_ref().map(|c| &c.id);
         let again = self
@@ -339,29 +344,6 @@ impl Resolver {
             first_exec: !again,
             ..ThreadState::default()
         }
-    }
-
-    /// The container that a thread's control groups name.
-    ///
-    /// Events carry no more than the last six components of a path, and a container that may make control groups can
-    /// nest them deeper under names of its choice: such a path is read whole from `/proc` where the process lives.
-    fn container_id<'g>(
-        &self,
-        cgroups: impl Iterator<Item = &'g [u8]> + Clone,
-        pid: i64,
-    ) -> Option<Box<str>> {
-        let found = self.ids.find(cgroups.clone());
-        let cut = found.as_ref().map_or_else(|| may_be_cut(cgroups), |id| id.path_may_be_cut);
-        if cut {
-            if let Some(lines) = self.judge.host().cgroups(pid) {
-                let whole = self.ids.find(lines.split(|b| *b == b'\n'));
-                // A live process of that id that is in no such container is another one: this is a replay.
-                if whole.is_some() || found.is_none() {
-                    return whole.map(|id| id.id);
-                }
-            }
-        }
-        found.map(|id| id.id)
     }
 
     /// The state of the event's thread, read from the table if its exec was not seen. `None` if nobody knows it.

@@ -309,6 +309,7 @@ fn no_reports() -> Reports {
         port: Box::new(|_| {}),
         binary: Box::new(|_| {}),
         file: Box::new(|_| {}),
+        secret: Box::new(|_| {}),
         library: Box::new(|_| {}),
         container: Box::new(|_| {}),
         packages: Box::new(|_| {}),

@@ -121,8 +121,15 @@ impl<'a> ExecFacts<'a> {
     }
 
     /// The control groups, each as `controller=/path`.
+    ///
+    /// [`ExecFacts::raw_cgroups`] has all of them as the event does.
     pub fn cgroups(&self) -> impl Iterator<Item = &'a [u8]> + Clone {
         nul_separated(self.cgroups)
+    }
+
+    /// The bytes of the control groups: the same bytes are the same control groups.
+    pub fn raw_cgroups(&self) -> &'a [u8] {
+        self.cgroups
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         FieldType::String,
         "Path that the event is about, absolute inside the container: the executable, on execve, execveat and \
          drift_binary; the file, on calls that open one for writing, make, remove, rename or link one, or change its \
-         mode or owner, and on drift_file, where links in it are resolved.",
+         mode or owner, and on drift_secret; and on drift_file, where links in it are resolved.",
         path,
     ),
     field(
@@ -37,7 +37,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "What became of that file. On the calls what they tell: `created`, `opened` (for writing), `deleted`, `renamed` \
          or `metadata`. On drift_file, once the last writer has closed it and its content was compared with the \
          image's: `created`, `modified`, `deleted`, `renamed`, or `metadata` where it gained privileges only. Absent for \
-         files in /proc, /sys and /dev. Asking for it on a call is what starts the comparison.",
+         files in /proc, /sys and /dev. On drift_secret as on the call. Asking for it on a call is what starts the comparison; \
+         opens drift looks at by itself.",
         change,
     ),
     field(
