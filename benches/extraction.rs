@@ -2,7 +2,8 @@
 //! reads one string from the threads table.
 //!
 //! First answers: a process that was not asked about before, whose executable has no verdict yet. `layers` look-ups
-//! go to the layers' directories (the index is not built yet), `indexed` ones to memory. Cached answers: the same
+//! go to the layers' directories (the index is not built yet), `indexed` ones to memory; `unlisted` ones are of executables
+//! on a mount that was made after the container was looked at, so that tables of mounts are read. Cached answers: the same
 //! event again, a later event of the same thread, later events of thousands of threads in turn. Absent: a thread of
 //! the host. Every call is timed by itself; the clock's own cost is in every number, and reported.
 
@@ -86,6 +87,16 @@ fn time(call: impl FnOnce()) -> u64 {
     start.elapsed().as_nanos() as u64
 }
 
+/// The host that first answers are asked on: see the top.
+fn hosts(how: &str) -> Hosts {
+    let host = Hosts::new(LAYERS);
+    if how == "unlisted" {
+        host.on_unlisted_mount()
+    } else {
+        host
+    }
+}
+
 fn config(host: &Hosts) -> String {
     serde_json::json!({ "host_root": host.root(), "indexer": { "cpu_percent": 100 } }).to_string()
 }
@@ -133,10 +144,10 @@ impl Bench {
     }
 
     /// First answers: each of `firsts` new processes is asked one field. Each runs an executable of its own name.
-    fn first(&mut self, indexed: bool, rival: f64) {
-        let how = if indexed { "indexed" } else { "layers" };
+    fn first(&mut self, how: &str, rival: f64) {
+        let indexed = how != "layers";
         let questions = questions();
-        let host = Hosts::new(LAYERS);
+        let host = hosts(how);
         let inode = host.executables(self.firsts * questions.len());
         let mut engine = Engine::new(drift(), &config(&host));
         host.process(10, CONTAINER, 0);
@@ -291,9 +302,10 @@ impl Bench {
 }
 
 /// Asks for `answers` first answers and ends: what strace counts.
-fn answer_only(answers: usize, indexed: bool) {
+fn answer_only(answers: usize, how: &str) {
     const PREPARED: usize = 100;
-    let host = Hosts::new(LAYERS);
+    let indexed = how != "layers";
+    let host = hosts(how);
     let inode = host.executables(PREPARED + 1);
     let engine = Engine::new(drift(), &config(&host));
     host.process(10, CONTAINER, 0);
@@ -345,10 +357,11 @@ fn syscalls(report: &mut Report) {
             "read",
             "pread64",
             "fstat",
+            "getdents64",
         ];
         Some(names.iter().map(|n| calls(n)).sum())
     };
-    for how in ["layers", "indexed"] {
+    for how in ["layers", "indexed", "unlisted"] {
         match (count(0, how), count(100, how)) {
             (Some(without), Some(with)) => {
                 let name = format!("extraction/first, {how}/binary_origin, system calls");
@@ -424,7 +437,7 @@ fn main() {
         return ask_only(arguments[at + 1].parse().unwrap(), &arguments[at + 2]);
     }
     if let Some(at) = arguments.iter().position(|a| a == "--answers") {
-        answer_only(arguments[at + 1].parse().unwrap(), arguments[at + 2] == "indexed");
+        answer_only(arguments[at + 1].parse().unwrap(), &arguments[at + 2]);
         return;
     }
     let (rounds, firsts) = if quick() { (1_000, 5) } else { (100_000, 300) };
@@ -432,8 +445,9 @@ fn main() {
     let rival = bench.rivals();
     bench.cached(rival);
     bench.writes(rival.0);
-    bench.first(false, rival.0);
-    bench.first(true, rival.0);
+    for how in ["layers", "indexed", "unlisted"] {
+        bench.first(how, rival.0);
+    }
     syscalls(&mut bench.report);
     if !quick() {
         instructions(&mut bench.report);

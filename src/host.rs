@@ -6,6 +6,7 @@
 mod file;
 mod process;
 
+pub(crate) use file::inode_id;
 pub use file::{strip_deleted, FoundFile, RootDir};
 pub use process::FileId;
 
@@ -121,6 +122,9 @@ impl Host {
     }
 }
 
+/// Bytes that are made room for before it is known how long a file is: what the kernel gives in one read of `/proc`, twice.
+const FIRST_READ: usize = 8192;
+
 /// Reads a file whole, but no more than `max` bytes.
 ///
 /// # Errors
@@ -130,7 +134,8 @@ pub fn read_bounded(path: &Path, max: usize) -> std::io::Result<Vec<u8>> {
 }
 
 fn read_to_bound(file: std::fs::File, max: usize) -> std::io::Result<Vec<u8>> {
-    let mut out = Vec::new();
+    // A file of /proc says no size: with room for most of them, they are read at once and not in pieces that double.
+    let mut out = Vec::with_capacity(FIRST_READ.min(max.saturating_add(1)));
     file.take(max as u64 + 1).read_to_end(&mut out)?;
     if out.len() > max {
         return Err(std::io::ErrorKind::FileTooLarge.into());

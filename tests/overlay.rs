@@ -119,6 +119,7 @@ fn run(seed: u64, user_xattrs: bool) {
         let layers: Vec<_> = lower.iter().map(|d| Arc::new(Layer::on_disk(d.clone(), xattrs))).collect();
         let image = Image::new(layers.clone());
         compare(&image, &oracle, &format!("seed {seed}, {n} layers, on disk"));
+        compare(&image, &oracle, &format!("seed {seed}, {n} layers, on disk, their directories seen"));
         for (i, layer) in layers.iter().enumerate() {
             layer.build_index(WalkLimits::default(), || true).unwrap();
             compare(&image, &oracle, &format!("seed {seed}, {n} layers, {} indexed", i + 1));

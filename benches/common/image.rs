@@ -19,6 +19,7 @@ pub fn cgroup(container: &str) -> String {
 pub struct Hosts {
     dir: tempfile::TempDir,
     layers: usize,
+    mount: u64,
 }
 
 impl Hosts {
@@ -26,7 +27,10 @@ impl Hosts {
     pub fn new(layers: usize) -> Self {
         let dir =
             tempfile::Builder::new().prefix("drift-bench-").tempdir_in(super::report::target()).unwrap();
-        let host = Self { dir, layers };
+        // A container's table has the mounts that its files are on: by their ids, as statx(2) tells them.
+        let (flags, wanted) = (rustix::fs::AtFlags::empty(), rustix::fs::StatxFlags::MNT_ID);
+        let mount = rustix::fs::statx(rustix::fs::CWD, dir.path(), flags, wanted).unwrap().stx_mnt_id;
+        let host = Self { dir, layers, mount };
         for i in 0..layers {
             fs::create_dir_all(host.layer(i).join("usr/bin")).unwrap();
             fs::create_dir_all(host.layer(i).join(format!("opt/l{i}"))).unwrap();
@@ -38,6 +42,11 @@ impl Hosts {
         fs::write(proc.join("1/mountinfo"), "20 1 254:99 / / rw - ext4 /dev/vda rw\n").unwrap();
         fs::write(proc.join("1/cgroup"), "0::/init.scope\n").unwrap();
         host
+    }
+
+    /// The same, but the executables are on a mount that no table has: made since, or the kernel tells no ids of mounts.
+    pub fn on_unlisted_mount(self) -> Self {
+        Self { mount: u64::from(u32::MAX), ..self }
     }
 
     /// The host's root directory.
@@ -69,11 +78,12 @@ impl Hosts {
         let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
         let lower: Vec<String> = (0..self.layers).map(|i| format!("/layers/{i}")).collect();
         let options = format!("lowerdir={},upperdir=/upper,workdir=/work", lower.join(":"));
+        let root = self.mount;
         let mounts = format!(
-            "900 800 {major}:{minor} / / rw,relatime - overlay overlay rw,{options}\n\
-             901 900 0:201 / /proc rw - proc proc rw\n902 900 0:202 / /dev rw - tmpfs tmpfs rw\n\
-             903 902 0:203 / /dev/shm rw - tmpfs shm rw\n904 900 0:204 / /sys ro - sysfs sysfs ro\n\
-             905 900 254:99 /var/lib/kubelet/pods/p/etc-hosts /etc/hosts rw - ext4 /dev/vda rw\n"
+            "{root} 1 {major}:{minor} / / rw,relatime - overlay overlay rw,{options}\n\
+             1000001 {root} 0:201 / /proc rw - proc proc rw\n1000002 {root} 0:202 / /dev rw - tmpfs tmpfs rw\n\
+             1000003 1000002 0:203 / /dev/shm rw - tmpfs shm rw\n1000004 {root} 0:204 / /sys ro - sysfs sysfs ro\n\
+             1000005 {root} 254:99 /var/lib/kubelet/pods/p/etc-hosts /etc/hosts rw - ext4 /dev/vda rw\n"
         );
         fs::write(dir.join("mountinfo"), mounts).unwrap();
         fs::write(dir.join("cgroup"), format!("0::{}\n", cgroup(container))).unwrap();

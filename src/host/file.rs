@@ -220,7 +220,8 @@ fn stat_fd(fd: impl AsFd) -> Result<Statx, Errno> {
     rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
 }
 
-fn inode_id(stat: &Statx) -> InodeId {
+/// Inode number and times of a file.
+pub(crate) fn inode_id(stat: &Statx) -> InodeId {
     let nanos = |t: rustix::fs::StatxTimestamp| {
         (t.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(u64::from(t.tv_nsec))
     };

@@ -14,6 +14,7 @@
 use super::entry::{FileKind, ImagePath};
 use super::index::{IndexBuilder, LayerIndex};
 use super::key::{child_key, root_key, PathKey};
+use super::looked::Said;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -47,8 +48,19 @@ pub enum DiskAnswer {
     Entry(FileKind),
     /// The layer removes it, or has something other than a directory above it.
     Hidden,
-    /// Nothing of that name here; an opaque directory above is not looked for (see [`LayerDir::hides_below`]).
+    /// Nothing of that name here; an opaque directory above is not looked for.
     Silent,
+}
+
+impl DiskAnswer {
+    /// The answer that a path's directory gives already; `None` where the path has to be looked at.
+    pub(super) fn of_directory(said: Said) -> Option<Self> {
+        match said {
+            Said::Silent => Some(Self::Silent),
+            Said::Hidden => Some(Self::Hidden),
+            Said::Nothing | Said::MayBeThere => None,
+        }
+    }
 }
 
 /// An open lower directory.
@@ -111,28 +123,17 @@ impl LayerDir {
         Ok(DiskAnswer::Entry(file_kind(kind)))
     }
 
-    /// Whether a directory above `path` is removed, replaced or opaque in this layer, so that layers underneath do
-    /// not count for it. Costs three system calls for each directory above the path that the layer has, and one for
-    /// the first that it has not.
+    /// Opens a directory of the layer, to read it.
     ///
     /// # Errors
     /// As [`Self::lookup`].
-    pub fn hides_below(&self, path: &ImagePath) -> Result<bool, Errno> {
-        let above: Vec<ImagePath> = std::iter::successors(path.parent(), ImagePath::parent).collect();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        let opaque = self.xattrs.name("opaque");
-        for dir in above.iter().rev() {
-            match self.open_path(relative(dir), flags) {
-                Ok(fd) if read_xattr(&fd, &opaque).is_some_and(|v| v == b"y") => return Ok(true),
-                Ok(_) => {}
-                // Nothing is below a directory that is not there.
-                Err(Errno::NOENT) => return Ok(false),
-                // A whiteout, a file or a link.
-                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(true),
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(false)
+    pub(super) fn open_directory(&self, dir: &ImagePath) -> Result<OwnedFd, Errno> {
+        self.open_path(relative(dir), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
+    }
+
+    /// Whether an open directory of the layer hides what layers underneath have in it.
+    pub(super) fn is_opaque(&self, directory: &OwnedFd) -> bool {
+        read_xattr(directory, &self.xattrs.name("opaque")).is_some_and(|v| v == b"y")
     }
 
     /// Opens a regular file of the layer for reading, without blocking on a FIFO or device.
@@ -159,7 +160,7 @@ impl LayerDir {
     /// # Errors
     /// As [`Self::lookup`].
     pub fn names(&self, dir: &ImagePath, max: usize) -> Result<Vec<Vec<u8>>, Errno> {
-        let fd = self.open_path(relative(dir), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+        let fd = self.open_directory(dir)?;
         let entries = Dir::new(fd)?.filter_map(Result::ok).map(|e| e.file_name().to_bytes().to_vec());
         Ok(entries.filter(|name| name != b"." && name != b"..").take(max).collect())
     }
@@ -170,7 +171,7 @@ impl LayerDir {
     /// # Errors
     /// As [`Self::lookup`]; also where an entry cannot be looked at, since it may be a whiteout.
     pub fn list(&self, dir: &ImagePath, max: usize) -> Result<Vec<(Vec<u8>, bool)>, Errno> {
-        let fd = self.open_path(relative(dir), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+        let fd = self.open_directory(dir)?;
         let opaque = read_xattr(&fd, &self.xattrs.name("opaque"));
         let mut level = Level { dir: Dir::new(fd)?, key: root_key(), xattr_whiteouts: opaque.is_some() };
         let mut out = Vec::new();
@@ -492,8 +493,6 @@ mod tests {
             };
             assert_eq!(indexed, want, "{path} indexed");
         }
-        assert!(dir.hides_below(&p("/opt/app/new/file")).unwrap(), "opaque directory above");
-        assert!(!dir.hides_below(&p("/usr/bin/ls")).unwrap());
         assert_eq!(index.lookup(&PathKeys::new(&p("/opt/app/x"))), LayerAnswer::Hidden);
         assert_eq!(dir.read_link(&p("/bin")).unwrap(), b"usr/bin");
     }

@@ -110,7 +110,7 @@ impl Image {
         let keys = PathKeys::new(path);
         for (i, layer) in self.layers.iter().enumerate() {
             match layer.lookup(path, &keys) {
-                Answer::Entry(entry) => return self.confirm(path, i, entry),
+                Answer::Entry(entry) => return self.confirm(path, &keys, i, entry),
                 Answer::Hidden => return Presence::Absent,
                 Answer::Silent => {}
                 Answer::Unknown(why) => return Presence::Unknown(why),
@@ -120,9 +120,9 @@ impl Image {
     }
 
     /// A hit in layer `i` counts only if no layer above hides a directory of the path.
-    fn confirm(&self, path: &ImagePath, i: usize, entry: IndexedEntry) -> Presence {
+    fn confirm(&self, path: &ImagePath, keys: &PathKeys, i: usize, entry: IndexedEntry) -> Presence {
         for above in self.layers.iter().take(i) {
-            match above.hides_below(path) {
+            match above.hides_below(path, keys) {
                 Ok(false) => {}
                 Ok(true) => return Presence::Absent,
                 Err(e) => return Presence::Unknown(format!("layer unreadable: {e}")),
@@ -205,6 +205,7 @@ impl Image {
         // Below the directory: an opaque mark on the directory itself counts too.
         let inside =
             ImagePath::from_archive(&[path.as_bytes(), b"/-"].concat()).map_err(|e| e.to_string())?;
+        let inside_keys = PathKeys::new(&inside);
         // Every layer has the root; an index has no entry for it.
         let is_root = path.as_bytes() == b"/";
         for layer in &self.layers {
@@ -230,7 +231,8 @@ impl Image {
                 Answer::Unknown(why) => return Err(why),
             }
             // Asked of the disk: an index answers for the path as a whole.
-            if layer.hides_below_now(&inside).map_err(|e| format!("layer unreadable: {e}"))? {
+            let hides = layer.hides_below_now(&inside, &inside_keys);
+            if hides.map_err(|e| format!("layer unreadable: {e}"))? {
                 break;
             }
         }

@@ -3,14 +3,14 @@
 use super::disk::{self, DiskAnswer, LayerDir, WalkLimits, XattrSpace};
 use super::entry::ImagePath;
 use super::index::{IndexedEntry, LayerAnswer, LayerIndex};
-use super::key::{path_key, root_key, PathKey, PathKeys};
+use super::key::PathKeys;
+use super::looked::{Directory, Looked, Said};
 use crate::packages::owners::Owners;
 use arc_swap::ArcSwapOption;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One image layer, shared by every container whose image has it.
 #[derive(Debug)]
@@ -23,13 +23,9 @@ pub struct Layer {
     index: ArcSwapOption<LayerIndex>,
     /// Package owners; read after the index, dropped with it.
     owners: ArcSwapOption<Owners>,
-    /// Directories asked about while there is no index, and whether this layer hides what is below them. Layers of
-    /// an image never change.
-    hiding: Mutex<HashMap<PathKey, bool>>,
+    /// What was seen of it while there was no index.
+    looked: Mutex<Looked>,
 }
-
-/// Most directories remembered of one layer.
-const MAX_HIDING: usize = 1024;
 
 /// What is known of a path in one layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +48,7 @@ impl Layer {
             name: None,
             index: ArcSwapOption::empty(),
             owners: ArcSwapOption::empty(),
-            hiding: Mutex::default(),
+            looked: Mutex::default(),
         }
     }
 
@@ -63,7 +59,7 @@ impl Layer {
             name: name.map(Into::into),
             index: ArcSwapOption::from_pointee(index),
             owners: ArcSwapOption::empty(),
-            hiding: Mutex::default(),
+            looked: Mutex::default(),
         }
     }
 
@@ -121,7 +117,7 @@ impl Layer {
         let built = Arc::new(built);
         self.index.store(Some(Arc::clone(&built)));
         // The index says it from now on.
-        *self.hiding.lock().unwrap_or_else(PoisonError::into_inner) = HashMap::new();
+        *self.looked() = Looked::default();
         Some(built)
     }
 
@@ -151,22 +147,21 @@ impl Layer {
     /// What the layer says of `path`: from the index, else by looking on disk.
     pub fn lookup(&self, path: &ImagePath, keys: &PathKeys) -> Answer {
         let guard = self.index.load();
-        let Some(index) = guard.as_deref() else { return self.look_on_disk(path) };
+        let Some(index) = guard.as_deref() else { return self.look_on_disk(path, keys) };
         match (index.lookup(keys), index.partial()) {
             (LayerAnswer::Entry(e), _) => Answer::Entry(e),
             (LayerAnswer::Hidden, _) => Answer::Hidden,
             (LayerAnswer::Silent, None) => Answer::Silent,
             // An index with holes cannot say no; the disk can, where it is still there.
-            (LayerAnswer::Silent, Some(why)) => match self.look_on_disk(path) {
+            (LayerAnswer::Silent, Some(why)) => match self.look_on_disk(path, keys) {
                 Answer::Unknown(_) => Answer::Unknown(why.to_owned()),
                 found => found,
             },
         }
     }
 
-    fn look_on_disk(&self, path: &ImagePath) -> Answer {
-        let answer = self.open_dir().and_then(|dir| dir.lookup(path));
-        match answer {
+    fn look_on_disk(&self, path: &ImagePath, keys: &PathKeys) -> Answer {
+        match self.ask_disk(path, keys) {
             Ok(DiskAnswer::Entry(kind)) => Answer::Entry(IndexedEntry::of_kind(kind)),
             Ok(DiskAnswer::Hidden) => Answer::Hidden,
             Ok(DiskAnswer::Silent) => Answer::Silent,
@@ -174,36 +169,94 @@ impl Layer {
         }
     }
 
+    /// Looks at the path's directory first, once: most layers of an image do not have what is asked for, and say so from
+    /// memory the next time.
+    fn ask_disk(&self, path: &ImagePath, keys: &PathKeys) -> Result<DiskAnswer, Errno> {
+        let (Some(above), Some(key)) = (path.parent(), keys.ancestors().last().copied()) else {
+            return self.open_dir()?.lookup(path);
+        };
+        let mut said = self.looked().says(key, keys.own());
+        if let Some(known) = DiskAnswer::of_directory(said) {
+            return Ok(known);
+        }
+        let dir = self.open_dir()?;
+        if said == Said::Nothing {
+            // A directory that may not be read may still be searched.
+            if let Ok(directory) = Directory::look(&dir, &above, key, true) {
+                said = directory.says(keys.own());
+                self.looked().keep(key, directory);
+            }
+        }
+        DiskAnswer::of_directory(said).map_or_else(|| dir.lookup(path), Ok)
+    }
+
     /// Whether something above `path` is hidden in this layer (an opaque or replaced directory); only needed before
     /// a layer underneath is believed, and only where there is no index, whose answers include it.
-    pub fn hides_below(&self, path: &ImagePath) -> Result<bool, Errno> {
+    ///
+    /// # Errors
+    /// As [`Self::hides_below_now`].
+    pub fn hides_below(&self, path: &ImagePath, keys: &PathKeys) -> Result<bool, Errno> {
         match self.index.load().as_deref() {
             Some(index) if index.partial().is_none() => Ok(false),
-            _ => self.hides_below_on_disk(path),
+            _ => self.hides_below_now(path, keys),
         }
     }
 
-    /// As [`Self::hides_below`], whether there is an index or not; for a layer on disk.
+    /// As [`Self::hides_below`], whether there is an index or not; for a layer on disk. Costs three system calls for each
+    /// directory above the path that was not looked at before.
     ///
     /// # Errors
     /// The kernel's; `ENOENT` too for a layer that is not on disk.
-    pub fn hides_below_now(&self, path: &ImagePath) -> Result<bool, Errno> {
-        self.hides_below_on_disk(path)
+    pub fn hides_below_now(&self, path: &ImagePath, keys: &PathKeys) -> Result<bool, Errno> {
+        let Some(parent) = keys.ancestors().last().copied() else { return Ok(false) };
+        let known = {
+            let looked = self.looked();
+            if let Some(hides) = looked.hides(parent) {
+                return Ok(hides);
+            }
+            looked.above(keys)
+        };
+        let hides = self.is_hidden_above(path, keys, known)?;
+        self.looked().keep_hiding(parent, hides);
+        Ok(hides)
     }
 
-    fn hides_below_on_disk(&self, path: &ImagePath) -> Result<bool, Errno> {
-        // A panic while the lock was held leaves the map usable: every change is one insertion.
-        let hiding = || self.hiding.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = path.parent().as_ref().map_or_else(root_key, path_key);
-        if let Some(known) = hiding().get(&key) {
-            return Ok(*known);
+    /// Goes from the root down to the path's directory: through what is `known`, and on disk where nothing is.
+    fn is_hidden_above(
+        &self,
+        path: &ImagePath,
+        keys: &PathKeys,
+        known: Vec<Option<Directory>>,
+    ) -> Result<bool, Errno> {
+        let mut dirs: Vec<ImagePath> = std::iter::successors(path.parent(), ImagePath::parent).collect();
+        dirs.reverse();
+        let mut opened = None;
+        for ((dir, key), known) in dirs.iter().zip(keys.ancestors()).zip(known) {
+            let directory = match known {
+                Some(known) => known,
+                None => {
+                    let layer = match &opened {
+                        Some(layer) => layer,
+                        None => opened.insert(self.open_dir()?),
+                    };
+                    let seen = Directory::look(layer, dir, *key, false)?;
+                    self.looked().keep(*key, seen.clone());
+                    seen
+                }
+            };
+            match directory {
+                Directory::Replaced | Directory::Here { opaque: true, .. } => return Ok(true),
+                // Nothing is below a directory that is not there.
+                Directory::Missing => return Ok(false),
+                Directory::Here { .. } => {}
+            }
         }
-        let hides = self.open_dir()?.hides_below(path)?;
-        let mut hiding = hiding();
-        if hiding.len() < MAX_HIDING {
-            hiding.insert(key, hides);
-        }
-        Ok(hides)
+        Ok(false)
+    }
+
+    /// A panic while the lock was held leaves it usable: every change is one insertion.
+    fn looked(&self) -> MutexGuard<'_, Looked> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the layer's copy of a regular file.

@@ -12,6 +12,7 @@ pub mod key;
 pub mod layer;
 pub mod limits;
 pub mod listing;
+mod looked;
 pub mod mtree;
 pub mod mtree_writer;
 pub mod oci;

@@ -11,9 +11,10 @@ use crate::container::mountinfo::{Mount, MountTable};
 use crate::container::registry::Container;
 use crate::container::volume::{is_engines_init, VolumeKind, Volumes};
 use crate::event::exec::{ExeFlags, InodeId};
-use crate::host::{FoundFile, Host};
+use crate::host::{inode_id, FoundFile, Host};
 use crate::manifest::entry::{FileKind, ImagePath};
 use crate::manifest::image::{Image, Presence};
+use rustix::fs::FileType;
 use std::fs::File;
 
 /// A file's judgement.
@@ -118,6 +119,11 @@ impl Judge {
         found: &FoundFile,
         path: &ImagePath,
     ) -> Judgement {
+        let mounts = live.mounts();
+        // The root stays mounted for as long as the container lives: its id is no other mount's meanwhile.
+        if mounts.root().is_some_and(|root| is_on(found, root)) {
+            return self.judge_on_root(container, live, subject, found, path);
+        }
         let Some(mount) = self.mount_of(container, live, subject.pid, found, path) else {
             // Not on any mount the container or the process sees: a detached mount, an unlinked memfd.
             return match found.dev == live.root_dev {
@@ -145,6 +151,8 @@ impl Judge {
     }
 
     /// The mount a file was reached through: by the kernel's mount id, else by path where the device agrees.
+    ///
+    /// Tables are read anew: the kernel gives the id of a mount that was taken away to the next one that is made.
     fn mount_of(
         &self,
         container: &Container,
@@ -153,15 +161,9 @@ impl Judge {
         found: &FoundFile,
         path: &ImagePath,
     ) -> Option<Mount> {
-        let by_id = |table: &MountTable| {
-            table.by_id(found.mount_id).filter(|m| found.mount_id != 0 && m.dev == found.dev).cloned()
-        };
-        // A mount made since, or one in a namespace that the process made for itself. All are asked for the very mount
-        // before any is asked for a path: the container's root covers whatever path the process has mounted a second time.
-        let known = live.mounts();
-        if let Some(mount) = by_id(&known) {
-            return Some(mount);
-        }
+        let by_id = |table: &MountTable| table.by_id(found.mount_id).filter(|m| is_on(found, m)).cloned();
+        // A mount of the container's, or one in a namespace that the process made for itself. Both are asked for the very
+        // mount before any is asked for a path: the container's root covers whatever path the process has mounted a second time.
         let now = live.refresh_mounts(&self.host, &container.id);
         if let Some(mount) = by_id(&now) {
             return Some(mount);
@@ -198,7 +200,7 @@ impl Judge {
         match (in_upper, presence) {
             // On a root that is not the one it is known by, another file may lie there.
             (Some(false), Presence::Present { layer, entry })
-                if layers_copy(image, layer, path).is_some_and(|c| !found.inode.times_agree(&c.inode)) =>
+                if layers_copy(image, layer, path).is_some_and(|copy| !found.inode.times_agree(&copy)) =>
             {
                 let judged = self.against_image(image, layer, entry.size, entry.sha256, found, path);
                 match judged.origin {
@@ -327,13 +329,14 @@ fn judge_unseen(
 /// its own at any path. That one's files have other change times, which nobody in a container can choose; a file in
 /// the container's own lower layer shows the layer's (fs/overlayfs/util.c, `ovl_copyattr`).
 fn is_layers_copy(image: &Image, layer: usize, path: &ImagePath, inode: &InodeId) -> bool {
-    layers_copy(image, layer, path).is_some_and(|copy| inode.times_agree(&copy.inode))
+    layers_copy(image, layer, path).is_some_and(|copy| inode.times_agree(&copy))
 }
 
-/// A layer's own copy of a file; `None` where the layer is not on disk.
-fn layers_copy(image: &Image, layer: usize, path: &ImagePath) -> Option<FoundFile> {
-    let copy = image.layers().get(layer)?.open_file(path).ok()?;
-    FoundFile::of(File::from(copy)).ok()
+/// Inode and times of a layer's own copy of a regular file; `None` where the layer is not on disk.
+fn layers_copy(image: &Image, layer: usize, path: &ImagePath) -> Option<InodeId> {
+    let stat = image.layers().get(layer)?.stat(path).ok()?;
+    let is_regular = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile;
+    is_regular.then(|| inode_id(&stat))
 }
 
 /// Whether the overlay's writable directory has a file at this path; `None` where that cannot be seen.
@@ -346,6 +349,11 @@ fn upper_has(live: &Live, path: &ImagePath) -> Option<bool> {
         // A whiteout: the file that was meant is gone, and what it was cannot be told.
         DiskAnswer::Hidden => None,
     }
+}
+
+/// Whether a file was reached through this mount, as the kernel tells; older kernels than 5.8 do not.
+fn is_on(found: &FoundFile, mount: &Mount) -> bool {
+    found.mount_id != 0 && mount.id == found.mount_id && mount.dev == found.dev
 }
 
 /// A path on a second mount of the root file system, as the root names it.

@@ -15,6 +15,7 @@ mod control_groups;
 mod fake_root;
 #[path = "../host/mod.rs"]
 mod host;
+mod mounted;
 mod opened;
 mod scan;
 mod table;
@@ -30,7 +31,13 @@ use testkit::live::{self, Container, Event, Facts, Image, Runtime};
 
 /// A container; `None`, said and counted, where the test cannot run.
 fn start(test: &str, runtime: Runtime) -> Option<Container> {
-    runtime.usable(test, &["strace"]).then(|| runtime.start(&Image::debian().unwrap()).unwrap())
+    start_with(test, runtime, &[])
+}
+
+/// The same, with options of the runtime's.
+fn start_with(test: &str, runtime: Runtime, options: &[&str]) -> Option<Container> {
+    let start = || runtime.start_with(&Image::debian().unwrap(), options, &live::container::INIT).unwrap();
+    runtime.usable(test, &["strace"]).then(start)
 }
 
 /// One at a time: the calls of the whole process are looked at.
