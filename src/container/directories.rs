@@ -3,6 +3,7 @@
 //! Paths of the host come from events, so that a container can name any of them only with its own files behind it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// containerd mounts a container's root at `…/io.containerd.runtime.v2.task/<namespace>/<id>/rootfs`.
 const TASKS: &[u8] = b"/io.containerd.runtime.v2.task/";
@@ -32,26 +33,34 @@ impl HostDirectories {
 
     /// The id of the container that a path of the host lies in, and the path inside.
     pub fn find<'a>(&'a self, path: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
-        in_task(path).or_else(|| at_dockers_mount(path)).or_else(|| {
-            let (dir, id) = self.by_path.range(..=path.to_vec()).next_back()?;
-            let inside = path.strip_prefix(dir.as_slice()).filter(|rest| rest.starts_with(b"/"))?;
-            Some((&**id, inside))
-        })
+        behind(path, TASKS)
+            .and_then(in_task)
+            .or_else(|| behind(path, ROOTS).and_then(at_dockers_mount))
+            .or_else(|| {
+                let up_to = (Bound::Unbounded, Bound::Included(path));
+                let (dir, id) = self.by_path.range::<[u8], _>(up_to).next_back()?;
+                let inside = path.strip_prefix(dir.as_slice()).filter(|rest| rest.starts_with(b"/"))?;
+                Some((&**id, inside))
+            })
     }
 }
 
-fn in_task(path: &[u8]) -> Option<(&str, &[u8])> {
-    let at = path.windows(TASKS.len()).position(|w| w == TASKS)?;
-    let mut parts = path.get(at + TASKS.len()..)?.splitn(3, |b| *b == b'/');
+/// What follows these components in a path. Asked of every file that a process of the host writes: only where a component
+/// begins is there more to compare than a byte.
+fn behind<'a>(path: &'a [u8], components: &[u8]) -> Option<&'a [u8]> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    slashes.filter_map(|(at, _)| path.get(at..)?.strip_prefix(components)).next()
+}
+
+fn in_task(below: &[u8]) -> Option<(&str, &[u8])> {
+    let mut parts = below.splitn(3, |b| *b == b'/');
     let (_namespace, id, rest) = (parts.next()?, parts.next()?, parts.next()?);
     let inside = rest.strip_prefix(b"rootfs").filter(|rest| rest.starts_with(b"/"))?;
     Some((std::str::from_utf8(id).ok()?, inside))
 }
 
-fn at_dockers_mount(path: &[u8]) -> Option<(&str, &[u8])> {
-    let at = path.windows(ROOTS.len()).position(|w| w == ROOTS)?;
-    let rest = path.get(at + ROOTS.len()..)?;
-    let (id, inside) = rest.split_at_checked(64).filter(|(_, inside)| inside.starts_with(b"/"))?;
+fn at_dockers_mount(below: &[u8]) -> Option<(&str, &[u8])> {
+    let (id, inside) = below.split_at_checked(64).filter(|(_, inside)| inside.starts_with(b"/"))?;
     let is_id = id.iter().all(u8::is_ascii_hexdigit);
     std::str::from_utf8(id).ok().filter(|_| is_id).map(|id| (id, inside))
 }
