@@ -2,35 +2,33 @@
 //!
 //! Invariant: an open that was looked at a moment ago costs a look-up in memory.
 
+use super::remembered::Remembered;
 use super::{Resolver, ThreadReader};
 use crate::background::libraries::LibraryJob;
 use crate::event::library::LibraryCall;
 use crate::event::raw::SyscallEvent;
 use crate::verdict::origin::Origin;
-use lru::LruCache;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::num::NonZeroUsize;
 
 /// Most files remembered as looked at.
 const MAX_SEEN: usize = 16_384;
 
-/// Files looked at of late: the time of the event, nanoseconds, by a keyed hash of container, program and file.
+/// Files looked at of late: the time of the event, nanoseconds, by keyed hashes of the container, and of program and file.
 #[derive(Debug)]
 pub(super) struct SeenLibraries {
     key: RandomState,
-    seen: LruCache<u64, u64>,
+    seen: Remembered<(u64, u64), u64>,
 }
 
 impl SeenLibraries {
     pub(super) fn new() -> Self {
-        let bound = NonZeroUsize::new(MAX_SEEN).unwrap_or(NonZeroUsize::MIN);
-        Self { key: RandomState::new(), seen: LruCache::new(bound) }
+        Self { key: RandomState::new(), seen: Remembered::new(MAX_SEEN) }
     }
 
     /// Whether this is to be looked at: it was not within `interval` nanoseconds.
-    fn is_new(&mut self, what: impl std::hash::Hash, at: u64, interval: u64) -> bool {
-        let key = self.key.hash_one(what);
+    fn is_new(&mut self, container: &str, what: impl std::hash::Hash, at: u64, interval: u64) -> bool {
+        let key = (self.key.hash_one(container), self.key.hash_one(what));
         match self.seen.get(&key) {
             Some(before) if at.saturating_sub(*before) < interval => false,
             _ => {
@@ -38,6 +36,11 @@ impl SeenLibraries {
                 true
             }
         }
+    }
+
+    /// Forgets a container, up to `most` files of it; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        self.seen.forget(self.key.hash_one(container), most)
     }
 }
 
@@ -61,15 +64,15 @@ impl Resolver {
         let written = self.written.of(&container.id, call.inode).cloned();
         let written_at = written.as_ref().map_or(0, |w| w.at);
         if call.inode != 0 {
-            let what = (&*container.id, &*binary.path, call.inode, written_at);
-            if !self.libraries.is_new(what, event.ts, interval) {
+            let what = (&*binary.path, call.inode, written_at);
+            if !self.libraries.is_new(&container.id, what, event.ts, interval) {
                 return true;
             }
         }
         let Some(path) = self.named_path(reader, &container, event.tid, call.file) else { return false };
         if call.inode == 0 {
-            let what = (&*container.id, &*binary.path, path.as_bytes());
-            if !self.libraries.is_new(what, event.ts, interval) {
+            let what = (&*binary.path, path.as_bytes());
+            if !self.libraries.is_new(&container.id, what, event.ts, interval) {
                 return true;
             }
         }

@@ -3,6 +3,7 @@
 //! A file is anybody's who opened it for writing last. Known only for what was written while a rule asked about changes
 //! of files ([`Resolver::note_written`]). Invariant: bounded, what was written longest ago is forgotten first.
 
+use super::remembered::Remembered;
 use super::{Resolver, ThreadReader};
 use crate::background::files::Writer;
 use crate::event::file;
@@ -11,10 +12,8 @@ use crate::packages::manager::Manager;
 use crate::verdict::judge::Judgement;
 use crate::verdict::origin::Origin;
 use crate::verdict::work::ImageWork;
-use lru::LruCache;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Most files whose writers are remembered.
@@ -54,17 +53,21 @@ pub enum Provenance {
 #[derive(Debug)]
 pub(super) struct WrittenFiles {
     key: RandomState,
-    files: LruCache<(u64, u64), Written>,
+    files: Remembered<(u64, u64), Written>,
 }
 
 impl WrittenFiles {
     pub(super) fn new() -> Self {
-        let bound = NonZeroUsize::new(MAX_WRITTEN).unwrap_or(NonZeroUsize::MIN);
-        Self { key: RandomState::new(), files: LruCache::new(bound) }
+        Self { key: RandomState::new(), files: Remembered::new(MAX_WRITTEN) }
     }
 
     fn note(&mut self, container: &str, inode: u64, written: Written) {
         self.files.put((self.key.hash_one(container), inode), written);
+    }
+
+    /// Forgets a container, up to `most` files of it; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        self.files.forget(self.key.hash_one(container), most)
     }
 
     /// Who wrote a file; `None` where nobody was seen to.
@@ -179,5 +182,7 @@ mod tests {
         assert_eq!(of("a", 7).as_deref(), Some("wget"), "the last one counts");
         assert_eq!(of("a", 8).as_deref(), Some("sh"));
         assert_eq!(of("b", 7), None);
+        assert_eq!(files.forget("a", 9), 2);
+        assert!(files.of("a", 7).is_none() && files.of("a", 8).is_none());
     }
 }
