@@ -27,6 +27,9 @@ pub struct RawConfig {
     /// Whether libraries are looked at when they are mapped to be executed, and not when they are opened. More certain, and
     /// more costly: the engine then traces every mmap(2), by the rule `Drift library mapping watch`. Default: false.
     pub confirm_mmap: Option<bool>,
+    /// Whether drift looks for libraries that processes load. `false` saves it where nothing alerts on drift_library.
+    /// Default: true.
+    pub watch_libraries: Option<bool>,
     /// Globs on paths in containers: what changes there is not compared with the image. `*` matches across
     /// directories.
     pub ignore: Option<Vec<String>>,
@@ -112,11 +115,11 @@ pub struct RawCache {
     pub max_bytes: Option<Size>,
     /// Layers kept. Default: 4096.
     pub max_layers: Option<u64>,
-    /// Verdicts kept. Default: 65536.
+    /// Verdicts kept. Default: 32768.
     pub max_verdicts: Option<u64>,
-    /// Containers kept. Default: 4096.
+    /// Containers kept. Default: 1024.
     pub max_containers: Option<u64>,
-    /// Threads whose answers are kept. Default: 65536.
+    /// Threads whose answers are kept. Default: 32768.
     pub max_threads: Option<u64>,
 }
 
@@ -227,6 +230,8 @@ pub struct Config {
     pub file_interval: std::time::Duration,
     /// Whether libraries are looked at when they are mapped, and not when they are opened.
     pub confirm_mmap: bool,
+    /// Whether libraries are looked for.
+    pub watch_libraries: bool,
     /// Paths in containers whose changes are not compared.
     pub ignored_files: globset::GlobSet,
     /// Where relative layer names are looked up.
@@ -311,9 +316,9 @@ impl TryFrom<RawConfig> for Config {
             cache: CacheLimits {
                 max_bytes: size("cache.max_bytes", &cache.max_bytes, 256 << 20)?,
                 max_layers: count("cache.max_layers", cache.max_layers, 4096)?,
-                max_verdicts: count("cache.max_verdicts", cache.max_verdicts, 65_536)?,
-                max_containers: count("cache.max_containers", cache.max_containers, 4096)?,
-                max_threads: count("cache.max_threads", cache.max_threads, 65_536)?,
+                max_verdicts: count("cache.max_verdicts", cache.max_verdicts, 32_768)?,
+                max_containers: count("cache.max_containers", cache.max_containers, 1024)?,
+                max_threads: count("cache.max_threads", cache.max_threads, 32_768)?,
             },
             cpu_percent: u8::try_from(cpu_percent).unwrap_or(100),
             max_files: number("indexer.max_files", indexer.max_files, 5_000_000, 1, 100_000_000)?,
@@ -325,6 +330,7 @@ impl TryFrom<RawConfig> for Config {
                 3600,
             )?),
             confirm_mmap: raw.confirm_mmap.unwrap_or(false),
+            watch_libraries: raw.watch_libraries.unwrap_or(true),
             ignored_files: globs("ignore", &raw.ignore.unwrap_or_default())?,
             storage_roots: match &raw.storage_roots {
                 Some(roots) => absolute("storage_roots", roots)?,

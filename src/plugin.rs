@@ -107,9 +107,10 @@ impl ParsePlugin for Drift {
     fn parse_event(
         &mut self,
         event: &EventInput<'_, Self::Event<'_>>,
-        _input: &ParseInput<'_>,
+        input: &ParseInput<'_>,
     ) -> Result<(), anyhow::Error> {
-        self.resolver.observe(&event.event()?.0);
+        let reader = extract::reader(self.threads.as_ref(), &input.reader);
+        self.resolver.observe(&event.event()?.0, reader);
         Ok(())
     }
 }

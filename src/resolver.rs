@@ -3,6 +3,7 @@
 //! Invariants: an answer given before is given from memory (no allocation, lock or system call); each first look is
 //! bounded; asking the same field of the same event again gives the same answer.
 
+use crate::background::files::Writer;
 use crate::background::indexer::NewImage;
 use crate::background::packages::Agent;
 use crate::background::Background;
@@ -84,6 +85,8 @@ struct ThreadState {
     script_run: Option<u64>,
     /// Command line of the thread; `None`: not asked yet.
     command: Option<Arc<str>>,
+    /// The thread as a writer of files, while nothing can change it; `None`: not asked yet, or it can.
+    writer: Option<Arc<Writer>>,
     /// When the container's first process started, nanoseconds since the epoch; `None`: not asked yet, 0: not known.
     started: Option<u64>,
     /// State of the registry when the container was last compared with it.
@@ -254,10 +257,11 @@ impl Resolver {
     }
 
     /// Follows threads and containers; called once for each event that [`crate::event::raw::StateEvent`] names.
-    pub fn observe(&mut self, event: &SyscallEvent<'_>) {
+    pub fn observe(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) {
         self.look_at_unseen();
         self.forget_gone();
         match event.code {
+            code::OPEN_X | code::OPENAT_X | code::OPENAT2_X => _ = self.watch_library(event, reader),
             code::EXECVE_X | code::EXECVEAT_X => {
                 if let Some(exec) = ExecFacts::from_event(event) {
                     // The process may be gone by the time a rule asks: look at a new container now.
@@ -387,6 +391,7 @@ impl Resolver {
                     state.binary = None;
                     state.script = None;
                     state.work = None;
+                    state.writer = None;
                     state.started = None;
                 }
             }
@@ -399,7 +404,7 @@ impl Resolver {
         let thread = reader.get(tid)?;
         if thread.pid != tid {
             if let Some(leader) = self.threads.peek(&thread.pid) {
-                return Some(leader.clone());
+                return Some(ThreadState { writer: None, ..leader.clone() });
             }
         }
         let cgroups = reader.threads?.cgroups(reader.reader, tid)?;
@@ -466,3 +471,7 @@ impl Resolver {
         &self.metrics
     }
 }
+
+#[cfg(test)]
+#[path = "resolver/memory_tests.rs"]
+mod memory_tests;

@@ -151,7 +151,8 @@ fn the_engine_gets_the_same_schema_as_the_plugin_reads() {
             "indexer",
             "manifests",
             "network",
-            "storage_roots"
+            "storage_roots",
+            "watch_libraries"
         ]
     );
     assert_eq!(schema["additionalProperties"], false);

@@ -258,6 +258,11 @@ impl Background {
         self.metrics.queue_length.set(waiting as u64);
     }
 
+    /// Whether there is any; asked for each event, of which almost none has.
+    pub fn has_findings(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     /// What the verifier found since the last call.
     pub fn findings(&self) -> impl Iterator<Item = Finding> + '_ {
         self.findings.try_iter()

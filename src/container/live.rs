@@ -129,6 +129,11 @@ impl Live {
         self.mounts.load_full()
     }
 
+    /// As [`Live::mounts`], for a moment: nothing is counted.
+    pub fn mounts_now(&self) -> arc_swap::Guard<Arc<MountTable>> {
+        self.mounts.load()
+    }
+
     /// Reads the mounts anew, if the process that the container was looked at through is still there.
     pub fn refresh_mounts(&self, host: &Host, container: &str) -> Arc<MountTable> {
         // After the read: a table read from a process that took the id over meanwhile is another container's.

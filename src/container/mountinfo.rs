@@ -50,9 +50,15 @@ pub struct MountTable {
     /// Indexes of the mounts that lie on the mount with this id.
     children: HashMap<u64, Vec<usize>>,
     root: Option<usize>,
+    /// First components of all mount points but `/`: of almost all paths they alone say that no mount but the root covers
+    /// them. `None`: there are too many to go through.
+    tops: Option<Vec<Box<[u8]>>>,
     bad_lines: usize,
     cut: bool,
 }
+
+/// Most first components that are gone through for a path.
+const MAX_TOPS: usize = 32;
 
 impl MountTable {
     /// Parses a whole `/proc/<pid>/mountinfo`.
@@ -77,7 +83,22 @@ impl MountTable {
             }
         }
         table.root = table.find_root();
+        table.tops = table.find_tops();
         table
+    }
+
+    fn find_tops(&self) -> Option<Vec<Box<[u8]>>> {
+        let mut tops: Vec<Box<[u8]>> = Vec::new();
+        for top in self.mounts.iter().map(|mount| top(&mount.mount_point)).filter(|top| !top.is_empty()) {
+            if tops.iter().any(|known| **known == *top) {
+                continue;
+            }
+            if tops.len() == MAX_TOPS {
+                return None;
+            }
+            tops.push(top.into());
+        }
+        Some(tops)
     }
 
     fn push(&mut self, mount: Mount) {
@@ -119,6 +140,7 @@ impl MountTable {
             return None;
         }
         let mut current = match self.root {
+            Some(index) if self.is_beside_all(path) => return self.mounts.get(index),
             Some(index) => index,
             None => self.highest_without_root(path)?,
         };
@@ -133,6 +155,12 @@ impl MountTable {
             }
         }
         self.mounts.get(current)
+    }
+
+    /// Whether no mount but the root can cover this path, by its first component.
+    fn is_beside_all(&self, path: &[u8]) -> bool {
+        let top = top(path);
+        self.tops.as_ref().is_some_and(|tops| !tops.iter().any(|mounted| **mounted == *top))
     }
 
     /// Of these mounts, the one that a walk along `path` meets first: the one with the shortest mount point.
@@ -205,6 +233,12 @@ pub fn is_at_or_below(path: &[u8], dir: &[u8]) -> bool {
         Some(rest) => rest.is_empty() || rest.first() == Some(&b'/'),
         None => false,
     }
+}
+
+/// The first component of an absolute path; empty for `/`.
+fn top(path: &[u8]) -> &[u8] {
+    let below = path.get(1..).unwrap_or_default();
+    below.split(|b| *b == b'/').next().unwrap_or_default()
 }
 
 /// One line: `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.

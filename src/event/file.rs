@@ -53,24 +53,6 @@ const RESOLVE_IN_ROOT: u32 = 1 << 1;
 /// `PPM_RENAME_EXCHANGE`.
 const RENAME_EXCHANGE: u32 = 1 << 1;
 
-/// Inode number of the file that a call opened for writing; `None` for other calls, failed ones, and where the probe
-/// tells none.
-pub fn written_inode(event: &SyscallEvent<'_>) -> Option<u64> {
-    let (flags, inode) = match event.code {
-        code::OPEN => (Some(2), 5),
-        code::OPENAT => (Some(3), 6),
-        code::OPENAT2 => (Some(3), 7),
-        code::CREAT => (None, 4),
-        _ => return None,
-    };
-    let result = event.i64_param(0)?;
-    let writes = match flags {
-        Some(at) => event.u32_param(at)? & (O_WRONLY | O_TRUNC | O_F_CREATED) != 0,
-        None => true,
-    };
-    event.u64_param(inode).filter(|inode| result >= 0 && writes && *inode != 0)
-}
-
 /// Device of the file system that a call opened a file for writing on, major and minor number; `None` for other calls, failed
 /// ones, and where the probe tells none.
 pub fn written_device(event: &SyscallEvent<'_>) -> Option<(u32, u32)> {
@@ -82,7 +64,7 @@ pub fn written_device(event: &SyscallEvent<'_>) -> Option<(u32, u32)> {
         code::CREAT => 3,
         _ => return None,
     };
-    written_inode(event)?;
+    FileCall::from_event(event)?.inode?;
     let device = u64::from(event.u32_param(device)?);
     Some((rustix::fs::major(device), rustix::fs::minor(device)))
 }
@@ -159,6 +141,8 @@ pub struct FileCall<'a> {
     pub follows: bool,
     /// Whether the file is a directory for sure (`mkdir`, `rmdir`).
     pub directory: bool,
+    /// Inode number of a file that was opened for writing, where the probe tells it.
+    pub inode: Option<u64>,
 }
 
 impl<'a> FileCall<'a> {
@@ -175,7 +159,11 @@ impl<'a> FileCall<'a> {
             }
         };
         let call = |act, file: Option<Named<'a>>| {
-            Some(Self { act, file: file?, to: None, follows: false, directory: false })
+            Some(Self { act, file: file?, to: None, follows: false, directory: false, inode: None })
+        };
+        let open = |act, file: Option<Named<'a>>, inode| {
+            let inode = event.u64_param(inode).filter(|inode| *inode != 0);
+            Some(Self { act, file: file?, to: None, follows: true, directory: false, inode })
         };
         let followed = |act, file| call(act, file).map(|c| Self { follows: true, ..c });
         let dir = |act, file| call(act, file).map(|c| Self { directory: true, ..c });
@@ -185,10 +173,11 @@ impl<'a> FileCall<'a> {
         if !matches!(event.code, code::OPEN..=code::MKNODAT) {
             return None;
         }
-        let result = event.i64_param(0).filter(|r| *r >= 0);
-        let call = match event.code {
-            code::OPEN => followed(opened(event.u32_param(2)?)?, path(1)),
-            code::OPENAT => followed(opened(event.u32_param(3)?)?, at(1, 2)),
+        // First of all: most opens are for reading, and of a failed call nothing else counts.
+        event.i64_param(0).filter(|result| *result >= 0)?;
+        match event.code {
+            code::OPEN => open(opened(event.u32_param(2)?)?, path(1), 5),
+            code::OPENAT => open(opened(event.u32_param(3)?)?, at(1, 2), 6),
             code::OPENAT2 => {
                 // The directory is the root: an absolute path begins there too.
                 let in_root = event.u32_param(5).is_some_and(|resolve| resolve & RESOLVE_IN_ROOT != 0);
@@ -198,9 +187,9 @@ impl<'a> FileCall<'a> {
                     Some(below) => event.i64_param(1).map(|dir| Named::at(dir, below)),
                     None => at(1, 2),
                 };
-                followed(opened(event.u32_param(3)?)?, file)
+                open(opened(event.u32_param(3)?)?, file, 7)
             }
-            code::CREAT => followed(Act::OpenedOrCreated, path(1)),
+            code::CREAT => open(Act::OpenedOrCreated, path(1), 4),
             code::RENAME => renamed(Act::Renamed, path(1), path(2)),
             code::RENAMEAT => renamed(Act::Renamed, at(1, 2), at(3, 4)),
             code::RENAMEAT2 => {
@@ -225,8 +214,7 @@ impl<'a> FileCall<'a> {
             code::FCHOWNAT => followed(Act::Metadata, at(1, 2)),
             code::FCHMOD | code::FCHOWN => followed(Act::Metadata, event.i64_param(1).map(Named::Fd)),
             _ => None,
-        };
-        result.and(call)
+        }
     }
 }
 

@@ -46,13 +46,16 @@ impl<'a> LibraryCall<'a> {
     /// Decodes an event; `None` for other calls, failed ones, other ways to open a file, and files of an overlay's lower
     /// layer, where the kernel tells.
     pub fn from_event(event: &SyscallEvent<'a>) -> Option<Self> {
-        let opened = |name: Named<'a>, flags: usize, inode: usize| {
+        let opened = |name: &dyn Fn() -> Option<Named<'a>>, flags: usize, inode: usize| {
             let flags = event.u32_param(flags)?;
-            let fd = event.i64_param(0).filter(|fd| *fd >= 0)?;
             let like_a_loader = flags & LOOKED_AT == LOADERS;
             let may_be_drift = flags & LOWER_LAYER == 0 || flags & UPPER_LAYER != 0;
+            if !like_a_loader || !may_be_drift {
+                return None;
+            }
+            let fd = event.i64_param(0).filter(|fd| *fd >= 0)?;
             let inode = event.u64_param(inode).unwrap_or(0);
-            (like_a_loader && may_be_drift).then_some(Self { file: name, fd, inode, mapped: false })
+            Some(Self { file: name()?, fd, inode, mapped: false })
         };
         let mapped = |prot: usize, fd: usize| {
             let executable = event.u32_param(prot)? & PROT_EXEC != 0;
@@ -60,11 +63,11 @@ impl<'a> LibraryCall<'a> {
             executable.then_some(Self { file: Named::Fd(fd), fd, inode: 0, mapped: true })
         };
         let path = |i| event.str_param(i).filter(|p| !p.is_empty());
-        let at = |dir| Some((event.i64_param(dir)?, path(dir + 1)?));
+        let at = || Some(Named::at(event.i64_param(1)?, path(2)?));
         match event.code {
-            code::OPEN => opened(Named::Path(path(1)?), 2, 5),
-            code::OPENAT => at(1).and_then(|(dir, name)| opened(Named::at(dir, name), 3, 6)),
-            code::OPENAT2 => at(1).and_then(|(dir, name)| opened(Named::at(dir, name), 3, 7)),
+            code::OPEN => opened(&|| path(1).map(Named::Path), 2, 5),
+            code::OPENAT => opened(&at, 3, 6),
+            code::OPENAT2 => opened(&at, 3, 7),
             code::MMAP_E => mapped(2, 4),
             // The result is an address, or an error as a negative number.
             code::MMAP_X if event.i64_param(0)? > 0 || event.i64_param(0)? < -4095 => mapped(6, 8),

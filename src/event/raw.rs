@@ -4,9 +4,16 @@
 //! never change once released; a change of meaning gets a new code.
 
 use falco_event::events::{AnyEventPayload, RawEvent};
+use std::ffi::CStr;
 
 /// Event codes that drift looks at.
 pub mod code {
+    /// `open` exit.
+    pub const OPEN_X: u16 = 3;
+    /// `openat` exit.
+    pub const OPENAT_X: u16 = 307;
+    /// `openat2` exit.
+    pub const OPENAT2_X: u16 = 327;
     /// `procexit`: a thread is gone.
     pub const PROCEXIT: u16 = 186;
     /// `clone` exit.
@@ -64,7 +71,8 @@ impl<'a> From<&RawEvent<'a>> for SyscallEvent<'a> {
     }
 }
 
-/// The events that drift parses: where threads begin, change and end, and what other plugins say.
+/// The events that drift parses: where threads begin, change and end, what other plugins say, and opens, by which libraries are
+/// loaded (a rule that asks about each of them would cost the engine several times as much).
 ///
 /// All of them are in the set that the engine traces for its own state, so subscribing switches no syscall on.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +89,9 @@ impl AnyEventPayload for StateEvent<'_> {
         code::EXECVEAT_X,
         code::CLONE3_X,
         code::ASYNC,
+        code::OPEN_X,
+        code::OPENAT_X,
+        code::OPENAT2_X,
     ];
 }
 
@@ -109,28 +120,33 @@ impl<'a> SyscallEvent<'a> {
             return None;
         }
         // EF_LARGE_PAYLOAD events have 4-byte lengths, all others 2-byte ones.
-        let width = if matches!(self.code, code::ASYNC | code::PLUGIN) { 4 } else { 2 };
-        let lengths = self.payload.get(..self.nparams.checked_mul(width)?)?;
-        let mut start = lengths.len();
-        for (i, raw) in lengths.chunks_exact(width).enumerate() {
-            let len = match *raw {
-                [a, b] => usize::from(u16::from_ne_bytes([a, b])),
-                [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]) as usize,
-                _ => return None,
-            };
-            let end = start.checked_add(len)?;
-            if i == index {
-                return self.payload.get(start..end);
-            }
-            start = end;
+        if matches!(self.code, code::ASYNC | code::PLUGIN) {
+            self.param_behind(index, |bytes| u32::from_ne_bytes(bytes) as usize)
+        } else {
+            self.param_behind(index, |bytes| usize::from(u16::from_ne_bytes(bytes)))
         }
-        None
+    }
+
+    /// The parameter behind the others, whose lengths are numbers of this width. Asked several times for each event: one
+    /// pass over the lengths before it, and no more.
+    fn param_behind<const WIDTH: usize>(
+        &self,
+        index: usize,
+        length: fn([u8; WIDTH]) -> usize,
+    ) -> Option<&'a [u8]> {
+        let lengths = self.payload.get(..self.nparams.checked_mul(WIDTH)?)?;
+        let (before, rest) = lengths.split_at_checked(index * WIDTH)?;
+        // Each is below 2^32 and there are fewer than the payload has bytes: no overflow in 64 bits.
+        let skipped: usize =
+            before.chunks_exact(WIDTH).filter_map(|raw| raw.try_into().ok()).map(length).sum();
+        let start = lengths.len() + skipped;
+        self.payload.get(start..start + length(*rest.first_chunk()?))
     }
 
     /// A parameter that is a string: its bytes up to the NUL.
     pub fn str_param(&self, index: usize) -> Option<&'a [u8]> {
         let bytes = self.param(index)?;
-        Some(bytes.split(|b| *b == 0).next().unwrap_or_default())
+        Some(CStr::from_bytes_until_nul(bytes).map_or(bytes, CStr::to_bytes))
     }
 
     /// A parameter that is an 8-byte number.

@@ -9,7 +9,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.library_watch",
         FieldType::Bool,
         "Whether the call opens a file the way a dynamic loader does (with confirm_mmap: maps one to be executed) that may \
-         not be the image's. Asking for it has drift find out, and tell by the event drift_library.",
+         not be the image's. Of a mapping, asking for it has drift find out, and tell by the event drift_library; opens it \
+         looks at by itself.",
         watch,
     ),
     field(

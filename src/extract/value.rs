@@ -87,20 +87,20 @@ impl<'a> Value<'a> {
 }
 
 fn c_string(text: &[u8], arena: &Bump) -> *const c_char {
-    let text = CStr::from_bytes_until_nul(text).map_or(text, CStr::to_bytes);
-    if text.iter().any(|byte| may_control(*byte)) {
+    // Without an early end, so that the compiler takes many bytes at a time: almost no text has any of them.
+    if text.iter().fold(false, |found, byte| found | may_control(*byte)) {
+        let text = CStr::from_bytes_until_nul(text).map_or(text, CStr::to_bytes);
         return escaped(text, arena);
     }
-    let copy = arena.alloc_slice_fill_copy(text.len() + 1, 0u8);
-    if let Some(head) = copy.get_mut(..text.len()) {
-        head.copy_from_slice(text);
-    }
-    copy.as_ptr().cast()
+    let mut copy = bumpalo::collections::Vec::with_capacity_in(text.len() + 1, arena);
+    copy.extend_from_slice_copy(text);
+    copy.push(0u8);
+    copy.into_bump_slice().as_ptr().cast()
 }
 
 /// Whether a byte is a control character, or may begin one: U+0080 to U+009F are `c2 80` to `c2 9f` in UTF-8.
 fn may_control(byte: u8) -> bool {
-    byte < b' ' || byte == 0x7f || byte == 0xc2
+    (byte < b' ') | (byte == 0x7f) | (byte == 0xc2)
 }
 
 /// A string with control characters written out. Other bytes stay as they are, backslashes too (systemd has names with

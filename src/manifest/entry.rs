@@ -116,34 +116,17 @@ impl ImagePath {
         if raw.contains(&0) || cwd.contains(&0) {
             return Err(PathError::Nul);
         }
-        if is_clean(raw) {
-            return match raw.len() > MAX_PATH {
-                true => Err(PathError::TooLong),
-                false => Ok(Self(raw.into())),
-            };
-        }
-        let mut parts: Vec<&[u8]> = Vec::new();
-        let base: &[u8] = if raw.first() == Some(&b'/') { b"" } else { cwd };
-        for component in base.split(|b| *b == b'/').chain(raw.split(|b| *b == b'/')) {
-            match component {
-                b"" | b"." => {}
-                b".." => {
-                    parts.pop();
-                }
-                name => parts.push(name),
-            }
-        }
-        let len: usize = parts.iter().map(|p| p.len() + 1).sum();
-        if len > MAX_PATH {
+        // Most paths are spelled as they are meant: they are copied, and no more. This is done for each file that is written.
+        // The engine's directories end with a slash.
+        let dir = cwd.strip_suffix(b"/").unwrap_or(cwd);
+        let out = match raw.first() {
+            Some(b'/') if is_clean(raw) => raw.to_vec(),
+            Some(b'/') => resolved(b"", raw),
+            Some(_) if (cwd == b"/" || is_clean(dir)) && is_clean_below(raw) => [dir, b"/", raw].concat(),
+            _ => resolved(cwd, raw),
+        };
+        if out.len() > MAX_PATH {
             return Err(PathError::TooLong);
-        }
-        let mut out = Vec::with_capacity(len.max(1));
-        for part in parts {
-            out.push(b'/');
-            out.extend_from_slice(part);
-        }
-        if out.is_empty() {
-            out.push(b'/');
         }
         Ok(Self(out.into_boxed_slice()))
     }
@@ -200,10 +183,38 @@ impl fmt::Debug for ImagePath {
     }
 }
 
+/// The components of both, one after the other, without those that mean nothing; `..` takes away the one before.
+fn resolved(cwd: &[u8], raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(cwd.len() + raw.len() + 2);
+    for component in cwd.split(|b| *b == b'/').chain(raw.split(|b| *b == b'/')) {
+        match component {
+            b"" | b"." => {}
+            b".." => out.truncate(out.iter().rposition(|b| *b == b'/').unwrap_or(0)),
+            name => {
+                out.push(b'/');
+                out.extend_from_slice(name);
+            }
+        }
+    }
+    if out.is_empty() {
+        out.push(b'/');
+    }
+    out
+}
+
 /// Whether a path is absolute and has nothing to take out: no `.`, `..` or empty component, no slash at the end.
 fn is_clean(path: &[u8]) -> bool {
-    let Some(rest) = path.strip_prefix(b"/") else { return false };
-    rest.split(|b| *b == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
+    path.strip_prefix(b"/").is_some_and(is_clean_below)
+}
+
+/// As [`is_clean`], of a path without the slash in front. `false` as well for names that begin with a dot, which a look at
+/// two bytes does not tell from the others.
+fn is_clean_below(path: &[u8]) -> bool {
+    let unclean = |before: u8, byte: u8| (before == b'/') & ((byte == b'/') | (byte == b'.'));
+    let after = path.get(1..).unwrap_or_default();
+    // Without an early end, so that the compiler takes many bytes at a time.
+    let inside = path.iter().zip(after).fold(false, |found, (a, b)| found | unclean(*a, *b));
+    !inside && !matches!(path.first(), None | Some(b'/' | b'.')) && path.last() != Some(&b'/')
 }
 
 #[cfg(test)]
@@ -251,5 +262,34 @@ mod tests {
         assert!(ImagePath::from_archive(b"/").unwrap().parent().is_none());
         assert!(p.is_within(b"/usr") && p.is_within(b"/") && p.is_within(b"/usr/bin/ls"));
         assert!(!p.is_within(b"/us") && !p.is_within(b"/usr/bin/ls/x"));
+    }
+
+    /// The rule as it is said, component by component.
+    fn by_the_rule(cwd: &[u8], raw: &[u8]) -> Vec<u8> {
+        let base = if raw.starts_with(b"/") { b"" } else { cwd };
+        let mut parts: Vec<&[u8]> = Vec::new();
+        for component in base.split(|b| *b == b'/').chain(raw.split(|b| *b == b'/')) {
+            match component {
+                b"" | b"." => {}
+                b".." => drop(parts.pop()),
+                name => parts.push(name),
+            }
+        }
+        [b"/".as_slice(), &parts.join(&b'/')].concat()
+    }
+
+    fn spelled() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        let parts = proptest::sample::select(vec!["", ".", "..", "...", ".a", "a", "b.", "..b", "a.b", "/"]);
+        proptest::strategy::Strategy::prop_map(proptest::collection::vec(parts, 0..6), |p| {
+            p.join("/").into_bytes()
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_short_ways_change_nothing(cwd in spelled(), raw in spelled()) {
+            let path = ImagePath::lexical(&cwd, &raw).unwrap();
+            proptest::prop_assert_eq!(path.as_bytes(), by_the_rule(&cwd, &raw));
+        }
     }
 }

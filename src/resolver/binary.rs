@@ -37,6 +37,7 @@ impl Resolver {
                 return Some(binary);
             }
             state.findings = findings;
+            state.writer = None;
             return Some(self.latest(binary, event.tid));
         }
         let container = state.container.clone()?;
@@ -63,6 +64,22 @@ impl Resolver {
         state.binary = Some(Arc::clone(&binary));
         state.run = state.run.or(run);
         Some(binary)
+    }
+
+    /// The container of the event's thread, and where its program comes from, as far as it is known.
+    pub(super) fn container_and_origin(
+        &mut self,
+        event: &SyscallEvent<'_>,
+        reader: ThreadReader<'_>,
+    ) -> Option<(Arc<Container>, Option<Origin>)> {
+        self.take_findings();
+        let findings = self.findings;
+        let state = self.thread(event, reader)?;
+        let container = state.container.clone()?;
+        if let Some(binary) = state.binary.as_ref().filter(|_| state.findings == findings) {
+            return Some((container, Some(binary.judgement.origin)));
+        }
+        Some((container, self.binary(event, reader).map(|b| b.judgement.origin)))
     }
 
     /// Which run of its executable in the container the event's process is; `None` where runs are not counted.
@@ -156,6 +173,7 @@ impl Resolver {
                 let now = Arc::clone(now);
                 if let Some(state) = self.threads.peek_mut(&tid) {
                     state.binary = Some(Arc::clone(&now));
+                    state.writer = None;
                 }
                 now
             }
@@ -266,8 +284,8 @@ impl Resolver {
     }
 
     /// Takes in what the background found.
-    fn take_findings(&mut self) {
-        let Some(background) = &self.background else { return };
+    pub(super) fn take_findings(&mut self) {
+        let Some(background) = self.background.as_ref().filter(|b| b.has_findings()) else { return };
         for Finding { key, origin, sha256, .. } in background.findings() {
             self.findings += 1;
             let Some(binary) = self.verdicts.get_mut(&key) else { continue };

@@ -19,6 +19,7 @@ use crate::manifest::image::Presence;
 use crate::verdict::change::file_kind;
 use crate::verdict::judge::{Judgement, Subject};
 use crate::verdict::origin::Origin;
+use crate::verdict::work::ImageWork;
 use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -37,7 +38,9 @@ pub struct EventFile {
     /// Value of `drift.file_change`: what the call says; `None` for a file that has no name yet.
     pub change: Option<&'static str>,
     /// The mount it lies on, where that is known and is not the container's root.
-    mount: Option<Mount>,
+    mount: Option<Box<Mount>>,
+    /// [`FileCall::inode`].
+    pub(super) inode: Option<u64>,
     pid: i64,
     follows: bool,
     act: Act,
@@ -45,7 +48,8 @@ pub struct EventFile {
     directory: bool,
     /// Whether the path may be another one's: then the container is looked through as well.
     doubtful: bool,
-    judgement: OnceLock<Judgement>,
+    /// Boxed: most events are never asked for it.
+    judgement: OnceLock<Box<Judgement>>,
     kind: OnceLock<&'static str>,
     /// Whether the background was told of it.
     compared: OnceLock<()>,
@@ -111,7 +115,7 @@ impl Resolver {
         if file.compared.set(()).is_ok() {
             let writer = self.writer(event, reader, file.pid);
             if file.mount.is_none() {
-                self.note_written(event, &file.container.id, &writer);
+                self.note_written(event, &file, &writer);
             }
             self.note_database(event, reader, &file);
             if file.doubtful {
@@ -130,12 +134,12 @@ impl Resolver {
     ) -> Option<EventFile> {
         let place = reader.threads?.place(reader.reader, event.tid)?;
         let mut doubtful = false;
-        let (container, path, new_path) = match self.container(event, reader) {
-            Some(container) => {
+        let (container, path, new_path) = match self.container_and_origin(event, reader) {
+            Some((_, Some(Origin::Runtime))) => {
                 // What a runtime does while it sets a container up is not done inside it: its paths are the host's.
-                if self.binary(event, reader).is_some_and(|b| b.judgement.origin == Origin::Runtime) {
-                    return None;
-                }
+                return None;
+            }
+            Some((container, _)) => {
                 let path = self.path_of(reader, Some(&container), &place, call.file);
                 let path = path.and_then(|path| self.behind_proc(event, &place, path));
                 let new_path = call.to.map(|to| self.path_of(reader, Some(&container), &place, to));
@@ -171,7 +175,11 @@ impl Resolver {
             }
         };
         let mount = container.live.as_ref().zip(path.as_ref()).and_then(|(live, path)| {
-            live.mounts().covering(path.as_bytes()).filter(|m| m.dev != live.root_dev).cloned()
+            live.mounts_now()
+                .covering(path.as_bytes())
+                .filter(|m| m.dev != live.root_dev)
+                .cloned()
+                .map(Box::new)
         });
         let pseudo = match (&mount, &path) {
             (Some(mount), _) => is_pseudo_mount(mount),
@@ -205,6 +213,7 @@ impl Resolver {
             new_path,
             change,
             mount,
+            inode: call.inode,
             pid: place.pid,
             follows: call.follows,
             act: call.act,
@@ -249,6 +258,10 @@ impl Resolver {
         };
         let (base, path) = match named {
             Named::Path(path) | Named::At(_, path) if path.starts_with(b"/") => {
+                // Almost no process has called chroot.
+                if place.root.is_empty() {
+                    return ImagePath::lexical(b"/", path).ok();
+                }
                 (container.map_or_else(|| place.root.clone(), |c| self.root_of(c, place)), path)
             }
             Named::Path(path) => {
@@ -323,14 +336,11 @@ impl Resolver {
     }
 
     /// Hands the paths of a file on the container's root to the background.
-    fn compare_file(&self, file: &Arc<EventFile>, writer: Writer) {
+    fn compare_file(&self, file: &Arc<EventFile>, writer: Arc<Writer>) {
         let Some(path) = &file.path else { return };
         let on_root = file.mount.is_none() && file.container.live.is_some();
         let makes_nothing = file.act == Act::Temporary || (file.directory && file.act == Act::Created);
-        let ignored = !self.config.ignored_files.is_empty()
-            && self.config.ignored_files.is_match(std::path::Path::new(OsStr::from_bytes(path.as_bytes())));
-        if self.background.is_none() || !on_root || makes_nothing || ignored || file.container.image.is_err()
-        {
+        if !on_root || makes_nothing || file.container.image.is_err() || self.is_ignored(path) {
             return;
         }
         let Some(background) = &self.background else { return };
@@ -339,7 +349,7 @@ impl Resolver {
             path: path.clone(),
             new_path,
             follows: file.follows,
-            writer: writer.clone(),
+            writer: Arc::clone(&writer),
         };
         match (&file.new_path, file.act) {
             (Some(new), Act::Exchanged) => {
@@ -348,6 +358,11 @@ impl Resolver {
             }
             (new, _) => background.file_changed(Notice::Path(job(path, new.clone()))),
         }
+    }
+
+    fn is_ignored(&self, path: &ImagePath) -> bool {
+        let ignored = &self.config.ignored_files;
+        !ignored.is_empty() && ignored.is_match(std::path::Path::new(OsStr::from_bytes(path.as_bytes())))
     }
 
     /// Has the background find out what a call changed that does not say so.
@@ -361,14 +376,23 @@ impl Resolver {
         self.sweep_container(event, &container, &writer);
     }
 
-    fn sweep_container(&self, event: &SyscallEvent<'_>, container: &Arc<Container>, writer: &Writer) {
-        let (container, writer) = (Arc::clone(container), writer.clone());
+    fn sweep_container(&self, event: &SyscallEvent<'_>, container: &Arc<Container>, writer: &Arc<Writer>) {
+        let (container, writer) = (Arc::clone(container), Arc::clone(writer));
         if let Some(background) = self.background.as_ref().filter(|_| container.image.is_ok()) {
             background.file_changed(Notice::Unnamed(Unnamed { container, at: event.ts, writer }));
         }
     }
 
-    fn writer(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>, pid: i64) -> Writer {
+    /// The event's thread as a writer of files. Known after the first question, unless a package manager is at work, which
+    /// may end or be told to be none, or the container starts, which is over after a time.
+    fn writer(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>, pid: i64) -> Arc<Writer> {
+        self.take_findings();
+        let findings = self.findings;
+        if let Some(state) = self.thread(event, reader).filter(|state| state.findings == findings) {
+            if let Some(known) = &state.writer {
+                return Arc::clone(known);
+            }
+        }
         let origin = match self.is_host(event, reader) {
             true => Some(Origin::Host),
             false => self.binary(event, reader).map(|b| b.judgement.origin),
@@ -376,7 +400,14 @@ impl Resolver {
         let (command, manager) = (self.command(event, reader), self.writing_manager(event, reader));
         // What a package manager does, builds included, is its own.
         let work = if manager.is_none() { self.process_work(event, reader) } else { None };
-        Writer { pid, tid: event.tid, command, origin, manager, work }
+        let writer = Arc::new(Writer { pid, tid: event.tid, command, origin, manager, work });
+        if let Some(state) = self.thread(event, reader).filter(|state| state.findings == findings) {
+            let lasts = state.binary.is_some()
+                && matches!(state.package, Some(None))
+                && work != Some(ImageWork::Start);
+            state.writer = lasts.then(|| Arc::clone(&writer));
+        }
+        writer
     }
 
     /// Command line of the event's thread, read once for each program it runs.
@@ -401,13 +432,13 @@ impl Resolver {
     ) -> Option<Judgement> {
         let file = self.file(event, reader)?;
         if let Some(known) = file.judgement.get() {
-            return Some(known.clone());
+            return Some(Judgement::clone(known));
         }
         let judgement = match &file.path {
             Some(path) => self.judge_file(&file, path),
             None => Judgement::nothing(),
         };
-        Some(file.judgement.get_or_init(|| judgement).clone())
+        Some(Judgement::clone(file.judgement.get_or_init(|| Box::new(judgement))))
     }
 
     /// Where the event's file comes from, and who wrote it last.

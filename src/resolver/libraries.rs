@@ -7,6 +7,7 @@ use super::{Resolver, ThreadReader};
 use crate::background::libraries::LibraryJob;
 use crate::event::library::LibraryCall;
 use crate::event::raw::SyscallEvent;
+use crate::verdict::binary::BinaryKey;
 use crate::verdict::origin::Origin;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -27,8 +28,8 @@ impl SeenLibraries {
     }
 
     /// Whether this is to be looked at: it was not within `interval` nanoseconds.
-    fn is_new(&mut self, container: &str, what: impl std::hash::Hash, at: u64, interval: u64) -> bool {
-        let key = (self.key.hash_one(container), self.key.hash_one(what));
+    fn is_new(&mut self, container: u64, what: impl std::hash::Hash, at: u64, interval: u64) -> bool {
+        let key = (container, self.key.hash_one(what));
         match self.seen.get(&key) {
             Some(before) if at.saturating_sub(*before) < interval => false,
             _ => {
@@ -40,7 +41,13 @@ impl SeenLibraries {
 
     /// Forgets a container, up to `most` files of it; how many those were.
     pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
-        self.seen.forget(self.key.hash_one(container), most)
+        self.seen.forget(BinaryKey::container_key(container), most)
+    }
+
+    /// See [`Remembered::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.seen.bytes_when_full()
     }
 }
 
@@ -48,8 +55,11 @@ impl Resolver {
     /// Has the background find out whether the event's call loads a library that is not the image's. `true` if the call
     /// is such that it may.
     pub fn watch_library(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
+        if self.background.is_none() || !self.config.watch_libraries {
+            return false;
+        }
         let Some(call) = LibraryCall::from_event(event) else { return false };
-        if self.background.is_none() || call.mapped != self.config.confirm_mmap {
+        if call.mapped != self.config.confirm_mmap {
             return false;
         }
         let Some(container) = self.container(event, reader).filter(|c| c.live.is_some()) else {
@@ -65,14 +75,14 @@ impl Resolver {
         let written_at = written.as_ref().map_or(0, |w| w.at);
         if call.inode != 0 {
             let what = (&*binary.path, call.inode, written_at);
-            if !self.libraries.is_new(&container.id, what, event.ts, interval) {
+            if !self.libraries.is_new(binary.key.container(), what, event.ts, interval) {
                 return true;
             }
         }
         let Some(path) = self.named_path(reader, &container, event.tid, call.file) else { return false };
         if call.inode == 0 {
             let what = (&*binary.path, path.as_bytes());
-            if !self.libraries.is_new(&container.id, what, event.ts, interval) {
+            if !self.libraries.is_new(binary.key.container(), what, event.ts, interval) {
                 return true;
             }
         }

@@ -85,6 +85,12 @@ impl Peers {
         self.baselines.pop(&id);
         self.answers.forget(id, most) + self.names.forget(id, most)
     }
+
+    /// See [`Remembered::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.answers.bytes_when_full() + self.names.bytes_when_full()
+    }
 }
 
 impl Resolver {

@@ -30,6 +30,12 @@ impl SeenPorts {
     pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
         self.0.forget(value_key(container.as_bytes()), most)
     }
+
+    /// See [`Remembered::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.0.bytes_when_full()
+    }
 }
 
 /// A port that an event makes the container's.

@@ -3,10 +3,10 @@
 //! A file is anybody's who opened it for writing last. Known only for what was written while a rule asked about changes
 //! of files ([`Resolver::note_written`]). Invariant: bounded, what was written longest ago is forgotten first.
 
+use super::files::EventFile;
 use super::remembered::Remembered;
 use super::{Resolver, ThreadReader};
 use crate::background::files::Writer;
-use crate::event::file;
 use crate::event::raw::SyscallEvent;
 use crate::packages::manager::Manager;
 use crate::verdict::judge::Judgement;
@@ -17,7 +17,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Most files whose writers are remembered.
-const MAX_WRITTEN: usize = 65_536;
+const MAX_WRITTEN: usize = 32_768;
 
 /// Who wrote a file last.
 #[derive(Debug, Clone)]
@@ -53,16 +53,29 @@ pub enum Provenance {
 #[derive(Debug)]
 pub(super) struct WrittenFiles {
     key: RandomState,
+    /// The container that was written in last, and its hash: it is mostly the next one, too.
+    last: (Box<str>, u64),
     files: Remembered<(u64, u64), Written>,
 }
 
 impl WrittenFiles {
     pub(super) fn new() -> Self {
-        Self { key: RandomState::new(), files: Remembered::new(MAX_WRITTEN) }
+        Self { key: RandomState::new(), last: Default::default(), files: Remembered::new(MAX_WRITTEN) }
+    }
+
+    fn hash(&self, container: &str) -> u64 {
+        match &self.last {
+            (last, hash) if **last == *container && *hash != 0 => *hash,
+            _ => self.key.hash_one(container),
+        }
     }
 
     fn note(&mut self, container: &str, inode: u64, written: Written) {
-        self.files.put((self.key.hash_one(container), inode), written);
+        let hash = self.hash(container);
+        if hash != self.last.1 {
+            self.last = (container.into(), hash);
+        }
+        self.files.put((hash, inode), written);
     }
 
     /// Forgets a container, up to `most` files of it; how many those were.
@@ -70,20 +83,26 @@ impl WrittenFiles {
         self.files.forget(self.key.hash_one(container), most)
     }
 
+    /// See [`Remembered::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.files.bytes_when_full()
+    }
+
     /// Who wrote a file; `None` where nobody was seen to.
     pub(super) fn of(&self, container: &str, inode: u64) -> Option<&Written> {
         // A look does not make it younger: what counts is when it was written.
-        self.files.peek(&(self.key.hash_one(container), inode))
+        self.files.peek(&(self.hash(container), inode))
     }
 }
 
 impl Resolver {
     /// Remembers the writer of the file that the event's call opened for writing, if it did.
-    pub(super) fn note_written(&mut self, event: &SyscallEvent<'_>, container: &str, writer: &Writer) {
-        let Some(inode) = file::written_inode(event) else { return };
+    pub(super) fn note_written(&mut self, event: &SyscallEvent<'_>, file: &EventFile, writer: &Writer) {
+        let Some(inode) = file.inode else { return };
         let Writer { manager, work, .. } = *writer;
         let written = Written { command: Arc::clone(&writer.command), manager, work, at: event.ts };
-        self.written.note(container, inode, written);
+        self.written.note(&file.container.id, inode, written);
     }
 
     /// The package manager that the event's process works for, where what it runs is the image's, or that of a package.

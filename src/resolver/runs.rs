@@ -33,6 +33,12 @@ impl Runs {
     pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
         self.0.forget(BinaryKey::container_key(container), most)
     }
+
+    /// See [`Remembered::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.0.bytes_when_full()
+    }
 }
 
 #[cfg(test)]

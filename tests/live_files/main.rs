@@ -10,6 +10,7 @@ mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod copied;
+mod libraries;
 mod scenario;
 #[path = "../../testkit/src/bin/file-call/text.rs"]
 mod text;

@@ -72,7 +72,7 @@ pub struct FileJob {
     /// Whether the call followed a symbolic link as the last component.
     pub follows: bool,
     /// Who did it.
-    pub writer: Writer,
+    pub writer: Arc<Writer>,
 }
 
 /// A change of which the event does not say where.
@@ -83,7 +83,7 @@ pub struct Unnamed {
     /// When, nanoseconds since the epoch.
     pub at: u64,
     /// Who did it.
-    pub writer: Writer,
+    pub writer: Arc<Writer>,
 }
 
 /// What an event says of a change.
@@ -117,7 +117,7 @@ pub struct FileReport {
     /// Privileges gained: `setuid`, `setgid`, `filecaps`.
     pub gained: Vec<&'static str>,
     /// Who did it last.
-    pub writer: Writer,
+    pub writer: Arc<Writer>,
     /// Drift seen in the container so far, this change included.
     pub drifts: u64,
 }
@@ -382,7 +382,7 @@ impl Files {
             kind: file_kind(path, compared.now.as_ref()),
             package,
             gained: compared.gained,
-            writer: job.writer.clone(),
+            writer: Arc::clone(&job.writer),
             drifts,
         });
         self.metrics.files_changed.inc();

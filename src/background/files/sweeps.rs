@@ -9,6 +9,7 @@ use crate::manifest::entry::ImagePath;
 use crate::scan::walk::{Item, Walk, MAX_DEPTH};
 use rustix::fs::FileType;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long after a change the layer is looked through: changes in a burst are found together.
@@ -80,7 +81,7 @@ impl Sweeps {
             path,
             new_path: None,
             follows: false,
-            writer: change.writer.clone(),
+            writer: Arc::clone(&change.writer),
         };
         Some((paths.into_iter().map(job).collect(), complete))
     }

@@ -73,6 +73,10 @@ pub fn database_of(path: &ImagePath) -> Option<Database> {
 }
 
 fn system(path: &ImagePath) -> Option<Database> {
+    // As all of the directories do.
+    if !matches!(path.as_bytes(), [b'/', b'v' | b'l' | b'u', ..]) {
+        return None;
+    }
     let below = |dir: &&[u8]| path.is_within(dir) && path.as_bytes() != *dir;
     let name = path.file_name()?;
     if below(&DPKG) {
@@ -95,7 +99,10 @@ fn system(path: &ImagePath) -> Option<Database> {
 
 /// Databases of languages may be anywhere: names tell them.
 fn language(path: &ImagePath) -> Option<Database> {
-    // Asked of each file that is written: of almost all the names alone say no.
+    // Asked of each file that is written: of almost all two bytes side by side say no, and of the others the names alone.
+    if !may_have_sign(path.as_bytes()) {
+        return None;
+    }
     let is_sign = |part: &[u8]| {
         part.ends_with(b"-info") || matches!(part, b"node_modules" | b"specifications" | b"conda-meta")
     };
@@ -131,6 +138,16 @@ fn language(path: &ImagePath) -> Option<Database> {
         return Database::new(ecosystem, &dir(len)?);
     }
     None
+}
+
+/// Whether a path has a pair of letters that each of the names has: `-info`, `conda-meta`, `node_modules`, `specifications`.
+fn may_have_sign(path: &[u8]) -> bool {
+    let after = path.get(1..).unwrap_or_default();
+    // Without an early end, so that the compiler takes many bytes at a time.
+    path.iter().zip(after).fold(false, |found, (a, b)| {
+        let of_sign = (*a == b'-') & ((*b == b'i') | (*b == b'm'));
+        found | of_sign | ((*a == b'_') & (*b == b'm')) | ((*a == b'c') & (*b == b'i'))
+    })
 }
 
 fn is_python(record: &[u8]) -> bool {

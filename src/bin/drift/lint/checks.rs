@@ -1,6 +1,7 @@
 //! The checks of a rules file.
 
 use super::code::{Code, Problem};
+use super::event_types;
 use super::pack::{Item, Kind, Pack};
 use super::yaml::Node;
 use super::{outputs, tags, Cases};
@@ -184,8 +185,9 @@ fn rule(pack: &Pack<'_>, item: &Item<'_>, cases: Option<&Cases>, found: &mut Vec
     let source = Some(text("source")).filter(|s| !s.is_empty()).unwrap_or("syscall");
     let watches = pack.never_alerts(item);
     let uses = pack.uses(item);
-    if source == "syscall" && pack.first_field(item) != Some("evt.type") {
-        let why = "does not begin with evt.type: the engine shows it every event";
+    if source == "syscall" && !event_types::are_named(pack, item) {
+        let why =
+            "does not name its events by evt.type on every way through it: the engine shows it every event";
         say("condition", Code::EventType, format!("the condition {why}"));
     }
     for (key, why) in

@@ -5,6 +5,7 @@
 
 mod checks;
 mod code;
+mod event_types;
 mod outputs;
 mod pack;
 mod tags;

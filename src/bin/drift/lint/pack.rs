@@ -147,21 +147,6 @@ impl<'a> Pack<'a> {
         }
     }
 
-    /// The first field that is asked for, through macros: what decides which events the engine shows to the rule.
-    pub fn first_field(&self, item: &Item<'a>) -> Option<&'a str> {
-        self.first_field_within(item, self.items.len() + self.earlier.len())
-    }
-
-    fn first_field_within(&self, item: &Item<'a>, depth: usize) -> Option<&'a str> {
-        match words(item.node.get("condition")?.text()?).first()? {
-            Word::Field(field) => Some(field),
-            Word::Macro(name) => {
-                self.first_field_within(self.find(Kind::Macro, name)?, depth.checked_sub(1)?)
-            }
-            Word::Value(_) => None,
-        }
-    }
-
     /// Whether a rule can never match, and is there to have something looked at: its condition ends in a macro that
     /// asks for event number 0.
     pub fn never_alerts(&self, rule: &Item<'a>) -> bool {
