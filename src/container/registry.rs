@@ -299,8 +299,11 @@ impl Registry {
         }
         self.changes += 1;
         let out = self.containers.push(id.into(), Arc::clone(&container));
-        if let Some((out, old)) = out.filter(|(out, old)| **out != *id && !old.is_current()) {
-            self.has_gone(out, &old);
+        match out.filter(|(out, _)| **out != *id) {
+            // It will be looked at anew: what others remember of it holds.
+            Some((out, old)) if old.is_current() => self.leave(&out, &old),
+            Some((out, old)) => self.has_gone(out, &old),
+            None => {}
         }
         self.look_after_oldest();
         (container, fresh)
@@ -346,15 +349,19 @@ impl Registry {
                 self.directories.remove(upper, &id);
             }
         }
-        if container.drifts.load(Ordering::Relaxed) != 0 || container.installed.load().is_some() {
-            let (drifts, installed) = (Arc::clone(&container.drifts), Arc::clone(&container.installed));
-            self.left.put(id.clone(), Left { drifts, installed });
-        }
+        self.leave(&id, container);
         if self.gone.len() >= self.containers.cap().get() {
             // What others know of it is forgotten when there is no room.
             self.gone.pop_front();
         }
         self.gone.push_back(id);
+    }
+
+    fn leave(&mut self, id: &str, container: &Container) {
+        if container.drifts.load(Ordering::Relaxed) != 0 || container.installed.load().is_some() {
+            let (drifts, installed) = (Arc::clone(&container.drifts), Arc::clone(&container.installed));
+            self.left.put(id.into(), Left { drifts, installed });
+        }
     }
 
     /// A container that was let go, so that what others remember of it can be forgotten.
