@@ -27,7 +27,11 @@ pub struct RawConfig {
     /// Whether libraries are looked at when they are mapped to be executed, and not when they are opened. More certain, and
     /// more costly: the engine then traces every mmap(2), by the rule `Drift library mapping watch`. Default: false.
     pub confirm_mmap: Option<bool>,
-    /// Whether drift looks for libraries that processes load. `false` saves it where nothing alerts on drift_library.
+    /// Whether drift looks at each file that is opened for writing, for drift_file and drift_secret, and remembers who wrote it.
+    /// `false` saves it where no rule is about files, and leaves those that are opened for writing to rules that ask for
+    /// drift.file_change on the call. Default: true.
+    pub watch_files: Option<bool>,
+    /// Whether drift looks for libraries that processes load. `false` saves it where no rule is about drift_library.
     /// Default: true.
     pub watch_libraries: Option<bool>,
     /// Globs on paths in containers: what changes there is not compared with the image. `*` matches across
@@ -230,6 +234,8 @@ pub struct Config {
     pub file_interval: std::time::Duration,
     /// Whether libraries are looked at when they are mapped, and not when they are opened.
     pub confirm_mmap: bool,
+    /// Whether each file that is opened for writing is looked at.
+    pub watch_files: bool,
     /// Whether libraries are looked for.
     pub watch_libraries: bool,
     /// Paths in containers whose changes are not compared.
@@ -330,6 +336,7 @@ impl TryFrom<RawConfig> for Config {
                 3600,
             )?),
             confirm_mmap: raw.confirm_mmap.unwrap_or(false),
+            watch_files: raw.watch_files.unwrap_or(true),
             watch_libraries: raw.watch_libraries.unwrap_or(true),
             ignored_files: globs("ignore", &raw.ignore.unwrap_or_default())?,
             storage_roots: match &raw.storage_roots {

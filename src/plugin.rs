@@ -6,13 +6,14 @@ use crate::container::registry::LoadedManifest;
 use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
 use crate::extract::{
-    self, BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT, PORT_EVENT,
+    self, BINARY_EVENT, CONTAINER_EVENT, EVENTS, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT,
+    PORT_EVENT, SECRET_EVENT,
 };
 use crate::metrics::{Kind, Metrics};
 use crate::prebuilt::{self, Lists};
 use crate::report::{
     binary_payload, container_payload, file_payload, library_payload, packages_payload, peer_payload,
-    port_payload, send,
+    port_payload, secret_payload, send,
 };
 use crate::resolver::Resolver;
 use crate::source::params::Params;
@@ -110,7 +111,10 @@ impl ParsePlugin for Drift {
         input: &ParseInput<'_>,
     ) -> Result<(), anyhow::Error> {
         let reader = extract::reader(self.threads.as_ref(), &input.reader);
-        self.resolver.observe(&event.event()?.0, reader);
+        let StateEvent(mut parsed) = event.event()?;
+        // As rules see it: what is found out here is not found out again for them.
+        parsed.number = event.event_number() as u64;
+        self.resolver.observe(&parsed, reader);
         Ok(())
     }
 }
@@ -149,8 +153,7 @@ impl ExtractPlugin for Drift {
 }
 
 impl AsyncEventPlugin for Drift {
-    const ASYNC_EVENTS: &'static [&'static str] =
-        &[BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PACKAGES_EVENT, PEER_EVENT, PORT_EVENT];
+    const ASYNC_EVENTS: &'static [&'static str] = EVENTS;
     const EVENT_SOURCES: &'static [&'static str] = &["syscall"];
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
@@ -163,6 +166,7 @@ impl AsyncEventPlugin for Drift {
         let (for_files, for_libraries) = (Arc::clone(&handler), Arc::clone(&handler));
         let (for_containers, for_packages) = (Arc::clone(&handler), Arc::clone(&handler));
         let (for_peers, for_ports) = (Arc::clone(&handler), Arc::clone(&handler));
+        let for_secrets = Arc::clone(&handler);
         // The engine refuses events while it shuts down; there is nobody to tell then.
         let reports = Reports {
             binary: Box::new(move |finding| {
@@ -170,6 +174,9 @@ impl AsyncEventPlugin for Drift {
             }),
             file: Box::new(move |change| {
                 let _ = send(&for_files, FILE_EVENT, change.writer.tid, &file_payload(change));
+            }),
+            secret: Box::new(move |tampering| {
+                let _ = send(&for_secrets, SECRET_EVENT, tampering.writer.tid, &secret_payload(tampering));
             }),
             library: Box::new(move |library| {
                 let _ = send(&for_libraries, LIBRARY_EVENT, library.job.tid, &library_payload(library));

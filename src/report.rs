@@ -5,7 +5,7 @@
 
 use crate::background::declarer::ContainerReport;
 use crate::background::early_ports::EarlyPort;
-use crate::background::files::FileReport;
+use crate::background::files::{FileReport, Tampering};
 use crate::background::libraries::LibraryReport;
 use crate::background::network::PeerReport;
 use crate::background::packages::PackageReport;
@@ -56,6 +56,21 @@ pub fn file_payload(change: &FileReport) -> serde_json::Value {
         "file_work": change.writer.work.map(|work| work.to_string()),
         "container_drifts": change.drifts,
         "pkg_manager": change.writer.manager.map(|manager| manager.as_str()),
+    })
+}
+
+/// Payload of the event `drift_secret`.
+pub fn secret_payload(tampering: &Tampering) -> serde_json::Value {
+    let writer = &tampering.writer;
+    serde_json::json!({
+        "container_id": tampering.container.id,
+        "image": known(tampering.container.declaration.reference().as_deref()),
+        "file_path": text(&tampering.path),
+        "file_new_path": tampering.new_path.as_ref().map(text),
+        "file_change": tampering.change,
+        "volume_kind": tampering.volume.as_str(),
+        "process_cmdline": &*writer.command,
+        "binary_origin": writer.origin.map(|origin| origin.as_str()),
     })
 }
 

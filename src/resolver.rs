@@ -27,7 +27,7 @@ use crate::verdict::judge::Judge;
 use crate::verdict::script::Script;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
-use libraries::SeenLibraries;
+use lately::Lately;
 use lru::LruCache;
 use peers::Peers;
 use ports::SeenPorts;
@@ -43,6 +43,7 @@ mod agents;
 mod binary;
 mod declared;
 mod files;
+mod lately;
 mod libraries;
 mod packages;
 mod peers;
@@ -50,6 +51,7 @@ mod ports;
 mod provenance;
 mod remembered;
 mod runs;
+mod secrets;
 mod work;
 
 pub use declared::EnvNames;
@@ -150,7 +152,9 @@ pub struct Resolver {
     /// Containers whose packages were followed when the capture that is replayed was taken.
     followed_once: LruCache<Box<str>, ()>,
     /// Libraries looked at of late.
-    libraries: SeenLibraries,
+    libraries: Lately,
+    /// Changes of mounted secrets told of late.
+    tampered: Lately,
     /// How often executables that are not the image's ran, and scripts.
     runs: Runs,
     script_runs: Runs,
@@ -195,7 +199,8 @@ impl Resolver {
             last_file: None,
             written: WrittenFiles::new(),
             followed_once: LruCache::new(bound(config.cache.max_containers)),
-            libraries: SeenLibraries::new(),
+            libraries: Lately::new(libraries::MAX_SEEN),
+            tampered: Lately::new(secrets::MAX_TOLD),
             runs: Runs::new(),
             script_runs: Runs::new(),
             metrics,
@@ -241,6 +246,7 @@ impl Resolver {
             + self.image_files.forget(key, FORGET)
             + self.written.forget(id, FORGET)
             + self.libraries.forget(id, FORGET)
+            + self.tampered.forget(id, FORGET)
             + self.runs.forget(id, FORGET)
             + self.script_runs.forget(id, FORGET)
             + self.ports.forget(id, FORGET)
@@ -261,7 +267,7 @@ impl Resolver {
         self.look_at_unseen();
         self.forget_gone();
         match event.code {
-            code::OPEN_X | code::OPENAT_X | code::OPENAT2_X => _ = self.watch_library(event, reader),
+            code::OPEN_X | code::OPENAT_X | code::OPENAT2_X => self.observe_open(event, reader),
             code::EXECVE_X | code::EXECVEAT_X => {
                 if let Some(exec) = ExecFacts::from_event(event) {
                     // The process may be gone by the time a rule asks: look at a new container now.
@@ -283,6 +289,17 @@ impl Resolver {
             }
             code::ASYNC => self.observe_async(event),
             _ => {}
+        }
+    }
+
+    /// Looks at files that are opened for writing, and at libraries that are loaded. No rule has to ask: each that is evaluated
+    /// on every open costs the engine several times what this does.
+    fn observe_open(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) {
+        if self.config.watch_files {
+            self.file_change(event, reader);
+        }
+        if self.config.watch_libraries {
+            self.watch_library(event, reader);
         }
     }
 

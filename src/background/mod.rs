@@ -21,7 +21,7 @@ use crate::prebuilt::Lists;
 use crossbeam_channel::{Receiver, Sender};
 use declarer::ContainerReport;
 use early_ports::EarlyPort;
-use files::{FileReport, Notice};
+use files::{FileReport, Notice, Tampering};
 use indexer::NewImage;
 use libraries::{LibraryJob, LibraryReport};
 use network::{Early, PeerReport};
@@ -56,6 +56,8 @@ pub struct Reports {
     pub binary: Report<Finding>,
     /// Each verified change of a file.
     pub file: Report<FileReport>,
+    /// Each change of a mounted secret or configuration.
+    pub secret: Report<Tampering>,
     /// Each library that was loaded and is not the image's.
     pub library: Report<LibraryReport>,
     /// Each container whose declaration was read.
@@ -154,7 +156,7 @@ impl Background {
             packages::Packages::new(host.clone(), Arc::clone(metrics), Arc::clone(&stop), files_watched);
         this.spawn("drift-packages", move || packages.run(&to_follow, &reports.packages))?;
         let files = files::Files::new(host.clone(), Arc::clone(config), Arc::clone(metrics), stop);
-        this.spawn("drift-files", move || files.run(&to_compare, &reports.file))?;
+        this.spawn("drift-files", move || files.run(&to_compare, &reports.file, &reports.secret))?;
         Ok(this)
     }
 

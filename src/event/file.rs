@@ -219,7 +219,8 @@ impl<'a> FileCall<'a> {
 }
 
 fn opened(flags: u32) -> Option<Act> {
-    if flags & O_TMPFILE != 0 {
+    // The probe sets it for directories too, whose flag is a part of it; a file without a name is opened for writing.
+    if flags & O_TMPFILE != 0 && flags & O_WRONLY != 0 {
         Some(Act::Temporary)
     } else if flags & O_F_CREATED != 0 {
         Some(Act::Created)
@@ -267,6 +268,7 @@ mod tests {
         let (fd, cwd, ok, no) = (i(3), i(-100), i(0), i(-13));
         let (creat, wr, rd, made) = (u(0b110), u(0b10), u(1), u(0b110 | 1 << 14));
         let (rdwr, tmp, trunc) = (u(3), u(0b10 | 1 << 13), u(1 | 1 << 8));
+        let listed = u(1 | 1 << 10 | 1 << 13);
         let (a, b, m) = (s("/a"), s("b"), u(0o644));
         let (zero, exchange, nofollow, empty_path, empty) = (u(0), u(2), u(0x100), u(0x1000), s(""));
         type Row<'a> = (u16, Vec<&'a Vec<u8>>, Option<&'a str>);
@@ -282,6 +284,7 @@ mod tests {
             (307, vec![&fd, &cwd, &b, &rdwr, &m], Some("Opened b follows")),
             (307, vec![&fd, &fd, &b, &made, &m], Some("Created 3:b follows")),
             (307, vec![&fd, &cwd, &a, &tmp, &m], Some("Temporary /a follows")),
+            (307, vec![&fd, &cwd, &a, &listed, &m], None),
             (327, vec![&fd, &fd, &b, &wr, &m], Some("Opened 3:b follows")),
             (59, vec![&fd, &a, &m], Some("OpenedOrCreated /a follows")),
             (301, vec![&ok, &a], Some("Deleted /a")),

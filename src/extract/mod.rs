@@ -19,7 +19,8 @@ mod source_event;
 pub mod value;
 
 pub(crate) use payload::{
-    BINARY_EVENT, CONTAINER_EVENT, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT, PORT_EVENT,
+    BINARY_EVENT, CONTAINER_EVENT, EVENTS, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT, PORT_EVENT,
+    SECRET_EVENT,
 };
 
 pub use definition::{Argument, FieldDef, FieldType, Question, Source};

@@ -11,6 +11,9 @@ pub(crate) const BINARY_EVENT: &str = "drift_binary";
 /// Name of the event that tells a verified change of a file.
 pub(crate) const FILE_EVENT: &str = "drift_file";
 
+/// Name of the event that tells of a change of a mounted secret or configuration.
+pub(crate) const SECRET_EVENT: &str = "drift_secret";
+
 /// Name of the event that tells of a loaded library that is not the image's.
 pub(crate) const LIBRARY_EVENT: &str = "drift_library";
 
@@ -26,14 +29,24 @@ pub(crate) const PORT_EVENT: &str = "drift_port";
 /// Name of the event that tells what became of a container's packages.
 pub(crate) const PACKAGES_EVENT: &str = "drift_packages";
 
+/// All of them.
+pub(crate) const EVENTS: &[&str] = &[
+    BINARY_EVENT,
+    FILE_EVENT,
+    SECRET_EVENT,
+    LIBRARY_EVENT,
+    CONTAINER_EVENT,
+    PACKAGES_EVENT,
+    PEER_EVENT,
+    PORT_EVENT,
+];
+
 /// Longest payload read, bytes.
 const MAX_PAYLOAD: usize = 64 << 10;
 
 /// Whether an async event is drift's.
 pub(super) fn is_ours(name: &[u8]) -> bool {
-    let ours =
-        [BINARY_EVENT, FILE_EVENT, LIBRARY_EVENT, CONTAINER_EVENT, PACKAGES_EVENT, PEER_EVENT, PORT_EVENT];
-    ours.iter().any(|ours| ours.as_bytes() == name)
+    EVENTS.iter().any(|ours| ours.as_bytes() == name)
 }
 
 /// The field's value in a payload: a JSON object whose keys are field names without `drift.`.

@@ -38,7 +38,7 @@ pub struct EventFile {
     /// Value of `drift.file_change`: what the call says; `None` for a file that has no name yet.
     pub change: Option<&'static str>,
     /// The mount it lies on, where that is known and is not the container's root.
-    mount: Option<Box<Mount>>,
+    pub(super) mount: Option<Box<Mount>>,
     /// [`FileCall::inode`].
     pub(super) inode: Option<u64>,
     pid: i64,
@@ -121,6 +121,7 @@ impl Resolver {
             if file.doubtful {
                 self.sweep_container(event, &file.container, &writer);
             }
+            self.note_secret(event, &file, &writer);
             self.compare_file(&file, writer);
         }
         file.change

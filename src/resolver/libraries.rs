@@ -2,60 +2,20 @@
 //!
 //! Invariant: an open that was looked at a moment ago costs a look-up in memory.
 
-use super::remembered::Remembered;
 use super::{Resolver, ThreadReader};
 use crate::background::libraries::LibraryJob;
 use crate::event::library::LibraryCall;
 use crate::event::raw::SyscallEvent;
-use crate::verdict::binary::BinaryKey;
 use crate::verdict::origin::Origin;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 
-/// Most files remembered as looked at.
-const MAX_SEEN: usize = 16_384;
-
-/// Files looked at of late: the time of the event, nanoseconds, by keyed hashes of the container, and of program and file.
-#[derive(Debug)]
-pub(super) struct SeenLibraries {
-    key: RandomState,
-    seen: Remembered<(u64, u64), u64>,
-}
-
-impl SeenLibraries {
-    pub(super) fn new() -> Self {
-        Self { key: RandomState::new(), seen: Remembered::new(MAX_SEEN) }
-    }
-
-    /// Whether this is to be looked at: it was not within `interval` nanoseconds.
-    fn is_new(&mut self, container: u64, what: impl std::hash::Hash, at: u64, interval: u64) -> bool {
-        let key = (container, self.key.hash_one(what));
-        match self.seen.get(&key) {
-            Some(before) if at.saturating_sub(*before) < interval => false,
-            _ => {
-                self.seen.put(key, at);
-                true
-            }
-        }
-    }
-
-    /// Forgets a container, up to `most` files of it; how many those were.
-    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
-        self.seen.forget(BinaryKey::container_key(container), most)
-    }
-
-    /// See [`Remembered::bytes_when_full`].
-    #[cfg(test)]
-    pub(super) fn bytes_when_full(&self) -> usize {
-        self.seen.bytes_when_full()
-    }
-}
+/// Most files remembered as looked at, by container, program and file.
+pub(super) const MAX_SEEN: usize = 16_384;
 
 impl Resolver {
     /// Has the background find out whether the event's call loads a library that is not the image's. `true` if the call
     /// is such that it may.
     pub fn watch_library(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
-        if self.background.is_none() || !self.config.watch_libraries {
+        if self.background.is_none() {
             return false;
         }
         let Some(call) = LibraryCall::from_event(event) else { return false };

@@ -28,6 +28,7 @@ fn tables() -> Vec<(&'static str, usize)> {
         ("writers of files", resolver.written.bytes_when_full()),
         ("runs", resolver.runs.bytes_when_full() + resolver.script_runs.bytes_when_full()),
         ("libraries", resolver.libraries.bytes_when_full()),
+        ("changed secrets", resolver.tampered.bytes_when_full()),
         ("ports", resolver.ports.bytes_when_full()),
         ("peers and names", resolver.peers.bytes_when_full()),
         ("paths asked of images", resolver.image_files.bytes_when_full()),

@@ -150,7 +150,7 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
     assert_eq!(
         library::text(api.__bindgen_anon_4.get_async_events),
-        r#"["drift_binary","drift_file","drift_library","drift_container","drift_packages","drift_peer","drift_port"]"#
+        r#"["drift_binary","drift_file","drift_secret","drift_library","drift_container","drift_packages","drift_peer","drift_port"]"#
     );
 
     let every: Vec<u16> = vec![];

@@ -12,6 +12,7 @@ mod common;
 mod copied;
 mod libraries;
 mod scenario;
+mod secrets;
 #[path = "../../testkit/src/bin/file-call/text.rs"]
 mod text;
 mod work;
@@ -102,6 +103,11 @@ const QUIET: Duration = Duration::from_secs(5);
 /// How long all of it may take after the command's end.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The condition by which the engine asks drift about calls that change files, enabled or not; opens drift looks at by itself.
+fn watching() -> String {
+    condition("Drift file watch")
+}
+
 /// Runs `command` while the engine watches, and evaluates the shipped rules on what it saw.
 fn watch(container: &Container, command: &str) -> Outcome {
     watch_while(container, |session| {
@@ -113,8 +119,7 @@ fn watch(container: &Container, command: &str) -> Outcome {
 
 /// The same, of whatever `work` tells the engine.
 fn watch_while(container: &Container, work: impl FnOnce(&mut Session)) -> Outcome {
-    // Enabled or not: without that rule, no event makes the engine ask drift about files.
-    let filter = format!("({}) or evt.type = drift_file", condition("Drift file watch"));
+    let filter = format!("({}) or evt.type = drift_file", watching());
     let watch = Watch { filter: &filter, fields: FIELDS, quiet: QUIET, limit: LIMIT };
     let mut seen = watch.over(container, work);
     for line in &seen.lines {

@@ -12,6 +12,7 @@ mod writers;
 
 use crate::config::Config;
 use crate::container::registry::Container;
+use crate::container::volume::VolumeKind;
 use crate::host::{FoundFile, Host, RootDir};
 use crate::manifest::entry::ImagePath;
 use crate::manifest::image::Presence;
@@ -86,6 +87,23 @@ pub struct Unnamed {
     pub writer: Arc<Writer>,
 }
 
+/// A call by which a process of a container changed a mounted secret or configuration, or was about to.
+#[derive(Debug, Clone)]
+pub struct Tampering {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Path in the container, absolute; links not resolved.
+    pub path: ImagePath,
+    /// New name, if the path was renamed.
+    pub new_path: Option<ImagePath>,
+    /// What the call says, as `drift.file_change`.
+    pub change: &'static str,
+    /// What the path lies on.
+    pub volume: VolumeKind,
+    /// Who did it.
+    pub writer: Arc<Writer>,
+}
+
 /// What an event says of a change.
 #[derive(Debug, Clone)]
 pub enum Notice {
@@ -93,6 +111,8 @@ pub enum Notice {
     Path(FileJob),
     /// Some path has.
     Unnamed(Unnamed),
+    /// A mounted secret or configuration: told at once, whatever became of it.
+    Secret(Box<Tampering>),
 }
 
 /// A verified change, as the event `drift_file` tells it.
@@ -167,18 +187,23 @@ impl Files {
         }
     }
 
-    /// Works until the queue closes; each verified change goes to `report`.
-    pub fn run(mut self, notices: &Receiver<Notice>, report: &dyn Fn(&FileReport)) {
+    /// Works until the queue closes; each verified change goes to `report`, and each change of a mounted secret to `tampered`.
+    pub fn run(
+        mut self,
+        notices: &Receiver<Notice>,
+        report: &dyn Fn(&FileReport),
+        tampered: &dyn Fn(&Tampering),
+    ) {
         while !self.stop.load(Ordering::Relaxed) {
             let longest = if self.watches.is_empty() { IDLE } else { WATCHING };
             let next = [self.waiting.next_due(), self.sweeps.next_due()].into_iter().flatten().min();
             let wait = next.map_or(longest, |due| due.saturating_duration_since(Instant::now()).min(longest));
             match notices.recv_timeout(wait) {
                 Ok(notice) => {
-                    self.take(notice);
+                    self.take(notice, tampered);
                     // Whatever else has come meanwhile, before anything is looked at.
                     std::thread::sleep(BATCH);
-                    notices.try_iter().take(MAX_WAITING).for_each(|notice| self.take(notice));
+                    notices.try_iter().take(MAX_WAITING).for_each(|notice| self.take(notice, tampered));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -190,8 +215,9 @@ impl Files {
         }
     }
 
-    fn take(&mut self, notice: Notice) {
+    fn take(&mut self, notice: Notice, tampered: &dyn Fn(&Tampering)) {
         match notice {
+            Notice::Secret(tampering) => tampered(&tampering),
             Notice::Path(job) => self.accept(job),
             Notice::Unnamed(change) => {
                 if !self.sweeps.add(change, Instant::now()) {
