@@ -481,7 +481,6 @@ impl Engine {
 
     /// Hands an event over for parsing.
     #[inline(never)]
-    #[inline(never)]
     pub fn parse(&self, bytes: &[u8], number: u64) {
         // SAFETY: a C struct of pointers; the functions live as long as the engine.
         let mut input: ss_plugin_event_parse_input = unsafe { std::mem::zeroed() };
