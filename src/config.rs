@@ -119,11 +119,11 @@ pub struct RawCache {
     pub max_bytes: Option<Size>,
     /// Layers kept. Default: 4096.
     pub max_layers: Option<u64>,
-    /// Verdicts kept. Default: 65536.
+    /// Verdicts kept. Default: 32768.
     pub max_verdicts: Option<u64>,
-    /// Containers kept. Default: 4096.
+    /// Containers kept. Default: 1024.
     pub max_containers: Option<u64>,
-    /// Threads whose answers are kept. Default: 65536.
+    /// Threads whose answers are kept. Default: 32768.
     pub max_threads: Option<u64>,
 }
 
@@ -322,9 +322,9 @@ impl TryFrom<RawConfig> for Config {
             cache: CacheLimits {
                 max_bytes: size("cache.max_bytes", &cache.max_bytes, 256 << 20)?,
                 max_layers: count("cache.max_layers", cache.max_layers, 4096)?,
-                max_verdicts: count("cache.max_verdicts", cache.max_verdicts, 65_536)?,
-                max_containers: count("cache.max_containers", cache.max_containers, 4096)?,
-                max_threads: count("cache.max_threads", cache.max_threads, 65_536)?,
+                max_verdicts: count("cache.max_verdicts", cache.max_verdicts, 32_768)?,
+                max_containers: count("cache.max_containers", cache.max_containers, 1024)?,
+                max_threads: count("cache.max_threads", cache.max_threads, 32_768)?,
             },
             cpu_percent: u8::try_from(cpu_percent).unwrap_or(100),
             max_files: number("indexer.max_files", indexer.max_files, 5_000_000, 1, 100_000_000)?,

@@ -34,6 +34,7 @@ use lru::LruCache;
 use peers::Peers;
 use ports::SeenPorts;
 use provenance::WrittenFiles;
+use remembered::Remembered;
 use runs::Runs;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ mod packages;
 mod peers;
 mod ports;
 mod provenance;
+mod remembered;
 mod runs;
 mod secrets;
 mod work;
@@ -66,6 +68,9 @@ const EPOCH_FLOOR: u64 = 946_684_800_000_000_000;
 
 /// How long the engine is held up at its start to look at containers that run already.
 const START: Duration = Duration::from_millis(20);
+
+/// Most entries of each table that are forgotten with one event, once a container is gone.
+const FORGET: usize = 16;
 
 /// Most answers remembered of which paths images have.
 const IMAGE_FILES: usize = 8192;
@@ -136,9 +141,9 @@ pub struct Resolver {
     registry: Registry,
     judge: Judge,
     threads: LruCache<i64, ThreadState>,
-    verdicts: LruCache<BinaryKey, Arc<Binary>>,
+    verdicts: Remembered<BinaryKey, Arc<Binary>>,
     /// Paths that images were asked for.
-    image_files: LruCache<BinaryKey, bool>,
+    image_files: Remembered<BinaryKey, bool>,
     /// Processes that ran already when the engine started, and were not looked at yet.
     unseen: Vec<i64>,
     /// Background findings taken in so far.
@@ -192,8 +197,8 @@ impl Resolver {
             judge: Judge::new(host, config.inline_max),
             // Grown as needed, up to the bound.
             threads: LruCache::new(bound(config.cache.max_threads)),
-            verdicts: LruCache::new(bound(config.cache.max_verdicts)),
-            image_files: LruCache::new(bound(IMAGE_FILES)),
+            verdicts: Remembered::new(config.cache.max_verdicts),
+            image_files: Remembered::new(IMAGE_FILES),
             unseen: Vec::new(),
             findings: 0,
             last_file: None,
@@ -239,6 +244,24 @@ impl Resolver {
         }
     }
 
+    /// Forgets a little of what is remembered of a container that the registry has let go.
+    fn forget_gone(&mut self) {
+        let Some(id) = self.registry.gone() else { return };
+        let key = BinaryKey::container_key(id);
+        let forgotten = self.verdicts.forget(key, FORGET)
+            + self.image_files.forget(key, FORGET)
+            + self.written.forget(id, FORGET)
+            + self.libraries.forget(id, FORGET)
+            + self.tampered.forget(id, FORGET)
+            + self.runs.forget(id, FORGET)
+            + self.script_runs.forget(id, FORGET)
+            + self.ports.forget(id, FORGET)
+            + self.peers.forget(id, FORGET);
+        if forgotten == 0 {
+            self.registry.forgotten();
+        }
+    }
+
     /// Ends background work; what is known stays.
     pub fn stop(&mut self) {
         self.background = None;
@@ -248,6 +271,7 @@ impl Resolver {
     /// Follows threads and containers; called once for each event that [`crate::event::raw::StateEvent`] names.
     pub fn observe(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) {
         self.look_at_unseen();
+        self.forget_gone();
         match event.code {
             code::OPEN_X | code::OPENAT_X | code::OPENAT2_X => self.observe_open(event, reader),
             code::EXECVE_X | code::EXECVEAT_X => {
@@ -446,3 +470,7 @@ impl Resolver {
         &self.metrics
     }
 }
+
+#[cfg(test)]
+#[path = "resolver/memory_tests.rs"]
+mod memory_tests;

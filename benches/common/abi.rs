@@ -115,6 +115,11 @@ impl Table {
     pub fn put(&mut self, tid: i64, entry: Entry) {
         self.entries.insert(tid as u64, Box::new(entry));
     }
+
+    /// Takes one out.
+    pub fn take(&mut self, tid: i64) {
+        self.entries.remove(&(tid as u64));
+    }
 }
 
 fn text(s: &str) -> Value {

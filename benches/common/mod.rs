@@ -7,5 +7,6 @@ pub mod abi;
 pub mod callgrind;
 pub mod event;
 pub mod image;
+pub mod memory;
 pub mod node;
 pub mod report;

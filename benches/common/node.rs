@@ -94,6 +94,23 @@ impl Node {
         self.group(n, hour + 1)
     }
 
+    /// Another container, with its first process.
+    pub fn add(&self, n: usize, pid: i64) {
+        self.process(n, pid, &self.cgroup(n));
+    }
+
+    /// Another process of any container, as far as its executable can be looked at.
+    pub fn run(&self, pid: i64) {
+        let dir = self.root().join(format!("proc/{pid}"));
+        fs::create_dir(&dir).unwrap();
+        symlink(self.root().join("layers/base0/usr/bin/app"), dir.join("exe")).unwrap();
+    }
+
+    /// Ends such a process.
+    pub fn end(&self, pid: i64) {
+        fs::remove_dir_all(self.root().join(format!("proc/{pid}"))).unwrap();
+    }
+
     fn group(&self, n: usize, generation: usize) -> String {
         super::image::cgroup(&format!("{n:032x}{generation:032x}"))
     }
@@ -121,7 +138,7 @@ impl Node {
         let mounts = format!(
             "900 800 {major}:{minor} / / rw,relatime - overlay overlay rw,{options}\n\
              901 900 0:201 / /proc rw - proc proc rw\n902 900 0:202 / /dev rw - tmpfs tmpfs rw\n"
-        );
+        ) + &mounts_of_a_pod();
         fs::write(dir.join("mountinfo"), mounts).unwrap();
         fs::write(dir.join("cgroup"), format!("0::{cgroup}\n")).unwrap();
         fs::write(dir.join("stat"), format!("{pid} (app) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0\n"))
@@ -133,6 +150,36 @@ impl Node {
         fs::create_dir_all(&upper).unwrap();
         symlink(upper, dir.join("root")).unwrap();
     }
+}
+
+/// What else is mounted in a container of Kubernetes.
+fn mounts_of_a_pod() -> String {
+    let pod = "/var/lib/kubelet/pods/6c3b9f1e-1111-2222-3333-444455556666";
+    let (masked, files) = (
+        ["bus", "fs", "irq", "sys", "sysrq-trigger", "acpi", "kcore", "keys", "latency_stats", "timer_list"],
+        ["hosts", "hostname", "resolv.conf"],
+    );
+    let mut lines = String::from(
+        "903 902 0:203 / /dev/pts rw,nosuid,noexec,relatime - devpts devpts rw,gid=5,mode=620,ptmxmode=666\n\
+         904 902 0:204 / /dev/mqueue rw,nosuid,nodev,noexec,relatime - mqueue mqueue rw\n\
+         905 902 0:205 / /dev/shm rw,nosuid,nodev,noexec,relatime - tmpfs shm rw,size=65536k\n\
+         906 900 0:206 / /sys ro,nosuid,nodev,noexec,relatime - sysfs sysfs ro\n\
+         907 906 0:207 / /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw\n\
+         908 906 0:208 / /sys/firmware ro,relatime - tmpfs tmpfs ro\n",
+    );
+    for (i, path) in masked.iter().enumerate() {
+        lines += &format!("{} 901 0:201 /{path} /proc/{path} ro,relatime - proc proc rw\n", 910 + i);
+    }
+    for (i, path) in files.iter().enumerate() {
+        lines +=
+            &format!("{} 900 254:1 {pod}/etc-{path} /etc/{path} rw,relatime - ext4 /dev/vda1 rw\n", 930 + i);
+    }
+    lines
+        + &format!(
+            "940 900 254:1 {pod}/containers/app/1 /dev/termination-log rw,relatime - ext4 /dev/vda1 rw\n\
+         941 900 0:209 / /run/secrets/kubernetes.io/serviceaccount ro,relatime - tmpfs tmpfs rw,size=1024k\n\
+         942 900 254:1 {pod}/volumes/kubernetes.io~empty-dir/data /data rw,relatime - ext4 /dev/vda1 rw\n"
+        )
 }
 
 /// Makes so many paths, a dozen files to a directory.

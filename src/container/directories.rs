@@ -31,6 +31,16 @@ impl HostDirectories {
         self.by_path.insert(upper.to_vec(), container.into());
     }
 
+    /// Forgets a container's writable directory, unless it is another one's by now.
+    pub fn remove(&mut self, upper: &[u8], container: &str) {
+        let merged = upper.strip_suffix(b"/diff").map(|base| [base, b"/merged"].concat());
+        for path in merged.iter().map(Vec::as_slice).chain([upper]) {
+            if self.by_path.get(path).is_some_and(|id| **id == *container) {
+                self.by_path.remove(path);
+            }
+        }
+    }
+
     /// The id of the container that a path of the host lies in, and the path inside.
     pub fn find<'a>(&'a self, path: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
         behind(path, TASKS)
@@ -96,5 +106,10 @@ mod tests {
             let got = dirs.find(path.as_bytes());
             assert_eq!(got, want.map(|(id, inside)| (id, inside.as_bytes())), "{path}");
         }
+        dirs.add(b"/c/snapshots/7/fs", "C", 10);
+        dirs.remove(b"/c/snapshots/7/fs", "B");
+        assert!(dirs.find(b"/c/snapshots/7/fs/x").is_some(), "another one's by now");
+        dirs.remove(b"/s/overlay/aa/diff", "A");
+        assert_eq!((dirs.find(b"/s/overlay/aa/diff/x"), dirs.find(b"/s/overlay/aa/merged/x")), (None, None));
     }
 }

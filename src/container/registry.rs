@@ -1,6 +1,7 @@
 //! The containers seen so far, and how each is told from a thread's control groups.
 //!
-//! Invariant: bounded, least recently used out first. A container that could not be looked at is tried again with each
+//! Invariants: bounded, least recently used out first; of containers that have ended the last [`KEEP_ENDED`] are kept, so that
+//! memory follows what runs, not how much has run. A container that could not be looked at is tried again with each
 //! new process of it (a runtime starts several before the container's own); in a replay that is one failed `open` each.
 
 use super::declared::{Declared, ImageIdentity};
@@ -16,6 +17,7 @@ use crate::manifest::image_config::ImageConfig;
 use crate::packages::installed::Installed;
 use arc_swap::ArcSwapOption;
 use lru::LruCache;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -163,6 +165,20 @@ pub struct LoadedManifest {
     pub config: Option<ImageConfig>,
 }
 
+/// Containers that have ended, and are known for a while: events of their last processes may be on their way, and a
+/// restart goes on with what was known.
+const KEEP_ENDED: usize = 256;
+
+/// Most containers passed over with each new one, to find one whose process may have ended without a word.
+const LOOKED_AFTER: usize = 8;
+
+/// What stays of a container that was let go, for a restart.
+#[derive(Debug)]
+struct Left {
+    drifts: Arc<AtomicU64>,
+    installed: Arc<ArcSwapOption<Installed>>,
+}
+
 /// All containers.
 #[derive(Debug)]
 pub struct Registry {
@@ -177,6 +193,12 @@ pub struct Registry {
     /// Containers by the device of their root file system.
     by_device: LruCache<(u32, u32), Box<str>>,
     directories: HostDirectories,
+    /// Containers whose process has ended, in that order; one that was looked at through another one since is running.
+    ended: VecDeque<Box<str>>,
+    /// Containers that were let go, and that others may forget now.
+    gone: VecDeque<Box<str>>,
+    /// Of containers that drifted.
+    left: LruCache<Box<str>, Left>,
     changes: u64,
 }
 
@@ -198,6 +220,9 @@ impl Registry {
             by_pid: LruCache::new(capacity),
             by_device: LruCache::new(capacity),
             directories: HostDirectories::default(),
+            ended: VecDeque::new(),
+            gone: VecDeque::new(),
+            left: LruCache::new(bound(KEEP_ENDED)),
             changes: 1,
         }
     }
@@ -247,6 +272,8 @@ impl Registry {
         if let Some(known) = &known {
             container.drifts = Arc::clone(&known.drifts);
             container.installed = Arc::clone(&known.installed);
+        } else if let Some(left) = self.left.pop(id) {
+            (container.drifts, container.installed) = (left.drifts, left.installed);
         }
         let known_before = known.clone();
         if let Some(known) = known.filter(|k| !container.says_more_than(k)) {
@@ -271,16 +298,94 @@ impl Registry {
             }
         }
         self.changes += 1;
-        self.containers.put(id.into(), Arc::clone(&container));
+        let out = self.containers.push(id.into(), Arc::clone(&container));
+        match out.filter(|(out, _)| **out != *id) {
+            // It will be looked at anew: what others remember of it holds.
+            Some((out, old)) if old.is_current() => self.leave(&out, &old),
+            Some((out, old)) => self.has_gone(out, &old),
+            None => {}
+        }
+        self.look_after_oldest();
         (container, fresh)
+    }
+
+    /// Notes the end of the container used longest ago, if it was missed: one look at a process.
+    fn look_after_oldest(&mut self) {
+        for _ in 0..LOOKED_AFTER {
+            let Some((id, oldest)) = self.containers.peek_lru() else { return };
+            let id = id.clone();
+            let running = oldest.live.as_ref().filter(|live| !live.has_ended()).map(Live::pid);
+            // The next one, the next time.
+            self.containers.promote(&id);
+            let Some(pid) = running else { continue };
+            if !live::is_member(&self.host, pid, &id) {
+                self.by_pid.pop(&pid);
+                self.end(id, pid);
+            }
+            return;
+        }
+    }
+
+    /// Lets the containers go that ended before the last [`KEEP_ENDED`] did.
+    fn let_go(&mut self) {
+        while self.ended.len() > KEEP_ENDED {
+            let Some(id) = self.ended.pop_front() else { return };
+            if self.containers.peek(&id).is_none_or(|c| c.is_current()) {
+                continue;
+            }
+            if let Some(container) = self.containers.pop(&id) {
+                self.has_gone(id, &container);
+            }
+        }
+    }
+
+    fn has_gone(&mut self, id: Box<str>, container: &Container) {
+        self.told.pop(&id);
+        if let Some(live) = &container.live {
+            if self.by_device.peek(&live.root_dev).is_some_and(|owner| *owner == id) {
+                self.by_device.pop(&live.root_dev);
+            }
+            if let Some(upper) = &live.upper_on_host {
+                self.directories.remove(upper, &id);
+            }
+        }
+        self.leave(&id, container);
+        if self.gone.len() >= self.containers.cap().get() {
+            // What others know of it is forgotten when there is no room.
+            self.gone.pop_front();
+        }
+        self.gone.push_back(id);
+    }
+
+    fn leave(&mut self, id: &str, container: &Container) {
+        if container.drifts.load(Ordering::Relaxed) != 0 || container.installed.load().is_some() {
+            let (drifts, installed) = (Arc::clone(&container.drifts), Arc::clone(&container.installed));
+            self.left.put(id.into(), Left { drifts, installed });
+        }
+    }
+
+    /// A container that was let go, so that what others remember of it can be forgotten.
+    pub fn gone(&self) -> Option<&str> {
+        self.gone.front().map(|id| &**id)
+    }
+
+    /// All is forgotten of the container that [`Registry::gone`] gives.
+    pub fn forgotten(&mut self) {
+        self.gone.pop_front();
     }
 
     /// Notes that a thread ended: the container that was looked at through it is looked at anew.
     pub fn note_exit(&mut self, tid: i64) {
         let Some(id) = self.by_pid.pop(&tid) else { return };
-        if let Some(live) = self.containers.peek(&id).and_then(|c| c.live.as_ref()).filter(|l| l.pid() == tid)
-        {
+        self.end(id, tid);
+    }
+
+    fn end(&mut self, id: Box<str>, pid: i64) {
+        let live = self.containers.peek(&id).and_then(|c| c.live.as_ref());
+        if let Some(live) = live.filter(|live| live.pid() == pid) {
             live.set_ended();
+            self.ended.push_back(id);
+            self.let_go();
         }
     }
 
@@ -353,3 +458,7 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

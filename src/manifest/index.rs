@@ -207,13 +207,14 @@ impl IndexBuilder {
     /// an entry of the same layer means "replaced", so a directory becomes opaque.
     pub fn build(mut self) -> LayerIndex {
         self.rows.sort_by_key(|r| r.key);
-        let mut rows: Vec<Row> = Vec::with_capacity(self.rows.len());
-        for row in self.rows {
-            match rows.last_mut().filter(|last| last.key == row.key) {
-                Some(last) => *last = merge(*last, row),
-                None => rows.push(row),
+        let mut rows = self.rows;
+        rows.dedup_by(|row, last| {
+            let same = row.key == last.key;
+            if same {
+                *last = merge(*last, *row);
             }
-        }
+            same
+        });
         let has = |pick: fn(&Detail) -> bool| self.details.iter().any(pick);
         let detail = |row: &Row| (row.detail as usize).checked_sub(1).and_then(|i| self.details.get(i));
         let sizes: Vec<u64> = match self.details.is_empty() {

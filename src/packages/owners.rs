@@ -31,7 +31,10 @@ const APK_INSTALLED: [&[u8]; 2] = [b"/lib/apk/db/installed", b"/usr/lib/apk/db/i
 /// Owners of paths.
 #[derive(Debug, Default)]
 pub struct Owners {
-    paths: Box<[(PathKey, u32)]>,
+    /// Sorted. Beside the numbers, not with them: a pair of both would be padded to sixteen bytes.
+    paths: Box<[PathKey]>,
+    /// Of each path's package.
+    numbers: Box<[u32]>,
     packages: Box<[Box<str>]>,
     /// A database could not be read whole: a path that is not here may have an owner nevertheless.
     partial: bool,
@@ -87,8 +90,12 @@ impl Builder {
         // Directories are in many packages' lists; whichever stays, only files are asked for.
         self.paths.sort_unstable();
         self.paths.dedup_by_key(|(key, _)| *key);
-        let (paths, packages) = (self.paths.into_boxed_slice(), self.packages.into_boxed_slice());
-        Owners { paths, packages, partial: self.partial }
+        Owners {
+            paths: self.paths.iter().map(|(key, _)| *key).collect(),
+            numbers: self.paths.iter().map(|(_, number)| *number).collect(),
+            packages: self.packages.into_boxed_slice(),
+            partial: self.partial,
+        }
     }
 }
 
@@ -144,14 +151,13 @@ impl Owners {
     }
 
     fn by_key(&self, key: PathKey) -> Option<&str> {
-        let at = self.paths.binary_search_by_key(&key, |(k, _)| *k).ok()?;
-        let (_, number) = self.paths.get(at)?;
-        self.packages.get(*number as usize).map(AsRef::as_ref)
+        let at = self.paths.binary_search(&key).ok()?;
+        self.packages.get(*self.numbers.get(at)? as usize).map(AsRef::as_ref)
     }
 
     /// Heap bytes held.
     pub fn bytes(&self) -> usize {
-        self.paths.len() * std::mem::size_of::<(PathKey, u32)>()
+        self.paths.len() * (std::mem::size_of::<PathKey>() + std::mem::size_of::<u32>())
             + self.packages.iter().map(|p| p.len() + std::mem::size_of::<Box<str>>()).sum::<usize>()
     }
 }

@@ -1,28 +1,27 @@
 //! What was seen of late, so that it is looked at once and not each time.
 
-use lru::LruCache;
+use super::remembered::Remembered;
+use crate::verdict::binary::BinaryKey;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
-use std::num::NonZeroUsize;
 
-/// Times of events, nanoseconds, by a keyed hash of what they were about. Bounded: what was asked about longest ago is
-/// forgotten first.
+/// Times of events, nanoseconds, by container ([`BinaryKey::container_key`]) and a keyed hash of what they were about. Bounded:
+/// what was asked about longest ago is forgotten first.
 #[derive(Debug)]
 pub(super) struct Lately {
     key: RandomState,
-    seen: LruCache<u64, u64>,
+    seen: Remembered<(u64, u64), u64>,
 }
 
 impl Lately {
     /// Remembers so many.
     pub(super) fn new(bound: usize) -> Self {
-        let bound = NonZeroUsize::new(bound).unwrap_or(NonZeroUsize::MIN);
-        Self { key: RandomState::new(), seen: LruCache::new(bound) }
+        Self { key: RandomState::new(), seen: Remembered::new(bound) }
     }
 
     /// Whether this is to be looked at: it was not within `interval` nanoseconds before `at`.
-    pub(super) fn is_new(&mut self, what: impl Hash, at: u64, interval: u64) -> bool {
-        let key = self.key.hash_one(what);
+    pub(super) fn is_new(&mut self, container: u64, what: impl Hash, at: u64, interval: u64) -> bool {
+        let key = (container, self.key.hash_one(what));
         match self.seen.get(&key) {
             Some(before) if at.saturating_sub(*before) < interval => false,
             _ => {
@@ -30,6 +29,17 @@ impl Lately {
                 true
             }
         }
+    }
+
+    /// Forgets a container, up to `most` of what was seen of it; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        self.seen.forget(BinaryKey::container_key(container), most)
+    }
+
+    /// See [`Remembered::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.seen.bytes_when_full()
     }
 }
 
@@ -40,11 +50,11 @@ mod tests {
     #[test]
     fn once_in_an_interval() {
         let mut lately = Lately::new(2);
-        assert!(lately.is_new("a", 100, 50));
-        assert!(!lately.is_new("a", 149, 50));
-        assert!(lately.is_new("a", 150, 50));
-        assert!(!lately.is_new("a", 10, 50), "events of two processors may come in another order");
-        assert!(lately.is_new("b", 151, 50) && lately.is_new("c", 151, 50));
-        assert!(lately.is_new("a", 152, 50), "forgotten");
+        assert!(lately.is_new(1, "a", 100, 50));
+        assert!(!lately.is_new(1, "a", 149, 50));
+        assert!(lately.is_new(1, "a", 150, 50));
+        assert!(!lately.is_new(1, "a", 10, 50), "events of two processors may come in another order");
+        assert!(lately.is_new(1, "b", 151, 50) && lately.is_new(1, "c", 151, 50));
+        assert!(lately.is_new(1, "a", 152, 50), "forgotten");
     }
 }

@@ -34,15 +34,15 @@ impl Resolver {
         let written = self.written.of(&container.id, call.inode).cloned();
         let written_at = written.as_ref().map_or(0, |w| w.at);
         if call.inode != 0 {
-            let what = (&*container.id, &*binary.path, call.inode, written_at);
-            if !self.libraries.is_new(what, event.ts, interval) {
+            let what = (&*binary.path, call.inode, written_at);
+            if !self.libraries.is_new(binary.key.container(), what, event.ts, interval) {
                 return true;
             }
         }
         let Some(path) = self.named_path(reader, &container, event.tid, call.file) else { return false };
         if call.inode == 0 {
-            let what = (&*container.id, &*binary.path, path.as_bytes());
-            if !self.libraries.is_new(what, event.ts, interval) {
+            let what = (&*binary.path, path.as_bytes());
+            if !self.libraries.is_new(binary.key.container(), what, event.ts, interval) {
                 return true;
             }
         }

@@ -3,6 +3,7 @@
 //! Invariants: what was answered is answered from memory until a baseline changes; a first answer looks through the
 //! baselines of one image; what is remembered is bounded, also where a container calls everybody.
 
+use super::remembered::Remembered;
 use super::{bound, EventKey, Resolver, ThreadReader};
 use crate::background::network::Early;
 use crate::container::declared::ports::Protocol;
@@ -46,8 +47,8 @@ pub struct PeerFacts {
     pub is_new: bool,
 }
 
-/// Container, direction, address, port, protocol, name; container and name as keyed hashes.
-type PeerKey = (u64, Direction, IpAddr, u16, Option<Protocol>, u64);
+/// Container; direction, address, port, protocol, name. Container and name as keyed hashes.
+type PeerKey = (u64, (Direction, IpAddr, u16, Option<Protocol>, u64));
 
 #[derive(Debug, Clone, Copy)]
 struct Answer {
@@ -63,19 +64,32 @@ struct Answer {
 /// What is remembered of peers.
 #[derive(Debug)]
 pub(super) struct Peers {
-    answers: LruCache<PeerKey, Answer>,
+    answers: Remembered<PeerKey, Answer>,
     /// The reviewed baselines of containers, and the generation they are of.
     baselines: LruCache<u64, (u64, Box<[u32]>)>,
-    names: LruCache<(u64, IpAddr), Arc<str>>,
+    names: Remembered<(u64, IpAddr), Arc<str>>,
 }
 
 impl Peers {
     pub(super) fn new() -> Self {
         Self {
-            answers: LruCache::new(bound(MAX_PEERS)),
+            answers: Remembered::new(MAX_PEERS),
             baselines: LruCache::new(bound(MAX_CONTAINERS)),
-            names: LruCache::new(bound(MAX_NAMES)),
+            names: Remembered::new(MAX_NAMES),
         }
+    }
+
+    /// Forgets a container, up to `most` peers and names of it; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        let id = value_key(container.as_bytes());
+        self.baselines.pop(&id);
+        self.answers.forget(id, most) + self.names.forget(id, most)
+    }
+
+    /// See [`Remembered::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.answers.bytes_when_full() + self.names.bytes_when_full()
     }
 }
 
@@ -97,7 +111,7 @@ impl Resolver {
         let id = value_key(container.id.as_bytes());
         let name = self.peers.names.get(&(id, contact.peer)).cloned();
         let name_key = name.as_ref().map_or(0, |name| value_key(name.as_bytes()));
-        let key = (id, contact.direction, contact.peer, contact.port, protocol, name_key);
+        let key = (id, (contact.direction, contact.peer, contact.port, protocol, name_key));
         let mut facts = PeerFacts {
             direction: contact.direction,
             address: contact.peer,

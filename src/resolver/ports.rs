@@ -1,26 +1,40 @@
 //! Ports that a container's processes make their own, against those that were declared.
 
-use super::{bound, EventKey, Resolver, ThreadReader};
+use super::remembered::Remembered;
+use super::{EventKey, Resolver, ThreadReader};
 use crate::background::early_ports::EarlyPort;
 use crate::container::declared::ports::{Ports, Protocol};
 use crate::container::registry::Container;
 use crate::event::raw::SyscallEvent;
 use crate::event::socket::{claim, Claim};
 use crate::manifest::key::value_key;
-use lru::LruCache;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Most ports remembered as seen, of all containers.
 const MAX_SEEN: usize = 16_384;
 
+/// A keyed hash of the container; protocol and port.
+type PortKey = (u64, (Protocol, u16));
+
 /// The events that first made ports some container's own, by a keyed hash of the container, protocol and port.
 #[derive(Debug)]
-pub(super) struct SeenPorts(LruCache<(u64, Protocol, u16), EventKey>);
+pub(super) struct SeenPorts(Remembered<PortKey, EventKey>);
 
 impl SeenPorts {
     pub(super) fn new() -> Self {
-        Self(LruCache::new(bound(MAX_SEEN)))
+        Self(Remembered::new(MAX_SEEN))
+    }
+
+    /// Forgets a container, up to `most` ports of it; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        self.0.forget(value_key(container.as_bytes()), most)
+    }
+
+    /// See [`Remembered::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.0.bytes_when_full()
     }
 }
 
@@ -60,7 +74,7 @@ impl Resolver {
         if self.background.is_none() || !is_open {
             return;
         }
-        let key = (value_key(container.id.as_bytes()), protocol, port);
+        let key = (value_key(container.id.as_bytes()), (protocol, port));
         if self.ports.0.contains(&key) {
             return;
         }
@@ -77,8 +91,8 @@ impl Resolver {
     /// `None` where that does not apply.
     pub fn port_is_new(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<bool> {
         let Claimed { container, protocol, port } = self.claimed(event, reader)?;
-        let key = (value_key(container.id.as_bytes()), protocol, port);
-        let first = self.ports.0.get_or_insert(key, || event.identity());
+        let key = (value_key(container.id.as_bytes()), (protocol, port));
+        let first = self.ports.0.get_or_insert(key, || event.identity())?;
         Some(*first == event.identity())
     }
 

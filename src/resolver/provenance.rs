@@ -4,6 +4,7 @@
 //! of files ([`Resolver::note_written`]). Invariant: bounded, what was written longest ago is forgotten first.
 
 use super::files::EventFile;
+use super::remembered::Remembered;
 use super::{Resolver, ThreadReader};
 use crate::background::files::Writer;
 use crate::event::raw::SyscallEvent;
@@ -11,14 +12,12 @@ use crate::packages::manager::Manager;
 use crate::verdict::judge::Judgement;
 use crate::verdict::origin::Origin;
 use crate::verdict::work::ImageWork;
-use lru::LruCache;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Most files whose writers are remembered.
-const MAX_WRITTEN: usize = 65_536;
+const MAX_WRITTEN: usize = 32_768;
 
 /// Who wrote a file last.
 #[derive(Debug, Clone)]
@@ -56,13 +55,12 @@ pub(super) struct WrittenFiles {
     key: RandomState,
     /// The container that was written in last, and its hash: it is mostly the next one, too.
     last: (Box<str>, u64),
-    files: LruCache<(u64, u64), Written>,
+    files: Remembered<(u64, u64), Written>,
 }
 
 impl WrittenFiles {
     pub(super) fn new() -> Self {
-        let bound = NonZeroUsize::new(MAX_WRITTEN).unwrap_or(NonZeroUsize::MIN);
-        Self { key: RandomState::new(), last: Default::default(), files: LruCache::new(bound) }
+        Self { key: RandomState::new(), last: Default::default(), files: Remembered::new(MAX_WRITTEN) }
     }
 
     fn hash(&self, container: &str) -> u64 {
@@ -78,6 +76,17 @@ impl WrittenFiles {
             self.last = (container.into(), hash);
         }
         self.files.put((hash, inode), written);
+    }
+
+    /// Forgets a container, up to `most` files of it; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        self.files.forget(self.key.hash_one(container), most)
+    }
+
+    /// See [`Remembered::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.files.bytes_when_full()
     }
 
     /// Who wrote a file; `None` where nobody was seen to.
@@ -192,5 +201,7 @@ mod tests {
         assert_eq!(of("a", 7).as_deref(), Some("wget"), "the last one counts");
         assert_eq!(of("a", 8).as_deref(), Some("sh"));
         assert_eq!(of("b", 7), None);
+        assert_eq!(files.forget("a", 9), 2);
+        assert!(files.of("a", 7).is_none() && files.of("a", 8).is_none());
     }
 }

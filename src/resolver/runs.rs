@@ -2,21 +2,20 @@
 //!
 //! Invariant: bounded, what ran longest ago is forgotten first; counted once for each exec.
 
+use super::remembered::Remembered;
 use crate::verdict::binary::BinaryKey;
 use crate::verdict::origin::Origin;
-use lru::LruCache;
-use std::num::NonZeroUsize;
 
 /// Most files whose runs are counted, of each kind.
 const MAX_FILES: usize = 16_384;
 
 /// Runs by file.
 #[derive(Debug)]
-pub(super) struct Runs(LruCache<BinaryKey, u64>);
+pub(super) struct Runs(Remembered<BinaryKey, u64>);
 
 impl Runs {
     pub(super) fn new() -> Self {
-        Self(LruCache::new(NonZeroUsize::new(MAX_FILES).unwrap_or(NonZeroUsize::MIN)))
+        Self(Remembered::new(MAX_FILES))
     }
 
     /// Counts a run of a file with this origin, and gives the number of it; `None` for what the image has, and for what
@@ -25,15 +24,20 @@ impl Runs {
         if matches!(origin, Origin::Image | Origin::Runtime | Origin::Host | Origin::Unknown) {
             return None;
         }
-        let runs = match self.0.get_mut(&key) {
-            Some(runs) => runs,
-            None => {
-                self.0.put(key, 0);
-                self.0.get_mut(&key)?
-            }
-        };
+        let runs = self.0.get_or_insert(key, || 0)?;
         *runs = runs.saturating_add(1);
         Some(*runs)
+    }
+
+    /// Forgets a container, up to `most` files of it; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        self.0.forget(BinaryKey::container_key(container), most)
+    }
+
+    /// See [`Remembered::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.0.bytes_when_full()
     }
 }
 
@@ -56,6 +60,9 @@ mod tests {
         assert_eq!(runs.count(key("a", 1), Origin::Image), None);
         assert_eq!(runs.count(key("a", 1), Origin::Unknown), None);
         assert_eq!(runs.count(key("a", 1), Origin::Tmpfs), Some(3));
+        assert_eq!(runs.forget("a", 9), 2, "the container is gone");
+        assert_eq!(runs.count(key("a", 1), Origin::Added), Some(1));
+        assert_eq!(runs.count(key("b", 1), Origin::Added), Some(2), "others stay");
     }
 
     #[test]

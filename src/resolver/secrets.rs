@@ -5,6 +5,7 @@ use super::Resolver;
 use crate::background::files::{Notice, Tampering, Writer};
 use crate::container::volume::VolumeKind;
 use crate::event::raw::SyscallEvent;
+use crate::verdict::binary::BinaryKey;
 use crate::verdict::origin::Origin;
 use std::sync::Arc;
 
@@ -24,8 +25,9 @@ impl Resolver {
             return;
         };
         let interval = u64::try_from(self.config.file_interval.as_nanos()).unwrap_or(u64::MAX);
-        let what = (&*file.container.id, path, &file.new_path, change, &*writer.command);
-        if !self.tampered.is_new(what, event.ts, interval) {
+        let container = BinaryKey::container_key(&file.container.id);
+        let what = (path, &file.new_path, change, &*writer.command);
+        if !self.tampered.is_new(container, what, event.ts, interval) {
             return;
         }
         let tampering = Tampering {

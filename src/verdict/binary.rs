@@ -20,10 +20,23 @@ pub struct BinaryKey {
 impl BinaryKey {
     /// The key of an executable.
     pub fn new(container: &str, path: &[u8], inode: InodeId, flags: ExeFlags) -> Self {
-        static KEY: OnceLock<RandomState> = OnceLock::new();
-        let hasher = KEY.get_or_init(RandomState::new);
-        Self { container: hasher.hash_one(container), path: hasher.hash_one(path), inode, flags }
+        Self { container: Self::container_key(container), path: hasher().hash_one(path), inode, flags }
     }
+
+    /// What keys have in place of a container's id.
+    pub fn container_key(container: &str) -> u64 {
+        hasher().hash_one(container)
+    }
+
+    /// [`Self::container_key`] of its container.
+    pub fn container(&self) -> u64 {
+        self.container
+    }
+}
+
+fn hasher() -> &'static RandomState {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    KEY.get_or_init(RandomState::new)
 }
 
 /// An executable and the verdict on it.

@@ -4,12 +4,13 @@
 
 use crate::host::FoundFile;
 use crate::manifest::entry::ImagePath;
+use crate::manifest::key::{path_key, value_key, PathKey};
 use crate::verdict::change::{Change, Compared};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-/// Most paths remembered.
+/// Most paths remembered; each takes some 120 bytes.
 const MAX_TOLD: usize = 16_384;
 
 /// What tells one state of a file from the next: inode, modification time, size, mode.
@@ -40,7 +41,8 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Told {
     interval: Duration,
-    states: LruCache<(Box<str>, ImagePath), State>,
+    /// By keyed hashes of container and path: names can be as long as the workload likes.
+    states: LruCache<(u64, PathKey), State>,
 }
 
 impl Told {
@@ -52,7 +54,7 @@ impl Told {
     /// Notes that a file was told as created, in another report than its own.
     pub(super) fn note_created(&mut self, container: &str, path: &ImagePath, file: &FoundFile, now: Instant) {
         let state = State { change: Change::Created, gained: 0, mark: mark(file), at: now, undone: false };
-        self.states.put((container.into(), path.clone()), state);
+        self.states.put(key(container, path), state);
     }
 
     /// Whether a path's state is news; if so it counts as told from now on.
@@ -63,7 +65,7 @@ impl Told {
         compared: &Compared,
         now: Instant,
     ) -> Verdict {
-        let key = (Box::from(container), path.clone());
+        let key = key(container, path);
         let mark = compared.now.as_ref().and_then(mark);
         if compared.change == Change::None {
             // Undone. That it was told before still counts for the interval.
@@ -89,6 +91,10 @@ impl Told {
         self.states.put(key, State { change: compared.change, gained, mark, at: now, undone: false });
         Verdict::New
     }
+}
+
+fn key(container: &str, path: &ImagePath) -> (u64, PathKey) {
+    (value_key(container.as_bytes()), path_key(path))
 }
 
 fn mark(found: &FoundFile) -> Mark {

@@ -4,7 +4,7 @@
 
 use super::FileJob;
 use crate::host::RootDir;
-use crate::manifest::entry::ImagePath;
+use crate::manifest::key::{path_key, value_key, PathKey};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -18,8 +18,12 @@ pub(super) const QUIET: Duration = Duration::from_millis(500);
 /// Most processes remembered as writers of one path.
 const MAX_WRITERS: usize = 8;
 
-/// What tells one waiting path from another: container, path, whether a link at its end is followed.
-pub(super) type Key = Arc<(Box<str>, ImagePath, bool)>;
+/// What tells one waiting path from another: keyed hashes of container and path, whether a link at its end is followed.
+pub(super) type Key = (u64, PathKey, bool);
+
+fn key(job: &FileJob, follows: bool) -> Key {
+    (value_key(job.container.id.as_bytes()), path_key(&job.path), follows)
+}
 
 /// A path, and what is known of it.
 #[derive(Debug)]
@@ -41,7 +45,8 @@ pub(super) struct Waiting {
 /// The list.
 #[derive(Debug, Default)]
 pub(super) struct WaitList {
-    by_key: HashMap<Key, Waiting>,
+    /// Boxed: most of a table's places are empty.
+    by_key: HashMap<Key, Box<Waiting>>,
     /// At least one entry for each key. A path that was put off since is found out when its old time comes.
     order: BinaryHeap<Reverse<(Instant, Key)>>,
 }
@@ -58,20 +63,18 @@ impl WaitList {
 
     /// Whether a path waits already, by whatever call.
     pub(super) fn has(&self, job: &FileJob) -> bool {
-        [false, true]
-            .iter()
-            .any(|follows| self.by_key.contains_key(&(job.container.id.clone(), job.path.clone(), *follows)))
+        [false, true].iter().any(|follows| self.by_key.contains_key(&key(job, *follows)))
     }
 
     /// Takes a new change of a path that waits already into its entry; gives the job back if there is none.
     pub(super) fn merge(&mut self, job: FileJob, now: Instant) -> Result<(), FileJob> {
-        let key = (job.container.id.clone(), job.path.clone(), job.follows);
+        let key = key(&job, job.follows);
         let Some(known) = self.by_key.get_mut(&key) else { return Err(job) };
         // Put off, but not for ever: a file that is written again and again is looked at in between.
         let due = (now + QUIET).min(known.until);
         if due < known.due {
             // A writer that was waited for is done.
-            self.order.push(Reverse((due, Arc::new(key))));
+            self.order.push(Reverse((due, key)));
         }
         known.due = due;
         if !known.writers.contains(&job.writer.pid) && known.writers.len() < MAX_WRITERS {
@@ -87,10 +90,9 @@ impl WaitList {
         if self.by_key.len() >= MAX_WAITING {
             return false;
         }
-        let job = &waiting.job;
-        let key = Arc::new((job.container.id.clone(), job.path.clone(), job.follows));
-        self.order.push(Reverse((waiting.due, Arc::clone(&key))));
-        self.by_key.insert(key, waiting);
+        let key = key(&waiting.job, waiting.job.follows);
+        self.order.push(Reverse((waiting.due, key)));
+        self.by_key.insert(key, Box::new(waiting));
         true
     }
 
@@ -105,7 +107,7 @@ impl WaitList {
             // Nothing waits under a key that was looked at by an earlier entry.
             let Some(due) = self.by_key.get(&key).map(|waiting| waiting.due) else { continue };
             if due <= now {
-                return self.by_key.remove(&key);
+                return self.by_key.remove(&key).map(|waiting| *waiting);
             }
             self.order.push(Reverse((due, key)));
         }

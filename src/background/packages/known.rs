@@ -8,7 +8,7 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 
 /// Most packages remembered, of all databases together; each takes some 300 bytes.
-const MAX_PACKAGES: usize = 150_000;
+const MAX_PACKAGES: usize = 50_000;
 /// Most databases.
 const MAX_DATABASES: usize = 1024;
 
@@ -61,12 +61,12 @@ mod tests {
         let database = Database::of_systems().remove(0);
         let mut known = Known::new();
         for container in 0..10 {
-            known.put(&container.to_string(), &database, packages(40_000));
+            known.put(&container.to_string(), &database, packages(15_000));
             assert!(known.packages <= MAX_PACKAGES);
         }
         assert_eq!(known.databases.len(), 3);
         assert!(known.get("9", &database).is_some() && known.get("0", &database).is_none());
         known.put("9", &database, packages(2));
-        assert_eq!(known.packages, 80_002, "the same database again");
+        assert_eq!(known.packages, 30_002, "the same database again");
     }
 }
