@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// How long the thread waits for work before it looks after the list and after what could not be read at first.
 const TICK: Duration = Duration::from_millis(500);
+/// Longest wait while there is nothing to look after. A stop closes the queue, which ends it.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// When a container is read again whose records are not all there: an engine may write some of them after the start.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
@@ -91,7 +93,8 @@ impl Declarer {
         let list = self.approved.clone();
         let mut list = list.map(|list| Watch::new(&self.config.approved_images, list));
         while !self.stop.load(Ordering::Relaxed) {
-            match notices.recv_timeout(TICK) {
+            let is_idle = waiting.is_empty() && ports.is_empty() && list.is_none();
+            match notices.recv_timeout(if is_idle { IDLE } else { TICK }) {
                 Ok(Notice::Container(container)) => self.declare(container, 0, &mut waiting, report),
                 Ok(Notice::Port(port)) => {
                     if !ports.take(*port) {

@@ -46,6 +46,11 @@ impl EarlyPort {
 pub(super) struct EarlyPorts(Vec<EarlyPort>);
 
 impl EarlyPorts {
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Has a port wait; `false` if there is no room.
     pub(super) fn take(&mut self, port: EarlyPort) -> bool {
         if self.0.iter().any(|waiting| waiting.same(&port)) {

@@ -31,8 +31,8 @@ const LOOKS: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(600),
 ];
-/// Longest wait while nothing is due; bounds how long a stop takes.
-const IDLE: Duration = Duration::from_millis(500);
+/// Longest wait while nothing is due. A stop closes the queue, which ends it.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A file that a process opened the way a loader does, or mapped.
 #[derive(Debug, Clone)]

@@ -31,7 +31,7 @@ const QUEUE: usize = 1024;
 /// Most events handed over at once.
 const BATCH: usize = 128;
 /// How long the engine waits for an event before it looks after other things.
-const WAIT: Duration = Duration::from_millis(100);
+const WAIT: Duration = Duration::from_millis(500);
 
 /// What the engine is to do next.
 #[derive(Debug, PartialEq, Eq)]

@@ -28,6 +28,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 const LOOK_AROUND: Duration = Duration::from_secs(10);
 /// Longest wait at a time: bounds how long a stop takes.
 const NAP: Duration = Duration::from_millis(100);
+/// The same, while nothing is due.
+const IDLE: Duration = Duration::from_millis(250);
 /// How old the list of a container's processes may be when it is compared.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// Processes tried until one shows the container.
@@ -130,7 +132,7 @@ impl Scanner {
                 if self.params.once {
                     return;
                 }
-                std::thread::sleep(NAP);
+                std::thread::sleep(IDLE);
                 continue;
             };
             pace.begin();

@@ -39,8 +39,8 @@ use writers::{OpenFiles, Watches};
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// Most entries of a renamed directory that are looked at.
 const MAX_RENAMED: usize = 10_000;
-/// Longest wait for events while nothing is due; bounds how long a stop takes.
-const IDLE: Duration = Duration::from_millis(500);
+/// Longest wait while nothing is due. A stop closes the queue, which ends it.
+const IDLE: Duration = Duration::from_secs(10);
 /// As [`IDLE`], while files are watched.
 const WATCHING: Duration = Duration::from_millis(200);
 
@@ -145,9 +145,9 @@ pub struct FileReport {
 /// How much longer paths wait that were found by looking for them: what is told by name comes first.
 const SWEPT: Duration = Duration::from_millis(300);
 
-/// Pause after events were taken in: those that come in a burst are taken in together, and the event thread has to wake
-/// this one up once for all of them.
-const BATCH: Duration = Duration::from_millis(20);
+/// Pause after events were taken in, for as long as more come: those of a burst are taken in together, and the event thread, which
+/// has no time for it, wakes this one up once for all of them.
+const BATCH: Duration = Duration::from_millis(50);
 
 /// What came of a path.
 enum Outcome {
@@ -194,19 +194,28 @@ impl Files {
         report: &dyn Fn(&FileReport),
         tampered: &dyn Fn(&Tampering),
     ) {
+        let mut is_busy = false;
         while !self.stop.load(Ordering::Relaxed) {
-            let longest = if self.watches.is_empty() { IDLE } else { WATCHING };
-            let next = [self.waiting.next_due(), self.sweeps.next_due()].into_iter().flatten().min();
-            let wait = next.map_or(longest, |due| due.saturating_duration_since(Instant::now()).min(longest));
-            match notices.recv_timeout(wait) {
-                Ok(notice) => {
-                    self.take(notice, tampered);
-                    // Whatever else has come meanwhile, before anything is looked at.
-                    std::thread::sleep(BATCH);
-                    notices.try_iter().take(MAX_WAITING).for_each(|notice| self.take(notice, tampered));
+            if !is_busy {
+                let longest = if self.watches.is_empty() { IDLE } else { WATCHING };
+                let next = [self.waiting.next_due(), self.sweeps.next_due()].into_iter().flatten().min();
+                let wait =
+                    next.map_or(longest, |due| due.saturating_duration_since(Instant::now()).min(longest));
+                match notices.recv_timeout(wait) {
+                    Ok(notice) => {
+                        self.take(notice, tampered);
+                        is_busy = true;
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if is_busy {
+                // Whatever else comes meanwhile, before anything is looked at.
+                std::thread::sleep(BATCH);
+                let taken =
+                    notices.try_iter().take(MAX_WAITING).map(|notice| self.take(notice, tampered)).count();
+                is_busy = taken > 0;
             }
             self.watches.closed().into_iter().for_each(|job| self.accept(job));
             self.sweep_due();

@@ -27,8 +27,8 @@ use transaction::{Key, Transaction};
 
 /// Most transactions at the same time; of more the oldest is told as it is.
 const MAX_OPEN: usize = 1024;
-/// Longest wait for notices while nothing goes on; bounds how long a stop takes.
-const IDLE: Duration = Duration::from_millis(500);
+/// Longest wait for notices while nothing goes on. A stop closes the queue, which ends it.
+const IDLE: Duration = Duration::from_secs(10);
 /// How often transactions are looked after.
 const TICK: Duration = Duration::from_millis(100);
 /// Most notices taken in before that.
