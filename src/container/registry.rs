@@ -1,6 +1,6 @@
 //! The containers seen so far, and how each is told from a thread's control groups.
 //!
-//! Invariants: bounded, least recently used out first; of containers that have ended the last [`KEEP_ENDED`] are kept, so that
+//! Invariants: bounded, least recently used out first; of containers that have ended the last `KEEP_ENDED` are kept, so that
 //! memory follows what runs, not how much has run. A container that could not be looked at is tried again with each
 //! new process of it (a runtime starts several before the container's own); in a replay that is one failed `open` each.
 
