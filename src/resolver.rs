@@ -448,11 +448,12 @@ impl Resolver {
         (started != 0).then_some(started)
     }
 
-    /// Whether a container's image has a path, links followed; `None` where that cannot be found out.
-    pub fn image_has_file(&mut self, container: &str, image: &Image, path: &[u8]) -> Option<bool> {
+    /// Whether a container's image has a path, links followed; `None` where that cannot be found out. `key` is any key of that
+    /// container and path.
+    pub fn image_has_file(&mut self, key: BinaryKey, image: &Image, path: &[u8]) -> Option<bool> {
         // Forgotten whenever a container is looked at anew: its image may come from elsewhere then.
         let asked_at = InodeId { ino: self.registry.changes(), ..InodeId::default() };
-        let key = BinaryKey::new(container, path, asked_at, ExeFlags::default());
+        let key = key.of_state(asked_at, ExeFlags::default());
         if let Some(known) = self.image_files.get(&key) {
             return Some(*known);
         }

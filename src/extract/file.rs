@@ -3,7 +3,8 @@
 use super::binary::{installed, owner, written_by};
 use super::definition::{field, Argument, FieldDef, FieldType, Question};
 use super::value::Value;
-use crate::event::exec::ExecFacts;
+use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
+use crate::verdict::binary::BinaryKey;
 
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[
@@ -98,15 +99,16 @@ const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 fn image_has_file<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
     let Ok(image) = &container.image else { return Value::Absent };
+    let of = |path: &[u8]| BinaryKey::new(&container.id, path, InodeId::default(), ExeFlags::default());
     let known = match q.argument {
-        Some(path) => q.resolver.image_has_file(&container.id, image, path),
+        Some(path) => q.resolver.image_has_file(of(path), image, path),
         None if ExecFacts::from_event(q.event).is_some() => {
             let binary = q.resolver.binary(q.event, q.reader);
-            binary.and_then(|b| q.resolver.image_has_file(&container.id, image, &b.path))
+            binary.and_then(|b| q.resolver.image_has_file(b.key, image, &b.path))
         }
         None => {
             let path = q.resolver.file(q.event, q.reader).and_then(|f| f.path.clone());
-            path.and_then(|path| q.resolver.image_has_file(&container.id, image, path.as_bytes()))
+            path.and_then(|path| q.resolver.image_has_file(of(path.as_bytes()), image, path.as_bytes()))
         }
     };
     Value::or_absent(known.map(Value::Bool))

@@ -28,6 +28,11 @@ impl BinaryKey {
         hasher().hash_one(container)
     }
 
+    /// The key of the same path in another state.
+    pub fn of_state(self, inode: InodeId, flags: ExeFlags) -> Self {
+        Self { inode, flags, ..self }
+    }
+
     /// [`Self::container_key`] of its container.
     pub fn container(&self) -> u64 {
         self.container
