@@ -28,11 +28,14 @@ const ELSEWHERE: &str = "Drift container file system write";
 
 /// What the programs and scripts that a capture has run are, in a replay.
 fn replayed(outcome: &Outcome, name: &str, field: &str) -> Vec<Option<String>> {
+    replayed_with(outcome, "", name, field)
+}
+
+/// The same, of a plugin that is configured so. No rule asks for changes of files.
+fn replayed_with(outcome: &Outcome, config: &str, name: &str, field: &str) -> Vec<Option<String>> {
     let library = testkit::plugin_library().unwrap();
-    let replay = Replay { plugin: Some(&library), init_config: "", capture: outcome.capture() };
-    // Writers are remembered where a rule asks for changes.
-    let filter =
-        format!("(drift.file_change exists and evt.num = 0) or (evt.type = execve and proc.name = {name})");
+    let replay = Replay { plugin: Some(&library), init_config: config, capture: outcome.capture() };
+    let filter = format!("evt.type = execve and proc.name = {name}");
     let events = Engine::sysdig().unwrap().replay(&replay, &filter, &[field]).unwrap().events;
     events.iter().map(|event| event.text(field).unwrap()).collect()
 }
@@ -55,6 +58,8 @@ fn an_entry_point_that_writes() {
     let outcome = watch(&other, &brings("dropped"));
     assert_eq!(replayed(&outcome, "dropped", "drift.binary_work"), [None]);
     assert_eq!(replayed(&outcome, "dropped", "drift.binary_provenance"), [Some("written".to_owned())]);
+    let unwatched = replayed_with(&outcome, "watch_files: false\n", "dropped", "drift.binary_provenance");
+    assert_eq!(unwatched, [Some("unknown".to_owned())]);
 }
 
 #[test]
