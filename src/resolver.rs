@@ -154,6 +154,8 @@ pub struct Resolver {
     written: WrittenFiles,
     /// Containers whose packages were followed when the capture that is replayed was taken.
     followed_once: LruCache<Box<str>, ()>,
+    /// Package managers of a replay that were started where nothing said yet that they were followed.
+    told_at_start: LruCache<i64, ()>,
     /// Libraries looked at of late.
     libraries: Lately,
     /// Changes of mounted secrets told of late.
@@ -204,6 +206,7 @@ impl Resolver {
             last_file: None,
             written: WrittenFiles::new(),
             followed_once: LruCache::new(bound(config.cache.max_containers)),
+            told_at_start: LruCache::new(bound(config.cache.max_containers)),
             libraries: Lately::new(libraries::MAX_SEEN),
             tampered: Lately::new(secrets::MAX_TOLD),
             runs: Runs::new(),

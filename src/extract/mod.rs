@@ -100,6 +100,14 @@ pub fn answer(
     });
     let value = match event.async_payload() {
         _ if event.code == code::PLUGIN => source_event::value(def, event, arena),
+        // One alert for each: an end whose start was told is not.
+        Some((name, _))
+            if def.name == package::FOLLOWED
+                && name == PACKAGES_EVENT.as_bytes()
+                && resolver.has_told_start(event) =>
+        {
+            Value::Bool(false)
+        }
         Some((name, data)) if payload::is_ours(name) => payload::value(def, data, arena),
         Some(_) => Value::Absent,
         None => (def.answer)(&mut Question { resolver, event, reader, argument, arena }),

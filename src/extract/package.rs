@@ -3,6 +3,9 @@
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
 
+/// Name of the field that says whether the end of an installation is told.
+pub(super) const FOLLOWED: &str = "drift.pkg_followed";
+
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[
     field(
@@ -40,11 +43,11 @@ pub(super) const FIELDS: &[FieldDef] = &[
         role,
     ),
     field(
-        "drift.pkg_followed",
+        FOLLOWED,
         FieldType::Bool,
         "Whether drift tells what comes of it by the event drift_packages, once the package manager has ended; then its \
          start need not alert. False in replays, for images that are not on disk, and for package managers whose \
-         databases drift does not read.",
+         databases drift does not read; and on drift_packages where the replay has told the start.",
         followed,
     ),
     field(

@@ -150,7 +150,12 @@ impl Resolver {
             return false;
         }
         if self.background.is_none() {
-            return self.followed_once.contains(&container.id);
+            let followed = self.followed_once.contains(&container.id);
+            match followed {
+                true => _ = self.told_at_start.pop(&event.tid),
+                false => _ = self.told_at_start.put(event.tid, ()),
+            }
+            return followed;
         }
         if !Self::can_follow(container) {
             return false;
@@ -158,6 +163,12 @@ impl Resolver {
         let agent = self.agent_of(event, reader, Some(work), true);
         let notice = PackageNotice::Started(Arc::clone(container), agent);
         self.background.as_ref().is_some_and(|background| background.packages(notice))
+    }
+
+    /// Whether a replay has told the start of the package manager whose end an event tells now: the recording says that it was
+    /// followed by an event that comes after the start, where what was declared of the container took a moment to read.
+    pub fn has_told_start(&self, event: &SyscallEvent<'_>) -> bool {
+        self.told_at_start.contains(&event.tid)
     }
 
     /// Whether the databases of a container can be compared with its image's.

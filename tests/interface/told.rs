@@ -157,6 +157,12 @@ fn a_recording_says_which_installations_are_told_at_their_end() {
     let event = host.feed(exec(&here, TID + 1));
     assert_eq!(host.text(&event, "pkg_followed").as_deref(), Some("true"));
     assert_eq!(host.text(&event, "pkg_command"), None, "the engine has no such thread");
+    // The first one was told when it started: not again at its end. The second one was not.
+    for (tid, followed) in [(TID, "false"), (TID + 1, "true")] {
+        let ended = format!(r#"{{"container_id":"{ID}","pkg_manager":"apt","pkg_followed":true}}"#);
+        let event = host.feed(async_event(tid, "drift_packages", ended.as_bytes()));
+        assert_eq!(host.text(&event, "pkg_followed").as_deref(), Some(followed), "{tid}");
+    }
     let event = host.feed(exec(&there, TID + 2));
     assert_eq!(host.text(&event, "pkg_followed").as_deref(), Some("false"), "another container");
     let cargo = Exec::new(TID + 3, &here, "/usr/bin/cargo", LOWER, &["cargo", "install", "x"]).bytes();
