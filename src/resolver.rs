@@ -12,7 +12,7 @@ use crate::container::declared::ImageIdentity;
 use crate::container::id::IdRules;
 use crate::container::registry::{Container, LoadedManifest, Registry};
 use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
-use crate::event::file::opens_for_writing;
+use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
 use crate::extract::CONTAINER_EVENT;
@@ -110,6 +110,9 @@ struct ThreadState {
     agent: Option<Arc<Agent>>,
     /// The environment against the declared one; `None`: not asked yet, or not known yet.
     environment: Option<Arc<EnvNames>>,
+    /// Whether the container's first process starts what was declared; outer `None`: not asked yet, or not known yet;
+    /// inner: it is another process.
+    entrypoint: Option<Option<bool>>,
     /// Its exec was seen.
     executed: bool,
     /// Its last exec is its first one in this container.
@@ -304,9 +307,11 @@ impl Resolver {
     /// Looks at files that are opened for writing, and at libraries that are loaded. No rule has to ask: each that is evaluated
     /// on every open costs the engine several times what this does.
     fn observe_open(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) {
-        match opens_for_writing(event) {
-            Some(true) if self.config.watch_files => _ = self.file_change(event, reader),
-            Some(false) if self.config.watch_libraries => _ = self.watch_library(event, reader),
+        match opening(event) {
+            Some(Opening::Writing) if self.config.watch_files => _ = self.file_change(event, reader),
+            Some(Opening::LikeALoader) if self.config.watch_libraries => {
+                _ = self.watch_library(event, reader)
+            }
             _ => {}
         }
     }
@@ -395,6 +400,7 @@ impl Resolver {
                     state.work = None;
                     state.writer = None;
                     state.started = None;
+                    state.entrypoint = None;
                 }
             }
             state.registry = self.registry.changes();

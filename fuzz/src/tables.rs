@@ -6,8 +6,9 @@ use drift::container::mountinfo::MountTable;
 use drift::container::overlay::OverlayLayers;
 use drift::container::volume::Volumes;
 use drift::event::exec::ExecFacts;
-use drift::event::file::{changes_unnamed, opened_descriptor, opens_for_writing, FileCall};
+use drift::event::file::{changes_unnamed, opened_descriptor, FileCall};
 use drift::event::library::LibraryCall;
+use drift::event::open::opening;
 use drift::event::raw::SyscallEvent;
 use drift::event::socket;
 use drift::verdict::interpreter::{is_interpreter, script_argument};
@@ -42,7 +43,7 @@ pub fn event(bytes: &[u8]) {
     if let Some(exec) = ExecFacts::from_event(&event) {
         let _ = (exec.argv().count(), exec.cgroups().count());
     }
-    let _ = (opens_for_writing(&event), changes_unnamed(&event), opened_descriptor(&event));
+    let _ = (opening(&event), changes_unnamed(&event), opened_descriptor(&event));
     let _ = (FileCall::from_event(&event), LibraryCall::from_event(&event));
     let _ = (socket::claim(&event), socket::contact(&event), socket::answer_of_nameserver(&event));
 }

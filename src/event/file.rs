@@ -86,16 +86,6 @@ pub fn opened_descriptor(event: &SyscallEvent<'_>) -> Option<i64> {
     event.i64_param(0).filter(|fd| opens && *fd >= 0)
 }
 
-/// Whether an open is for writing, whatever came of it; `None` for other calls. Most are not.
-pub fn opens_for_writing(event: &SyscallEvent<'_>) -> Option<bool> {
-    let flags = match event.code {
-        code::OPEN => 2,
-        code::OPENAT | code::OPENAT2 => 3,
-        _ => return None,
-    };
-    Some(opened(event.u32_param(flags)?).is_some())
-}
-
 /// What a call did to a file, as far as the call alone tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
@@ -226,6 +216,11 @@ impl<'a> FileCall<'a> {
             _ => None,
         }
     }
+}
+
+/// Whether an open with these flags can change the file, or has.
+pub(super) fn writes(flags: u32) -> bool {
+    opened(flags).is_some()
 }
 
 fn opened(flags: u32) -> Option<Act> {

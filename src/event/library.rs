@@ -47,10 +47,7 @@ impl<'a> LibraryCall<'a> {
     /// layer, where the kernel tells.
     pub fn from_event(event: &SyscallEvent<'a>) -> Option<Self> {
         let opened = |name: &dyn Fn() -> Option<Named<'a>>, flags: usize, inode: usize| {
-            let flags = event.u32_param(flags)?;
-            let like_a_loader = flags & LOOKED_AT == LOADERS;
-            let may_be_drift = flags & LOWER_LAYER == 0 || flags & UPPER_LAYER != 0;
-            if !like_a_loader || !may_be_drift {
+            if !may_be_a_loaders(event.u32_param(flags)?) {
                 return None;
             }
             let fd = event.i64_param(0).filter(|fd| *fd >= 0)?;
@@ -74,6 +71,12 @@ impl<'a> LibraryCall<'a> {
             _ => None,
         }
     }
+}
+
+/// Whether an open with these flags is like a loader's, of a file that need not be the image's.
+pub(super) fn may_be_a_loaders(flags: u32) -> bool {
+    let is_images = flags & LOWER_LAYER != 0 && flags & UPPER_LAYER == 0;
+    flags & LOOKED_AT == LOADERS && !is_images
 }
 
 #[cfg(test)]

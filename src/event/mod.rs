@@ -3,6 +3,7 @@
 pub mod exec;
 pub mod file;
 pub mod library;
+pub mod open;
 pub mod raw;
 pub mod socket;
 // The SDK's derive makes public items without docs.

@@ -68,13 +68,22 @@ impl Resolver {
     /// Whether the container's first process starts what was declared; `None` on other events, and where it is not known.
     pub fn entrypoint_match(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<bool> {
         let exec = ExecFacts::from_event(event)?;
-        if !self.thread(event, reader)?.first_exec || reader.get(event.tid)?.vtid != 1 {
+        let state = self.thread(event, reader)?;
+        if !state.first_exec {
             return None;
+        }
+        if let Some(known) = state.entrypoint {
+            return known;
         }
         let container = self.declared_container(event, reader)?;
         let declared = container.declaration.read();
-        let argv: Vec<&[u8]> = exec.argv().collect();
-        declared.as_ref()?.runs_entrypoint(&argv)
+        let declared = declared.as_ref()?;
+        let answer = match reader.get(event.tid)?.vtid {
+            1 => Some(declared.runs_entrypoint(&exec.argv().collect::<Vec<&[u8]>>())?),
+            _ => None,
+        };
+        self.thread(event, reader)?.entrypoint = Some(answer);
+        answer
     }
 
     /// How the environment that the event's process was started with differs from the declared one; `None` where either

@@ -77,6 +77,10 @@ fn watch(container: &Container, script: &str) -> Outcome {
     let watch = Watch { filter: &filter, fields: FIELDS, quiet: QUIET, limit: LIMIT };
     let seen = watch.over(container, |session| {
         let facts = Facts { files: true, ..Facts::default() };
+        // The recording says at its start that ends are told, as that of a container does which has run for a moment: where it
+        // does not, its replay tells starts.
+        run(container, "true", facts, &mut [session]);
+        session.wait_for("drift_container", LIMIT).unwrap();
         run(container, &format!("sh {script}"), facts, &mut [session]);
     });
     let alerts = seen.alerts;

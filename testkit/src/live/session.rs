@@ -156,6 +156,19 @@ impl Session {
         Ok(())
     }
 
+    /// Waits until the engine has printed an event of this type.
+    ///
+    /// # Errors
+    /// It has not within `limit`, or as [`Session::answered`].
+    pub fn wait_for(&mut self, event_type: &str, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while !self.lines.iter().any(|line| line.text("evt.type") == Some(event_type)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.take(left)?.with_context(|| format!("no event {event_type} within {limit:?}"))?;
+        }
+        Ok(())
+    }
+
     /// What was printed so far, in order.
     #[must_use]
     pub fn lines(&self) -> &[Line] {
