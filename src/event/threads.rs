@@ -159,12 +159,17 @@ impl Threads {
         })
     }
 
-    /// Where a thread's paths begin; `None` if the engine does not know the thread.
-    pub fn place(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Place> {
+    /// Where a thread's paths begin; `None` if the engine does not know the thread. `pid` is its process, where that is known:
+    /// each field that is read costs as much as a look-up, or more.
+    pub fn place(&self, reader: &LazyTableReader<'_>, tid: i64, pid: Option<i64>) -> Option<Place> {
         let entry = self.table.get_entry(reader, &tid).ok()?;
         let root = entry.get_root(reader).map(CStr::to_bytes).unwrap_or_default();
         let root = if root == b"/" { Vec::new() } else { root.to_vec() };
-        Some(Place { pid: entry.get_pid(reader).ok()?, tid, root })
+        let pid = match pid {
+            Some(pid) => pid,
+            None => entry.get_pid(reader).ok()?,
+        };
+        Some(Place { pid, tid, root })
     }
 
     /// Working directory of a thread, as the engine followed it; may be empty.

@@ -133,7 +133,7 @@ impl Resolver {
         reader: ThreadReader<'_>,
         call: &FileCall<'_>,
     ) -> Option<EventFile> {
-        let place = reader.threads?.place(reader.reader, event.tid)?;
+        let place = self.place(reader, event.tid)?;
         let mut doubtful = false;
         let (container, path, new_path) = match self.container_and_origin(event, reader) {
             Some((_, Some(Origin::Runtime))) => {
@@ -227,6 +227,11 @@ impl Resolver {
         })
     }
 
+    fn place(&self, reader: ThreadReader<'_>, tid: i64) -> Option<Place> {
+        let pid = self.threads.peek(&tid).map(|state| state.pid);
+        reader.threads?.place(reader.reader, tid, pid)
+    }
+
     /// The absolute path of what a call of a process in a container named.
     pub(super) fn named_path(
         &self,
@@ -235,7 +240,7 @@ impl Resolver {
         tid: i64,
         named: Named<'_>,
     ) -> Option<ImagePath> {
-        let place = reader.threads?.place(reader.reader, tid)?;
+        let place = self.place(reader, tid)?;
         self.path_of(reader, Some(container), &place, named)
     }
 

@@ -93,6 +93,8 @@ impl Drop for Opened {
         // A thread that waits for room in the queue is woken.
         self.events = None;
         if let Some(thread) = self.thread.take() {
+            // And one that waits for something to do.
+            thread.thread().unpark();
             // A panic in the thread was caught and counted there.
             let _ = thread.join();
         }

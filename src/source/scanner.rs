@@ -26,10 +26,10 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Longest time until a new container is noticed.
 const LOOK_AROUND: Duration = Duration::from_secs(10);
-/// Longest wait at a time: bounds how long a stop takes.
+/// Longest wait for room in the queue: bounds how long a stop takes.
 const NAP: Duration = Duration::from_millis(100);
-/// The same, while nothing is due.
-const IDLE: Duration = Duration::from_millis(250);
+/// How soon it is looked whether somebody reads: at first, and after a while.
+const ASKED: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 /// How old the list of a container's processes may be when it is compared.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// Processes tried until one shows the container.
@@ -132,7 +132,7 @@ impl Scanner {
                 if self.params.once {
                     return;
                 }
-                std::thread::sleep(IDLE);
+                self.rest(now);
                 continue;
             };
             pace.begin();
@@ -152,20 +152,35 @@ impl Scanner {
         }
     }
 
+    /// Waits until something is due, or the source is closed.
+    fn rest(&self, now: Instant) {
+        let look = self.looked.map_or(now, |at| at + LOOK_AROUND.min(self.params.interval));
+        let compare = self.known.values().filter(|known| !known.done).map(|known| known.due).min();
+        let until = compare.map_or(look, |due| due.min(look));
+        // Closing the source unparks this thread.
+        std::thread::park_timeout(until.saturating_duration_since(now));
+    }
+
     /// Waits until somebody reads an event of the source. An engine opens every source that it knows, also where no rule
     /// is for it: then nothing is worth comparing.
     fn wait_for_reader(&self) -> Result<(), Closed> {
         loop {
             self.outlet.send(&Payload::started())?;
             let again = Instant::now() + self.params.interval;
-            while Instant::now() < again {
+            let [mut nap, longest] = ASKED;
+            loop {
+                let left = again.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
                 if self.is_read.load(Ordering::Relaxed) {
                     return Ok(());
                 }
                 if self.outlet.is_stopped() {
                     return Err(Closed);
                 }
-                std::thread::sleep(NAP);
+                std::thread::park_timeout(nap.min(left));
+                nap = (nap * 2).min(longest);
             }
         }
     }
