@@ -12,6 +12,8 @@
 mod common;
 
 use common::report::{median, quick, spread, target, Report};
+use drift::plugin::Drift;
+use falco_plugin::async_event::AsyncEventPlugin;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -78,6 +80,27 @@ fn run(engine: &Engine, config: Option<&Path>, capture: &Path, filter: &str) -> 
     (seconds(usage.ru_utime) + seconds(usage.ru_stime), usage.ru_maxrss as f64)
 }
 
+/// A condition with fields that every engine has in place of drift's, of the type that each is compared as.
+fn with_core_fields(condition: &str) -> String {
+    let mut parts = condition.split("drift.");
+    let mut out = parts.next().unwrap().to_owned();
+    for part in parts {
+        let end = part
+            .find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+            .unwrap_or(part.len());
+        let rest = &part[end..];
+        out.push_str(match () {
+            () if rest.starts_with(" intersects") => "proc.aname",
+            () if rest.starts_with(" = true") || rest.starts_with(" = false") => "proc.is_exe_upper_layer",
+            () if rest.starts_with(" <") || rest.starts_with(" >") => "proc.duration",
+            () => "proc.exepath",
+        });
+        out.push_str(rest);
+    }
+    // An engine without the plugin has not heard of its events.
+    Drift::ASYNC_EVENTS.iter().fold(out, |text, event| text.replace(event, "container"))
+}
+
 struct Case {
     name: &'static str,
     plugin: bool,
@@ -114,18 +137,7 @@ fn main() {
         .map(|r| format!("({})", r.filter))
         .collect();
     let spawned = "evt.type in (execve, execveat) and evt.rawres = 0";
-    // What the same rules cost with fields that every engine has.
-    let core: [(&str, &str); 8] = [
-        ("drift.container_id exists", "proc.exepath exists"),
-        ("drift.container_id", "proc.exepath"),
-        ("drift.binary_origin", "proc.exepath"),
-        ("drift.script_origin", "proc.name"),
-        ("drift.script_path", "proc.name"),
-        ("drift.volume_kind", "proc.name"),
-        ("drift.file_path", "proc.exepath"),
-        ("evt.type = drift_binary", "evt.type = container"),
-    ];
-    let plain = core.iter().fold(pack.join(" or "), |text, (ours, theirs)| text.replace(ours, theirs));
+    let plain = with_core_fields(&pack.join(" or "));
     let case = |name, plugin, filter: &str| Case {
         name,
         plugin,

@@ -17,10 +17,19 @@ use std::time::{Duration, Instant};
 
 /// CPU seconds of this process, all threads.
 fn cpu() -> f64 {
+    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// CPU seconds of this thread.
+fn thread_cpu() -> f64 {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock(id: libc::clockid_t) -> f64 {
     // SAFETY: a plain C struct, filled by the kernel.
     let time = unsafe {
         let mut time = std::mem::zeroed::<libc::timespec>();
-        assert_eq!(libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time), 0);
+        assert_eq!(libc::clock_gettime(id, &mut time), 0);
         time
     };
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
@@ -124,15 +133,18 @@ fn main() {
     engine.background(true);
     report.add("node/start holds the engine up", started.elapsed().as_secs_f64() * 1000.0, "ms", None);
 
-    // The containers do what containers do: each event lets one more be looked at.
-    let mut slowest = 0.0f64;
+    // The containers do what containers do: each event that is not passed over (of opens to read, one of sixteen is not) lets
+    // one more be looked at. The background indexes meanwhile: of the wall time a part is the scheduler's.
+    let (mut slowest, mut slowest_cpu) = (0.0f64, 0.0f64);
     for n in 0..node.processes() {
         let call = openat(node.pid(n));
-        let asked = Instant::now();
-        engine.parse(&call, 10 + n as u64);
+        let (asked, used) = (Instant::now(), thread_cpu());
+        engine.parse(&call, 16 * (1 + n as u64));
+        slowest_cpu = slowest_cpu.max((thread_cpu() - used) * 1e6);
         slowest = slowest.max(asked.elapsed().as_secs_f64() * 1e6);
     }
     report.add("node/slowest event while containers are found", slowest, "us", None);
+    report.add("node/slowest event while containers are found, its CPU", slowest_cpu, "us", None);
     let (mut state, kind) = field("manifest_state");
     let background = resident() - before;
     report.add("node/memory of a node whose images are not indexed", background, "MiB", None);

@@ -110,8 +110,8 @@ struct ThreadState {
     agent: Option<Arc<Agent>>,
     /// The environment against the declared one; `None`: not asked yet, or not known yet.
     environment: Option<Arc<EnvNames>>,
-    /// Whether the container's first process starts what was declared; outer `None`: not asked yet, or not known yet;
-    /// inner: it is another process.
+    /// Whether the container's first process starts what was declared; outer `None`: not asked yet, or what was declared is
+    /// not read yet; inner: not known, or it is another process.
     entrypoint: Option<Option<bool>>,
     /// Its exec was seen.
     executed: bool,

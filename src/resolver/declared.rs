@@ -79,7 +79,7 @@ impl Resolver {
         let declared = container.declaration.read();
         let declared = declared.as_ref()?;
         let answer = match reader.get(event.tid)?.vtid {
-            1 => Some(declared.runs_entrypoint(&exec.argv().collect::<Vec<&[u8]>>())?),
+            1 => declared.runs_entrypoint(&exec.argv().collect::<Vec<&[u8]>>()),
             _ => None,
         };
         self.thread(event, reader)?.entrypoint = Some(answer);
