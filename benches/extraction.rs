@@ -413,7 +413,8 @@ fn instructions(report: &mut Report) {
     const FEW: u64 = 100;
     const MANY: u64 = 1100;
     let each = |what: &str| {
-        let count = |times: u64| common::callgrind::asked(&["--ask", &times.to_string(), what]);
+        let function = if what == "write" { "parse" } else { "ask" };
+        let count = |times: u64| common::callgrind::within(function, &["--ask", &times.to_string(), what]);
         Some((count(MANY)? - count(FEW)?) / (MANY - FEW) as f64)
     };
     let Some(rival) = each("bare") else {

@@ -2,16 +2,12 @@
 
 use std::process::{Command, Stdio};
 
-/// Instructions within [`super::abi::Engine::ask`] and [`super::abi::Engine::parse`] in a run of this program with these arguments; `None` where there is no
-/// valgrind.
-pub fn asked(arguments: &[&str]) -> Option<f64> {
+/// Instructions within a function of [`super::abi::Engine`] (one: with two, callgrind collects nothing) in a run of this
+/// program with these arguments; `None` where there is no valgrind.
+pub fn within(function: &str, arguments: &[&str]) -> Option<f64> {
     let mut command = Command::new("valgrind");
-    command.args([
-        "--tool=callgrind",
-        "--toggle-collect=*Engine*ask*",
-        "--toggle-collect=*Engine*parse*",
-        "--callgrind-out-file=/dev/null",
-    ]);
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    command.arg(format!("--toggle-collect=*Engine*{function}*"));
     command.arg(std::env::current_exe().ok()?).args(arguments).stdout(Stdio::null());
     let output = command.output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
