@@ -91,10 +91,15 @@ pub struct ExecFacts<'a> {
     pub exe_path: &'a [u8],
 }
 
+/// Whether an event is an exec that succeeded.
+pub fn is_exec(event: &SyscallEvent<'_>) -> bool {
+    matches!(event.code, code::EXECVE_X | code::EXECVEAT_X) && event.i64_param(0) == Some(0)
+}
+
 impl<'a> ExecFacts<'a> {
     /// The facts of `event`; `None` if it is not a successful exec or lacks what an exec event always has.
     pub fn from_event(event: &SyscallEvent<'a>) -> Option<Self> {
-        if !matches!(event.code, code::EXECVE_X | code::EXECVEAT_X) || event.i64_param(0)? != 0 {
+        if !is_exec(event) {
             return None;
         }
         Some(Self {

@@ -7,7 +7,7 @@ use super::{Resolver, ThreadReader};
 use crate::container::approved::Approval;
 use crate::container::declared::read::read;
 use crate::container::registry::Container;
-use crate::event::exec::ExecFacts;
+use crate::event::exec::{is_exec, ExecFacts};
 use crate::event::raw::SyscallEvent;
 use crate::verdict::environment::risky;
 use std::sync::Arc;
@@ -67,7 +67,9 @@ impl Resolver {
 
     /// Whether the container's first process starts what was declared; `None` on other events, and where it is not known.
     pub fn entrypoint_match(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<bool> {
-        let exec = ExecFacts::from_event(event)?;
+        if !is_exec(event) {
+            return None;
+        }
         let state = self.thread(event, reader)?;
         if !state.first_exec {
             return None;
@@ -75,6 +77,7 @@ impl Resolver {
         if let Some(known) = state.entrypoint {
             return known;
         }
+        let exec = ExecFacts::from_event(event)?;
         let container = self.declared_container(event, reader)?;
         let declared = container.declaration.read();
         let declared = declared.as_ref()?;
