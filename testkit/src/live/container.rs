@@ -22,7 +22,7 @@ use super::{containerd, docker, podman};
 /// The name of the pipe in `/corpus`.
 const PIPE: &str = ".commands";
 /// How long init may take until it reads the pipe.
-const READY_TIMEOUT: Duration = Duration::from_secs(20);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What every container's init runs: each line of the pipe is a command, in words separated by spaces. `exec` in a
 /// child of its own makes a process of every command, also of one that the shell has built in.
