@@ -7,7 +7,7 @@
 use super::{Resolver, ThreadReader};
 use crate::background::packages::{leaves_traces, PackageNotice};
 use crate::container::registry::Container;
-use crate::event::exec::ExecFacts;
+use crate::event::exec::{is_exec, ExecFacts};
 use crate::event::raw::SyscallEvent;
 use crate::packages::manager::{self, Invocation};
 use crate::verdict::interpreter;
@@ -151,9 +151,10 @@ impl Resolver {
         }
         if self.background.is_none() {
             let followed = self.followed_once.contains(&container.id);
-            match followed {
-                true => _ = self.told_at_start.pop(&event.tid),
-                false => _ = self.told_at_start.put(event.tid, ()),
+            // A start that the capture does not have is told by nobody: its end is.
+            match !followed && is_exec(event) {
+                true => _ = self.told_at_start.put(event.tid, ()),
+                false => _ = self.told_at_start.pop(&event.tid),
             }
             return followed;
         }

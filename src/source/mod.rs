@@ -100,3 +100,34 @@ impl Drop for Opened {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, RawConfig};
+    use std::time::Instant;
+
+    #[test]
+    fn closing_it_wakes_a_thread_that_has_nothing_to_do() {
+        let nowhere = tempfile::tempdir().unwrap();
+        for when_read in [true, false] {
+            let raw = RawConfig {
+                host_root: Some(nowhere.path().to_str().unwrap().to_owned()),
+                ..RawConfig::default()
+            };
+            let means = Means {
+                config: Arc::new(Config::try_from(raw).unwrap()),
+                manifests: Vec::new(),
+                approved: None,
+                metrics: Arc::default(),
+                is_read: Arc::default(),
+            };
+            let opened = Opened::start(Params { when_read, ..Params::default() }, means).unwrap();
+            // By now it sleeps for a second and more.
+            std::thread::sleep(Duration::from_millis(1000));
+            let closing = Instant::now();
+            drop(opened);
+            assert!(closing.elapsed() < Duration::from_millis(300), "{when_read}: {:?}", closing.elapsed());
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What others' events tell: drift's own, whose payloads answer, and the container plugin's.
 
 use super::host::event::{async_event, event, Exec, LOWER, OPENAT_2_X};
+use super::host::threads::{self, Thread};
 use super::host::{self, Host};
 use super::{answers, assert_answers, group, start, ID, OTHER, TID};
 
@@ -165,6 +166,13 @@ fn a_recording_says_which_installations_are_told_at_their_end() {
     }
     let event = host.feed(exec(&there, TID + 2));
     assert_eq!(host.text(&event, "pkg_followed").as_deref(), Some("false"), "another container");
+    // One whose start the recording does not have was told by nobody yet.
+    threads::set(TID + 4, Thread::new(TID + 4, &there, "/usr/bin/apt-get", &install));
+    let event = host.feed(event_of(TID + 4));
+    assert_eq!(host.text(&event, "pkg_manager").as_deref(), Some("apt"));
+    let event =
+        host.feed(async_event(TID + 4, "drift_packages", br#"{"pkg_manager":"apt","pkg_followed":true}"#));
+    assert_eq!(host.text(&event, "pkg_followed").as_deref(), Some("true"));
     let cargo = Exec::new(TID + 3, &here, "/usr/bin/cargo", LOWER, &["cargo", "install", "x"]).bytes();
     let event = host.feed(cargo);
     assert_eq!(host.text(&event, "pkg_followed").as_deref(), Some("false"), "leaves no database");
