@@ -22,7 +22,7 @@ use super::{containerd, docker, podman};
 /// The name of the pipe in `/corpus`.
 const PIPE: &str = ".commands";
 /// How long init may take until it reads the pipe.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What every container's init runs: each line of the pipe is a command, in words separated by spaces. `exec` in a
 /// child of its own makes a process of every command, also of one that the shell has built in.
@@ -235,10 +235,29 @@ impl Container {
     /// # Errors
     /// Init does not come to read within 20 seconds, or the command holds a line break.
     pub fn run(&self, command: &str) -> Result<()> {
+        self.run_while(command, &mut || Ok(()))
+    }
+
+    /// The same; `meanwhile` is called again and again until init reads. A tracer lets init go on there: one that is stopped
+    /// never comes to read.
+    pub(crate) fn run_while(&self, command: &str, meanwhile: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         if command.contains('\n') {
             bail!("a command is one line, this one is not: {command:?}");
         }
-        let mut pipe = open_when_read(&self.shared.pipe())?;
+        let path = self.shared.pipe();
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let mut pipe = loop {
+            meanwhile()?;
+            match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path) {
+                Ok(pipe) => break pipe,
+                Err(error) if error.raw_os_error() == Some(libc::ENXIO) && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("waiting for init to read {}", path.display()))
+                }
+            }
+        };
         pipe.write_all(format!("{command}\n").as_bytes()).context("handing a command to the container")
     }
 }
@@ -247,22 +266,6 @@ impl Drop for Container {
     fn drop(&mut self) {
         if let Err(error) = self.runtime.remove() {
             eprintln!("container {} was not removed: {error:#}", self.id);
-        }
-    }
-}
-
-/// Opens a named pipe for writing once there is a reader.
-fn open_when_read(path: &Path) -> Result<std::fs::File> {
-    let deadline = Instant::now() + READY_TIMEOUT;
-    loop {
-        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
-            Ok(pipe) => return Ok(pipe),
-            Err(error) if error.raw_os_error() == Some(libc::ENXIO) && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(error) => {
-                return Err(error).with_context(|| format!("waiting for init to read {}", path.display()))
-            }
         }
     }
 }

@@ -51,7 +51,8 @@ pub fn trace(
     std::thread::scope(|scope| {
         let thread = scope.spawn(move || {
             let mut tracer = Tracer::new(init, facts, events, answered)?;
-            container.run(command)?;
+            // Init may have news of the command before, which stops it.
+            container.run_while(command, &mut || tracer.pass())?;
             tracer.follow()
         });
         let mut outcome = Ok(());
@@ -149,6 +150,17 @@ impl Tracer {
         let mut process = Process::read(tid)?;
         process.pidns_start_ns = self.pidns_start_ns;
         Ok(process)
+    }
+
+    /// Handles the stops that there are.
+    fn pass(&mut self) -> Result<()> {
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        loop {
+            match waitpid(None, Some(flags)).context("waiting for a traced process")? {
+                WaitStatus::StillAlive => return Ok(()),
+                status => self.handle(status)?,
+            }
+        }
     }
 
     /// Waits for the command's end, handling each stop on the way.
