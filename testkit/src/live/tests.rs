@@ -257,6 +257,16 @@ fn several_engines_judge_the_same_event() {
     }
 }
 
+/// What the end of a command does to init reaches it while the next one is waiting to be read.
+#[test]
+fn commands_may_follow_each_other_at_once() {
+    let Some(setup) = setup(Runtime::Podman) else { return };
+    let container = Container::podman(&setup.image).unwrap();
+    for _ in 0..40 {
+        assert_eq!(trace(&container, "second", Facts::default(), &mut |_| Ok(())).unwrap(), 0);
+    }
+}
+
 #[test]
 fn what_the_caller_says_ends_the_trace() {
     let Some(setup) = setup(Runtime::Podman) else { return };
