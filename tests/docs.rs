@@ -9,7 +9,7 @@
 mod generated;
 
 use drift::extract::{Argument, Source, FIELDS};
-use drift::verdict::origin::Origin;
+use drift_core::verdict::origin::Origin;
 use generated::{table, with_part};
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use testkit::workspace_dir;
 
 fn lint(arguments: &[&str]) -> (i32, String) {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_drift"))
+    let Output { status, stdout, stderr } = Command::new(testkit::command::drift())
         .arg("lint")
         .args(arguments)
         .current_dir(workspace_dir())
