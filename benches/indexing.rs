@@ -11,6 +11,7 @@ mod common;
 use common::report::{median, quick, spread, target, Report};
 use drift_core::image::cache::LayerCache;
 use drift_core::image::disk::{index_dir, LayerDir, WalkLimits, XattrSpace};
+use drift_core::image::layer::PathOwners;
 use drift_core::packages::owners::Owners;
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -39,7 +39,7 @@ fn everything_that_can_be_wrong_is_told() {
     }
     assert_eq!(said, std::fs::read_to_string(&golden).unwrap(), "UPDATE_GOLDEN=1 cargo test --test lint");
     // No kind of problem is untried.
-    let codes = std::fs::read_to_string(workspace_dir().join("src/bin/drift/lint/code.rs")).unwrap();
+    let codes = std::fs::read_to_string(workspace_dir().join("crates/cli/src/lint/code.rs")).unwrap();
     let codes: Vec<&str> =
         codes.lines().filter_map(|l| l.trim().strip_prefix("Self::")?.split('"').nth(1)).collect();
     assert!(codes.len() >= 15, "{codes:?}");

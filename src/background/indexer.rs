@@ -59,7 +59,7 @@ impl Indexer {
             if !pace.step() {
                 return;
             }
-            drift_core::packages::owners::build(&layer, || pace.step());
+            drift_core::packages::owners::build(layer, || pace.step());
         }
         LayerCache::shared().enforce(self.config.cache.max_bytes, self.config.cache.max_layers);
         self.metrics.note_cache(LayerCache::shared().totals());

@@ -80,7 +80,7 @@ impl Round<'_> {
             image
                 .layers()
                 .iter()
-                .for_each(|layer| drift_core::packages::owners::build(&layer, || self.pace.step()));
+                .for_each(|layer| drift_core::packages::owners::build(layer, || self.pace.step()));
         }
         let mut databases = Databases::default();
         let mut closed = Ok(());

@@ -237,8 +237,8 @@ fn fixture(name: &str) -> Vec<u8> {
     out
 }
 
-const INSTALLED: &str = include_str!("../../../../../tests/fixtures/packages/rpm/installed.txt");
-const WITH_WAL: &str = include_str!("../../../../../tests/fixtures/packages/rpm/installed-with-wal.txt");
+const INSTALLED: &str = include_str!("../../../../tests/fixtures/packages/rpm/installed.txt");
+const WITH_WAL: &str = include_str!("../../../../tests/fixtures/packages/rpm/installed-with-wal.txt");
 
 /// Packages as the fixtures' lists have them.
 fn listed(backend: Backend, database: &[u8], log: Option<&[u8]>) -> String {
@@ -299,7 +299,7 @@ fn files_of_a_package() {
         }
     };
     ndb::each_header(&Bytes(fixture("Packages.db")), &mut each).unwrap();
-    let want = include_str!("../../../../../tests/fixtures/packages/rpm/files-of-beta.txt");
+    let want = include_str!("../../../../tests/fixtures/packages/rpm/files-of-beta.txt");
     assert_eq!(files, want.lines().collect::<Vec<_>>());
 }
 
