@@ -140,7 +140,7 @@ fn compare(target: &Target, scan: &FileScan) -> Report {
     let image = container.image.as_ref().ok();
     if let Some(image) = image {
         // What owns a path is worth the reading only where something is found.
-        image.layers().iter().for_each(|layer| drift_core::packages::owners::build(&layer, || true));
+        image.layers().iter().for_each(|layer| drift_core::packages::owners::build(layer, || true));
     }
     let owner = |f: &FileFinding| match f.change {
         FileChange::Created => None,
