@@ -52,7 +52,7 @@ fn answers_stay_true_while_indexes_come_and_go() {
                                 left > 0
                             };
                             layer.build_index(WalkLimits::default(), &mut go);
-                            drift_core::packages::owners::build(&layer, &mut go);
+                            drift_core::packages::owners::build(layer, &mut go);
                         }
                         _ => {
                             let (layer, file) = (round % 4, round % 50);
