@@ -2,7 +2,6 @@
 
 use crate::background::{Background, Reports};
 use crate::config::{Config, InitConfig};
-use crate::container::registry::LoadedManifest;
 use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
 use crate::extract::{
@@ -19,6 +18,7 @@ use crate::resolver::Resolver;
 use crate::source::params::Params;
 use crate::source::scanner::Means;
 use crate::source::{self, Next, Opened};
+use drift_core::container::registry::LoadedManifest;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
 use falco_plugin::base::{Json, Metric, MetricLabel, MetricType, MetricValue, Plugin};

@@ -8,25 +8,26 @@ use crate::background::indexer::NewImage;
 use crate::background::packages::Agent;
 use crate::background::Background;
 use crate::config::Config;
-use crate::container::declared::ImageIdentity;
-use crate::container::id::IdRules;
-use crate::container::registry::{Container, LoadedManifest, Registry};
-use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
+use crate::event::exec::ExecFacts;
 use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
 use crate::extract::CONTAINER_EVENT;
-use crate::host::Host;
-use crate::manifest::digest::Digest;
-use crate::manifest::entry::ImagePath;
-use crate::manifest::image::{Image, Presence};
 use crate::metrics::Metrics;
-use crate::packages::manager::Invocation;
 use crate::prebuilt::Lists;
-use crate::verdict::binary::{Binary, BinaryKey};
-use crate::verdict::judge::Judge;
-use crate::verdict::script::Script;
 use cgroups::LastCgroups;
+use drift_core::command::manager::Invocation;
+use drift_core::container::declared::ImageIdentity;
+use drift_core::container::id::IdRules;
+use drift_core::container::registry::{Container, LoadedManifest, Registry};
+use drift_core::host::Host;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::image::view::{Image, Presence};
+use drift_core::verdict::binary::{Binary, BinaryKey};
+use drift_core::verdict::judge::Judge;
+use drift_core::verdict::script::Script;
+use drift_formats::digest::Digest;
+use drift_formats::entry::ImagePath;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
 use lately::Lately;
@@ -198,7 +199,7 @@ impl Resolver {
         let host = Host::new(&config.host_root);
         Self {
             ids: IdRules::default(),
-            registry: Registry::new(host.clone(), Arc::clone(&config), manifests),
+            registry: Registry::new(host.clone(), config.registry(), manifests),
             judge: Judge::new(host, config.inline_max),
             // Grown as needed, up to the bound.
             threads: LruCache::new(bound(config.cache.max_threads)),

@@ -11,22 +11,22 @@ mod host;
 use drift::background::verifier::{Against, Job};
 use drift::background::{Background, Reports};
 use drift::config::{Config, RawConfig};
-use drift::container::declared::ports::Protocol;
-use drift::container::registry::{LoadedManifest, Registry};
-use drift::event::exec::{ExeFlags, InodeId};
-use drift::event::socket::Direction;
-use drift::host::Host;
-use drift::manifest::disk::{WalkLimits, XattrSpace};
-use drift::manifest::entry::ImagePath;
-use drift::manifest::image::{Image, Presence};
-use drift::manifest::layer::Layer;
 use drift::metrics::Metrics;
-use drift::network::baseline::Peer;
-use drift::network::learned::{Learned, LearnedPeer};
-use drift::network::store;
 use drift::prebuilt::Lists;
-use drift::verdict::binary::BinaryKey;
-use drift::verdict::compare::{same_content, sha256};
+use drift_core::container::registry::{LoadedManifest, Registry};
+use drift_core::host::Host;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::image::disk::{WalkLimits, XattrSpace};
+use drift_core::image::layer::Layer;
+use drift_core::image::view::{Image, Presence};
+use drift_core::network::baseline::Peer;
+use drift_core::network::learned::{Learned, LearnedPeer};
+use drift_core::network::store;
+use drift_core::network::Direction;
+use drift_core::verdict::binary::BinaryKey;
+use drift_core::verdict::compare::{same_content, sha256};
+use drift_formats::entry::ImagePath;
+use drift_formats::ports::Protocol;
 use host::direct::Direct;
 use host::event::{Exec, LOWER};
 use host::library;
@@ -147,7 +147,7 @@ fn a_file_that_cannot_be_read_is_an_error_that_says_so() {
 fn output_that_cannot_be_written_ends_the_command_with_an_error() {
     let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
     let drift = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_drift"));
+        let mut command = Command::new(testkit::command::drift());
         command.args(args).stdout(full()).stderr(Stdio::piped()).output().unwrap()
     };
     for args in [&["--help"][..], &["--version"]] {
@@ -246,7 +246,7 @@ fn a_host_that_goes_away_leaves_what_is_known_and_unknown_what_is_not() {
 }
 
 /// A container whose image is a manifest with one file.
-fn container() -> Arc<drift::container::registry::Container> {
+fn container() -> Arc<drift_core::container::registry::Container> {
     let dir = host::no_host();
     let raw = serde_json::from_value::<RawConfig>(serde_json::json!({
         "host_root": dir.path(),
@@ -254,7 +254,7 @@ fn container() -> Arc<drift::container::registry::Container> {
     }));
     let config = Arc::new(Config::try_from(raw.unwrap()).unwrap());
     let manifests: Vec<LoadedManifest> = drift::prebuilt::load_all(&config).unwrap();
-    let mut registry = Registry::new(Host::new(dir.path()), config, manifests);
+    let mut registry = Registry::new(Host::new(dir.path()), config.registry(), manifests);
     registry.look_at(ID, 1).0
 }
 

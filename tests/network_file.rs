@@ -3,11 +3,11 @@
 // Helpers of tests: a failure there is a failure of the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use drift::container::declared::ports::Protocol;
-use drift::event::socket::Direction;
-use drift::network::baseline::Peer;
-use drift::network::learned::{Learned, LearnedPeer, MAX_PEERS};
-use drift::network::store;
+use drift_core::network::baseline::Peer;
+use drift_core::network::learned::{Learned, LearnedPeer, MAX_PEERS};
+use drift_core::network::store;
+use drift_core::network::Direction;
+use drift_formats::ports::Protocol;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;

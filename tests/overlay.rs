@@ -7,10 +7,10 @@
 mod common;
 
 use common::mount::{Mounted, Random};
-use drift::manifest::disk::{WalkLimits, XattrSpace};
-use drift::manifest::entry::{FileKind, ImagePath};
-use drift::manifest::image::{Image, ManifestState, Presence};
-use drift::manifest::layer::Layer;
+use drift_core::image::disk::{WalkLimits, XattrSpace};
+use drift_core::image::layer::Layer;
+use drift_core::image::view::{Image, ManifestState, Presence};
+use drift_formats::entry::{FileKind, ImagePath};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -7,7 +7,7 @@ mod common;
 
 use common::recorded::{Recorded, EXECS};
 use common::{expected, marker};
-use drift::manifest::digest::Digest;
+use drift_formats::digest::Digest;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use testkit::engine::Event;

@@ -7,11 +7,11 @@
 mod common;
 
 use common::mount::{Mounted, Random};
-use drift::manifest::disk::{WalkLimits, XattrSpace};
-use drift::manifest::entry::ImagePath;
-use drift::manifest::image::Image;
-use drift::manifest::layer::Layer;
-use drift::scan::{FileChange, FileFinding, FileScan, Limits, Memory, Summary};
+use drift_core::image::disk::{WalkLimits, XattrSpace};
+use drift_core::image::layer::Layer;
+use drift_core::image::view::Image;
+use drift_core::scan::{FileChange, FileFinding, FileScan, Limits, Memory, Summary};
+use drift_formats::entry::ImagePath;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

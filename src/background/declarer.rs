@@ -2,15 +2,15 @@
 
 use super::early_ports::{EarlyPort, EarlyPorts};
 use crate::config::Config;
-use crate::container::approved::{Approval, Approved, Watch};
-use crate::container::declared::read::read;
-use crate::container::declared::Declared;
-use crate::container::registry::{Container, ImageFacts};
-use crate::host::Host;
 use crate::metrics::Metrics;
-use crate::network::nameservers;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use drift_core::container::declared::read::read;
+use drift_core::container::declared::Declared;
+use drift_core::container::registry::{Container, ImageFacts};
+use drift_core::host::Host;
+use drift_core::network::nameservers;
+use drift_core::policy::approved::{Approval, Approved, Watch};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -5,9 +5,9 @@
 //!
 //! Invariant: bounded in number and time; each port of a container is told once.
 
-use crate::container::declared::ports::Protocol;
-use crate::container::registry::Container;
-use crate::verdict::origin::Origin;
+use drift_core::container::registry::Container;
+use drift_core::verdict::origin::Origin;
+use drift_formats::ports::Protocol;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,9 +80,9 @@ impl EarlyPorts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::declared::ports::Ports;
-    use crate::container::declared::Declared;
-    use crate::container::registry::Declaration;
+    use drift_core::container::declared::Declared;
+    use drift_core::container::registry::Declaration;
+    use drift_formats::ports::Ports;
     use std::cell::RefCell;
 
     fn container() -> Arc<Container> {

@@ -2,12 +2,12 @@
 
 use super::Pace;
 use crate::config::Config;
-use crate::host::Host;
-use crate::manifest::cache::LayerCache;
-use crate::manifest::disk::WalkLimits;
-use crate::manifest::image::Image;
 use crate::metrics::Metrics;
 use crossbeam_channel::Receiver;
+use drift_core::host::Host;
+use drift_core::image::cache::LayerCache;
+use drift_core::image::disk::WalkLimits;
+use drift_core::image::view::Image;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,7 +59,7 @@ impl Indexer {
             if !pace.step() {
                 return;
             }
-            layer.build_owners(|| pace.step());
+            drift_core::packages::owners::build(layer, || pace.step());
         }
         LayerCache::shared().enforce(self.config.cache.max_bytes, self.config.cache.max_layers);
         self.metrics.note_cache(LayerCache::shared().totals());
@@ -70,8 +70,8 @@ impl Indexer {
 mod tests {
     use super::*;
     use crate::config::RawConfig;
-    use crate::manifest::disk::XattrSpace;
-    use crate::manifest::layer::Layer;
+    use drift_core::image::disk::XattrSpace;
+    use drift_core::image::layer::Layer;
 
     #[test]
     fn a_layer_that_is_gone_is_counted_and_the_others_are_indexed() {

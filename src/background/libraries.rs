@@ -4,17 +4,18 @@
 //! mappings do, for as long as it lives; of one that is gone an open in a loader's way is believed. Invariant: files
 //! waiting are bounded, each is asked about a few times within a second.
 
-use crate::container::registry::Container;
-use crate::container::volume::VolumeKind;
-use crate::event::exec::{ExeFlags, InodeId};
-use crate::host::{FoundFile, Host};
-use crate::manifest::entry::ImagePath;
 use crate::metrics::Metrics;
 use crate::resolver::Written;
-use crate::verdict::judge::{Judge, Judgement, Subject};
-use crate::verdict::origin::Origin;
-use crate::verdict::script::own_descriptor;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use drift_core::container::registry::Container;
+use drift_core::container::volume::VolumeKind;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::host::{FoundFile, Host};
+use drift_core::packages::owners::owner_now;
+use drift_core::verdict::judge::{Judge, Judgement, Subject};
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::script::own_descriptor;
+use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
 use std::collections::VecDeque;
 use std::io::Read;
@@ -189,7 +190,7 @@ impl Libraries {
         let package = match judgement.origin {
             Origin::ImageModified | Origin::ImageUnverified => {
                 let mut keep_going = || !self.stop.load(Ordering::Relaxed);
-                job.container.image.as_ref().ok().and_then(|image| image.owner_now(&path, &mut keep_going))
+                job.container.image.as_ref().ok().and_then(|image| owner_now(image, &path, &mut keep_going))
             }
             _ => None,
         };

@@ -13,13 +13,13 @@ pub mod packages;
 pub mod verifier;
 
 use crate::config::Config;
-use crate::container::registry::Container;
-use crate::host::Host;
 use crate::metrics::Metrics;
-use crate::network::learned::LearnedPeer;
 use crate::prebuilt::Lists;
 use crossbeam_channel::{Receiver, Sender};
 use declarer::ContainerReport;
+use drift_core::container::registry::Container;
+use drift_core::host::Host;
+use drift_core::network::learned::LearnedPeer;
 use early_ports::EarlyPort;
 use files::{FileReport, Notice, Tampering};
 use indexer::NewImage;

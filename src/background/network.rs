@@ -4,14 +4,14 @@
 //! bounded; only time in which a container of the image runs counts.
 
 use crate::config::{Config, Learning};
-use crate::container::registry::Container;
-use crate::host::Host;
-use crate::lists;
 use crate::metrics::Metrics;
-use crate::network::baseline::Peer;
-use crate::network::learned::{Learned, LearnedPeer};
-use crate::network::{store, Expected, Network, Opinion};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use drift_core::container::registry::Container;
+use drift_core::host::Host;
+use drift_core::network::baseline::Peer;
+use drift_core::network::learned::{Learned, LearnedPeer};
+use drift_core::network::{store, Expected, Network, Opinion};
+use drift_core::policy::lists;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub enum Notice {
 #[derive(Debug, Clone)]
 pub struct OwnedPeer {
     /// As [`Peer`]'s.
-    pub direction: crate::event::socket::Direction,
+    pub direction: drift_core::network::Direction,
     /// As [`Peer`]'s.
     pub address: std::net::IpAddr,
     /// As [`Peer`]'s.
@@ -53,7 +53,7 @@ pub struct OwnedPeer {
     /// As [`Peer`]'s.
     pub port: u16,
     /// As [`Peer`]'s.
-    pub protocol: crate::container::declared::ports::Protocol,
+    pub protocol: drift_formats::ports::Protocol,
 }
 
 impl OwnedPeer {

@@ -1,10 +1,10 @@
 use super::*;
 use crate::config::RawConfig;
-use crate::container::declared::ports::Protocol;
-use crate::container::declared::ImageIdentity;
-use crate::container::registry::Declaration;
-use crate::event::socket::Direction;
-use crate::network::baseline::Baselines;
+use drift_core::container::declared::ImageIdentity;
+use drift_core::container::registry::Declaration;
+use drift_core::network::baseline::Baselines;
+use drift_core::network::Direction;
+use drift_formats::ports::Protocol;
 use std::sync::Mutex;
 
 fn container() -> Arc<Container> {

@@ -2,13 +2,13 @@
 
 use super::Pace;
 use crate::config::Config;
-use crate::container::registry::Container;
-use crate::manifest::entry::ImagePath;
 use crate::metrics::Metrics;
-use crate::verdict::binary::BinaryKey;
-use crate::verdict::compare::{same_content, sha256, Comparison};
-use crate::verdict::origin::Origin;
 use crossbeam_channel::{Receiver, Sender};
+use drift_core::container::registry::Container;
+use drift_core::verdict::binary::BinaryKey;
+use drift_core::verdict::compare::{same_content, sha256, Comparison};
+use drift_core::verdict::origin::Origin;
+use drift_formats::entry::ImagePath;
 use std::fs::File;
 use std::io::Seek;
 use std::sync::atomic::AtomicBool;

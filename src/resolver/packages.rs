@@ -6,11 +6,11 @@
 
 use super::{Resolver, ThreadReader};
 use crate::background::packages::{leaves_traces, PackageNotice};
-use crate::container::registry::Container;
 use crate::event::exec::{is_exec, ExecFacts};
 use crate::event::raw::SyscallEvent;
-use crate::packages::manager::{self, Invocation};
-use crate::verdict::interpreter;
+use drift_core::command::interpreter;
+use drift_core::command::manager::{self, Invocation};
+use drift_core::container::registry::Container;
 use std::sync::Arc;
 
 /// A package manager at work, as a process takes part in it.

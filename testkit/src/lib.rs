@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 pub mod alerts;
 pub mod cases;
+pub mod command;
 pub mod engine;
 pub mod format;
 pub mod live;

@@ -1,7 +1,7 @@
 //! The cases in `rules/tests/`, ready to be replayed: the capture, the image that its containers run, the shipped rules.
 
 use super::recorded::replay_config;
-use drift::manifest::digest::Digest;
+use drift_formats::digest::Digest;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use testkit::cases::{self, Capture, Case};

@@ -11,20 +11,21 @@ mod waiting;
 mod writers;
 
 use crate::config::Config;
-use crate::container::registry::Container;
-use crate::container::volume::VolumeKind;
-use crate::host::{FoundFile, Host, RootDir};
-use crate::manifest::entry::ImagePath;
-use crate::manifest::image::Presence;
 use crate::metrics::Metrics;
-use crate::packages::manager::Manager;
-use crate::scan::walk::{Item, Walk, MAX_DEPTH};
-use crate::verdict::change::{
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use drift_core::command::manager::Manager;
+use drift_core::container::registry::Container;
+use drift_core::container::volume::VolumeKind;
+use drift_core::host::{FoundFile, Host, RootDir};
+use drift_core::image::view::Presence;
+use drift_core::packages::owners::owner_now;
+use drift_core::scan::walk::{Item, Walk, MAX_DEPTH};
+use drift_core::verdict::change::{
     compare, file_kind, is_images_file, locate, Change, Compared, Incomparable, Located,
 };
-use crate::verdict::origin::Origin;
-use crate::verdict::work::ImageWork;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::work::ImageWork;
+use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -405,7 +406,7 @@ impl Files {
         }
         let stop = Arc::clone(&self.stop);
         let mut keep_going = || !stop.load(Ordering::Relaxed);
-        let package = job.container.image.as_ref().ok().and_then(|i| i.owner_now(path, &mut keep_going));
+        let package = job.container.image.as_ref().ok().and_then(|i| owner_now(i, path, &mut keep_going));
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
             container: job.container.id.clone(),

@@ -4,9 +4,9 @@
 //! Invariants: one sweep of a container at a time, at most a twentieth of the time; a bounded number of entries.
 
 use super::{FileJob, Unnamed};
-use crate::host::RootDir;
-use crate::manifest::entry::ImagePath;
-use crate::scan::walk::{Item, Walk, MAX_DEPTH};
+use drift_core::host::RootDir;
+use drift_core::scan::walk::{Item, Walk, MAX_DEPTH};
+use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
 use std::collections::HashMap;
 use std::sync::Arc;

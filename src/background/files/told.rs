@@ -2,10 +2,10 @@
 //!
 //! Invariant: bounded; what was told longest ago is forgotten first, and would be told again.
 
-use crate::host::FoundFile;
-use crate::manifest::entry::ImagePath;
-use crate::manifest::key::{path_key, value_key, PathKey};
-use crate::verdict::change::{Change, Compared};
+use drift_core::host::FoundFile;
+use drift_core::verdict::change::{Change, Compared};
+use drift_formats::entry::ImagePath;
+use drift_formats::path_key::{path_key, value_key, PathKey};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};

@@ -3,8 +3,8 @@
 //! Invariant: one entry for each path of a container, at most [`MAX_WAITING`] in all.
 
 use super::FileJob;
-use crate::host::RootDir;
-use crate::manifest::key::{path_key, value_key, PathKey};
+use drift_core::host::RootDir;
+use drift_formats::path_key::{path_key, value_key, PathKey};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! (inotify(7)). Invariants: watches and descriptors looked at are bounded.
 
 use super::FileJob;
-use crate::host::{FileId, FoundFile, Host};
+use drift_core::host::{FileId, FoundFile, Host};
 use lru::LruCache;
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify;
@@ -100,7 +100,7 @@ impl Watches {
 #[expect(unsafe_code, reason = "a mapping to be found")]
 mod tests {
     use super::*;
-    use crate::host::RootDir;
+    use drift_core::host::RootDir;
     use std::io::Write;
     use std::path::Path;
 

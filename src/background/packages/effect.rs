@@ -2,15 +2,15 @@
 
 use super::known::Known;
 use super::transaction::Transaction;
-use crate::container::live::Live;
-use crate::container::registry::Container;
-use crate::host::Host;
-use crate::packages::installed;
-use crate::packages::inventory::{
+use drift_core::command::manager::Action;
+use drift_core::container::live::Live;
+use drift_core::container::registry::Container;
+use drift_core::host::Host;
+use drift_core::packages::installed;
+use drift_core::packages::inventory::{
     changes, Changes, Database, Ecosystem, Inventory, LiveTree, PackageChange, Packages, Release, Tree,
     Unreadable,
 };
-use crate::packages::manager::Action;
 use std::collections::BTreeSet;
 
 /// Most entries of each list of an event.

@@ -3,7 +3,7 @@
 //! Invariant: bounded by the number of packages. What was told longest ago is forgotten first, and is compared with the
 //! image again.
 
-use crate::packages::inventory::{Database, Packages};
+use drift_core::packages::inventory::{Database, Packages};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 
@@ -47,7 +47,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packages::inventory::Package;
+    use drift_core::packages::inventory::Package;
     use std::collections::BTreeSet;
 
     fn packages(n: usize) -> Packages {

@@ -3,9 +3,9 @@
 //! Invariant: databases and records remembered of one are bounded.
 
 use super::{system_of, Agent, PackageNotice, Touch};
-use crate::container::registry::Container;
-use crate::host::{Host, RootDir};
-use crate::packages::inventory::{database_of, record_of, Database};
+use drift_core::container::registry::Container;
+use drift_core::host::{Host, RootDir};
+use drift_core::packages::inventory::{database_of, record_of, Database};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
