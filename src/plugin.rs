@@ -84,7 +84,8 @@ impl Plugin for Drift {
     }
 
     fn get_metrics(&mut self) -> impl IntoIterator<Item = Metric> {
-        self.metrics.panics_caught.set(crate::ffi::panics_caught());
+        let panics = crate::ffi::panics_caught() + self.metrics.worker_panics.get();
+        self.metrics.panics_caught.set(panics);
         self.metrics.list().into_iter().map(|(name, kind, _, value)| {
             let kind = match kind {
                 Kind::Counter => MetricType::Monotonic,

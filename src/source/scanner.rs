@@ -45,7 +45,7 @@ struct Known {
 }
 
 /// What the engine gave the source, and what it shares with the rest of the instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Means {
     /// The instance's configuration.
     pub config: Arc<Config>,

@@ -1,10 +1,11 @@
 //! Reads what was declared of containers, and the list of approved images when it changes.
 
 use super::early_ports::{EarlyPort, EarlyPorts};
+use super::worker::{Inbox, Job};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::container::declared::read::read;
 use drift_core::container::declared::Declared;
 use drift_core::container::registry::{Container, ImageFacts};
@@ -33,6 +34,15 @@ pub enum Notice {
     Container(Arc<Container>),
     /// Whether a port is declared of which that is not known yet.
     Port(Box<EarlyPort>),
+}
+
+impl Job for Notice {
+    fn container(&self) -> Option<&str> {
+        match self {
+            Self::Container(container) => Some(&container.id),
+            Self::Port(port) => Some(&port.container.id),
+        }
+    }
 }
 
 /// What was declared of a container, for the event `drift_container`.
@@ -84,7 +94,7 @@ impl Declarer {
     /// Reads what is asked for until the queue closes.
     pub fn run(
         &self,
-        notices: &Receiver<Notice>,
+        notices: &Inbox<Notice>,
         report: &dyn Fn(&ContainerReport),
         report_port: &dyn Fn(&EarlyPort),
     ) {

@@ -4,9 +4,10 @@
 //! mappings do, for as long as it lives; of one that is gone an open in a loader's way is believed. Invariant: files
 //! waiting are bounded, each is asked about a few times within a second.
 
+use super::worker::{Inbox, Job};
 use crate::metrics::Metrics;
 use crate::resolver::Written;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::host::{ExeFlags, InodeId};
@@ -58,6 +59,12 @@ pub struct LibraryJob {
     pub written: Option<Written>,
 }
 
+impl Job for LibraryJob {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
+}
+
 /// A loaded library that is not the image's, as the event `drift_library` tells it.
 #[derive(Debug)]
 pub struct LibraryReport {
@@ -106,7 +113,7 @@ impl Libraries {
     }
 
     /// Works until the queue closes; each drifted library that is loaded goes to `report`.
-    pub fn run(mut self, jobs: &Receiver<LibraryJob>, report: &dyn Fn(&LibraryReport)) {
+    pub fn run(mut self, jobs: &Inbox<LibraryJob>, report: &dyn Fn(&LibraryReport)) {
         while !self.stop.load(Ordering::Relaxed) {
             let now = Instant::now();
             let next = self.waiting.iter().map(Candidate::due).min();

@@ -3,9 +3,10 @@
 //! Invariants: what was learned is in the file within [`LOOK_INTERVAL`], and at an orderly end; everything that waits is
 //! bounded; only time in which a container of the image runs counts.
 
+use super::worker::{Inbox, Job};
 use crate::config::{Config, Learning};
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::container::registry::Container;
 use drift_core::host::Host;
 use drift_core::network::baseline::Peer;
@@ -39,6 +40,17 @@ pub enum Notice {
     Peer(Box<str>, LearnedPeer),
     /// A peer of a container whose image was not known yet.
     Early(Box<Early>),
+}
+
+impl Job for Notice {
+    fn container(&self) -> Option<&str> {
+        match self {
+            Self::Container(container) => Some(&container.id),
+            // Of whichever container of the image.
+            Self::Peer(image, _) => Some(image),
+            Self::Early(early) => Some(&early.container.id),
+        }
+    }
 }
 
 /// A peer, for as long as it is needed.
@@ -132,7 +144,7 @@ impl Learner {
     }
 
     /// Takes notices until the queue closes.
-    pub fn run(&self, notices: &Receiver<Notice>, report: &dyn Fn(&PeerReport)) {
+    pub fn run(&self, notices: &Inbox<Notice>, report: &dyn Fn(&PeerReport)) {
         let mut state = State {
             learned: self.network.learned().map(|l| (*l).clone()).unwrap_or_default(),
             files: lists::state(&self.config.network_baselines),

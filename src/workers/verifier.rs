@@ -1,9 +1,10 @@
 //! Compares and hashes files that are too large for the event thread.
 
+use super::worker::{self, Inbox};
 use super::Pace;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use drift_core::container::registry::Container;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::compare::{same_content, sha256, Comparison};
@@ -27,6 +28,12 @@ pub struct Job {
     pub against: Option<Against>,
     /// Thread whose event asked, for the event that tells the result.
     pub tid: i64,
+}
+
+impl worker::Job for Job {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
+    }
 }
 
 /// What a file is compared with.
@@ -78,9 +85,9 @@ impl Verifier {
     }
 
     /// Works until the queue closes; every finding goes to the event thread, comparisons to `report` as well.
-    pub fn run(&self, jobs: &Receiver<Job>, found: &Sender<Finding>, report: &dyn Fn(&Finding)) {
+    pub fn run(&self, jobs: &Inbox<Job>, found: &Sender<Finding>, report: &dyn Fn(&Finding)) {
         let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
-        for job in jobs {
+        for job in jobs.iter() {
             pace.begin();
             let finding = match self.verify(job, &mut pace) {
                 Ok(finding) => finding,

@@ -10,9 +10,10 @@ mod told;
 mod waiting;
 mod writers;
 
+use super::worker::{Inbox, Job};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::command::manager::Manager;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
@@ -116,6 +117,16 @@ pub enum Notice {
     Secret(Box<Tampering>),
 }
 
+impl Job for Notice {
+    fn container(&self) -> Option<&str> {
+        match self {
+            Self::Path(job) => Some(&job.container.id),
+            Self::Unnamed(change) => Some(&change.container.id),
+            Self::Secret(tampering) => Some(&tampering.container.id),
+        }
+    }
+}
+
 /// A verified change, as the event `drift_file` tells it.
 #[derive(Debug, Clone)]
 pub struct FileReport {
@@ -191,7 +202,7 @@ impl Files {
     /// Works until the queue closes; each verified change goes to `report`, and each change of a mounted secret to `tampered`.
     pub fn run(
         mut self,
-        notices: &Receiver<Notice>,
+        notices: &Inbox<Notice>,
         report: &dyn Fn(&FileReport),
         tampered: &dyn Fn(&Tampering),
     ) {

@@ -9,8 +9,9 @@ mod effect;
 mod known;
 mod transaction;
 
+use super::worker::{Inbox, Job};
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::command::manager::{Action, Manager};
 use drift_core::container::registry::Container;
 use drift_core::host::Host;
@@ -88,6 +89,15 @@ pub enum PackageNotice {
     Touched(Touch),
 }
 
+impl Job for PackageNotice {
+    fn container(&self) -> Option<&str> {
+        match self {
+            Self::Started(container, _) => Some(&container.id),
+            Self::Touched(touch) => Some(&touch.container.id),
+        }
+    }
+}
+
 /// What became of a container's packages, as the event `drift_packages` tells it.
 #[derive(Debug)]
 pub struct PackageReport {
@@ -125,7 +135,7 @@ impl Packages {
     }
 
     /// Works until the queue closes; what each transaction did goes to `report`.
-    pub fn run(mut self, notices: &Receiver<PackageNotice>, report: &dyn Fn(&PackageReport)) {
+    pub fn run(mut self, notices: &Inbox<PackageNotice>, report: &dyn Fn(&PackageReport)) {
         while !self.stop.load(Ordering::Relaxed) {
             match notices.recv_timeout(if self.open.is_empty() { IDLE } else { TICK }) {
                 Ok(notice) => {
