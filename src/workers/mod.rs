@@ -7,6 +7,7 @@ pub mod declarer;
 pub mod early_ports;
 pub mod files;
 pub mod indexer;
+mod jobs;
 pub mod libraries;
 mod loaded;
 pub mod network;
@@ -15,23 +16,17 @@ pub mod verifier;
 pub mod worker;
 
 use crate::config::Config;
+use crate::events::{Finding, Reporter};
+use crate::facts::{EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
 use crossbeam_channel::Receiver;
-use declarer::ContainerReport;
 use drift_core::container::registry::Container;
 use drift_core::host::Host;
 use drift_core::network::learned::LearnedPeer;
-use early_ports::EarlyPort;
-use files::{FileReport, Notice, Tampering};
-use indexer::NewImage;
-use libraries::{LibraryJob, LibraryReport};
-use network::{Early, PeerReport};
-use packages::{PackageNotice, PackageReport};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use verifier::{Finding, Job};
 use worker::{Common, Worker};
 
 /// Images waiting to be indexed.
@@ -49,42 +44,13 @@ const FILE_QUEUE: usize = 8192;
 /// Started package managers and changed paths of package databases waiting to be taken in.
 const PACKAGE_QUEUE: usize = 16_384;
 
-/// Takes what a thread has found, and is called on that thread.
-pub type Report<T> = Box<dyn Fn(&T) + Send>;
-
-/// Where the threads tell what they have found.
-pub struct Reports {
-    /// Each executable whose comparison is done and whose event is to be sent.
-    pub binary: Report<Finding>,
-    /// Each verified change of a file.
-    pub file: Report<FileReport>,
-    /// Each change of a mounted secret or configuration.
-    pub secret: Report<Tampering>,
-    /// Each library that was loaded and is not the image's.
-    pub library: Report<LibraryReport>,
-    /// Each container whose declaration was read.
-    pub container: Report<ContainerReport>,
-    /// Each undeclared port that a container opened before it was known what it declares.
-    pub port: Report<EarlyPort>,
-    /// Each unexpected peer that a container had before its image was known.
-    pub peer: Report<PeerReport>,
-    /// What each package manager has done.
-    pub packages: Report<PackageReport>,
-}
-
-impl std::fmt::Debug for Reports {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Reports")
-    }
-}
-
 /// The running workers of an instance.
 #[derive(Debug)]
 pub struct Workers {
     common: Common,
     indexer: Worker<NewImage>,
-    verifier: Worker<Job>,
-    files: Worker<Notice>,
+    verifier: Worker<VerifyJob>,
+    files: Worker<FileNotice>,
     libraries: Worker<LibraryJob>,
     declarer: Worker<declarer::Notice>,
     network: Option<Worker<network::Notice>>,
@@ -103,11 +69,12 @@ impl Workers {
         config: &Arc<Config>,
         metrics: &Arc<Metrics>,
         lists: Lists,
-        reports: Reports,
+        reporter: &Reporter,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let common =
             Common { stop: Arc::clone(&stop), metrics: Arc::clone(metrics), parts: config.container_parts };
+        let reporter = reporter.until(&stop);
         let means = || (host.clone(), Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
         let files_watched = Arc::new(AtomicBool::new(false));
         let (found, findings) = crossbeam_channel::bounded(VERIFY_QUEUE);
@@ -123,16 +90,16 @@ impl Workers {
         )?;
         let (_, c, m, s) = means();
         let verifier = verifier::Verifier::new(c, m, s);
-        let report = unless_stopped(&stop, reports.binary);
+        let r = reporter.clone();
         let verifier = Worker::start(
             "drift-verifier",
             VERIFY_QUEUE,
             &common,
             |m| &m.verifier_dropped,
-            move |jobs| verifier.run(jobs, &found, &report),
+            move |jobs| verifier.run(jobs, &found, &|event| r.report(event)),
         )?;
         let (h, c, m, s) = means();
-        let report = unless_stopped(&stop, reports.library);
+        let r = reporter.clone();
         let libraries = Worker::start(
             "drift-libraries",
             LIBRARY_QUEUE,
@@ -140,37 +107,37 @@ impl Workers {
             |m| &m.libraries_dropped,
             move |jobs| {
                 let (host, stop) = (h.clone(), Arc::clone(&s));
-                libraries::Libraries::new(host, c.background_max, Arc::clone(&m), stop).run(jobs, &report);
+                libraries::Libraries::new(host, c.background_max, Arc::clone(&m), stop)
+                    .run(jobs, &|event| r.report(event));
             },
         )?;
         let (h, c, m, s) = means();
         let declarer = declarer::Declarer::new(h, c, m, s, lists.approved);
-        let report = unless_stopped(&stop, reports.container);
-        let port = unless_stopped(&stop, reports.port);
+        let r = reporter.clone();
         let declarer = Worker::start(
             "drift-declarer",
             DECLARE_QUEUE,
             &common,
             |m| &m.declarer_dropped,
-            move |jobs| declarer.run(jobs, &report, &port),
+            move |jobs| declarer.run(jobs, &|event| r.report(event), &|event| r.report(event)),
         )?;
         let network = match lists.network {
             Some(baselines) => {
                 let (h, c, m, s) = means();
                 let learner = network::Learner::new(baselines, h, c, m, s);
-                let report = unless_stopped(&stop, reports.peer);
+                let r = reporter.clone();
                 Some(Worker::start(
                     "drift-network",
                     NETWORK_QUEUE,
                     &common,
                     |m| &m.network_dropped,
-                    move |jobs| learner.run(jobs, &report),
+                    move |jobs| learner.run(jobs, &|event| r.report(event)),
                 )?)
             }
             None => None,
         };
         let (h, _, m, s) = means();
-        let report = unless_stopped(&stop, reports.packages);
+        let r = reporter.clone();
         let watched = Arc::clone(&files_watched);
         let packages = Worker::start(
             "drift-packages",
@@ -179,12 +146,12 @@ impl Workers {
             |m| &m.packages_dropped,
             move |jobs| {
                 let (metrics, stop, watched) = (Arc::clone(&m), Arc::clone(&s), Arc::clone(&watched));
-                packages::Packages::new(h.clone(), metrics, stop, watched).run(jobs, &report);
+                packages::Packages::new(h.clone(), metrics, stop, watched)
+                    .run(jobs, &|event| r.report(event));
             },
         )?;
         let (h, c, m, s) = means();
-        let report = unless_stopped(&stop, reports.file);
-        let secret = unless_stopped(&stop, reports.secret);
+        let r = reporter.clone();
         let files = Worker::start(
             "drift-files",
             FILE_QUEUE,
@@ -192,7 +159,11 @@ impl Workers {
             |m| &m.files_dropped,
             move |jobs| {
                 let (config, metrics) = (Arc::clone(&c), Arc::clone(&m));
-                files::Files::new(h.clone(), config, metrics, Arc::clone(&s)).run(jobs, &report, &secret);
+                files::Files::new(h.clone(), config, metrics, Arc::clone(&s)).run(
+                    jobs,
+                    &|event| r.report(event),
+                    &|event| r.report(event),
+                );
             },
         )?;
         Ok(Self {
@@ -216,14 +187,14 @@ impl Workers {
     }
 
     /// Asks for a file to be compared or hashed; `false` if there is no room.
-    pub fn verify(&self, job: Job) -> bool {
+    pub fn verify(&self, job: VerifyJob) -> bool {
         let sent = self.verifier.send(job).is_ok();
         self.note_length();
         sent
     }
 
     /// Asks for a path to be compared with the image once it is settled.
-    pub fn file_changed(&self, notice: Notice) {
+    pub fn file_changed(&self, notice: FileNotice) {
         let _ = self.files.send(notice);
     }
 
@@ -248,7 +219,7 @@ impl Workers {
     }
 
     /// Hands over a peer that a container had before its image was known.
-    pub fn early_peer(&self, early: Early) {
+    pub fn early_peer(&self, early: EarlyPeer) {
         self.tell_network(network::Notice::Early(Box::new(early)));
     }
 
@@ -298,17 +269,6 @@ impl Drop for Workers {
         each!(self.indexer, self.verifier, self.files, self.libraries, self.declarer, self.packages);
         if let Some(network) = &mut self.network {
             network.join(deadline);
-        }
-    }
-}
-
-/// A report that is dropped once the instance stops: a thread that was left behind must not call the engine, which is
-/// gone by the time it goes on.
-fn unless_stopped<T: 'static>(stop: &Arc<AtomicBool>, report: Report<T>) -> impl Fn(&T) + Send {
-    let stop = Arc::clone(stop);
-    move |found: &T| {
-        if !stop.load(Ordering::Relaxed) {
-            report(found);
         }
     }
 }
