@@ -12,6 +12,7 @@ pub mod libraries;
 mod loaded;
 pub mod network;
 pub mod packages;
+mod tally;
 pub mod verifier;
 pub mod worker;
 
@@ -107,7 +108,7 @@ impl Workers {
             |m| &m.libraries_dropped,
             move |jobs| {
                 let (host, stop) = (h.clone(), Arc::clone(&s));
-                libraries::Libraries::new(host, c.background_max, Arc::clone(&m), stop)
+                libraries::Libraries::new(host, Arc::clone(&c), Arc::clone(&m), stop)
                     .run(jobs, &|event| r.report(event));
             },
         )?;
@@ -239,7 +240,7 @@ impl Workers {
     }
 
     fn note_length(&self) {
-        self.common.metrics.queue_length.set((self.indexer.len() + self.verifier.len()) as u64);
+        self.common.metrics.queue_length.set((self.indexer.waiting() + self.verifier.waiting()) as u64);
     }
 
     /// Whether there is any; asked for each event, of which almost none has.

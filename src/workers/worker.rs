@@ -279,7 +279,7 @@ impl<J: Job> Worker<J> {
     }
 
     /// Jobs that wait.
-    pub fn len(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.jobs.len())
     }
 
@@ -411,6 +411,6 @@ mod tests {
         let metrics = &common.metrics;
         let counts = [metrics.verifier_dropped.get(), metrics.over_share.get(), metrics.queue_full.get()];
         assert_eq!(counts, [2, 2, 0]);
-        assert_eq!(worker.len(), 2);
+        assert_eq!(worker.waiting(), 2);
     }
 }
