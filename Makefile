@@ -57,10 +57,10 @@ clean:
 .PHONY: hostile faults load fuzz sanitize audit
 
 hostile:
-	$(CARGO) test --locked --test hostile --test vanished -- --nocapture
+	$(CARGO) test --locked --test hostile -- --nocapture
 
 faults:
-	$(CARGO) test --locked --test faults --test lifecycle -- --nocapture
+	$(CARGO) test --locked --test mounts --test lifecycle -- --nocapture
 
 # The library is the release build; the test's own work is small.
 load: build
@@ -82,4 +82,4 @@ sanitize:
 	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test -Zbuild-std --target $$(uname -m)-unknown-linux-gnu --lib
 
 audit:
-	$(CARGO) test --locked --test dependencies
+	$(CARGO) test --locked --test plain dependencies::

@@ -3,10 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod host;
-
-use host::library::{self, Instance};
 use std::path::Path;
+use testkit::host;
+use testkit::host::library::{self, Instance};
 
 /// Number of the process's threads.
 fn threads() -> usize {

@@ -2,16 +2,16 @@
 //! verdict is lost without being counted.
 //!
 //! Runs for 2 seconds, or DRIFT_LOAD_SECONDS. Unoptimised it does not reach the rate and says what it reached;
-//! `make load` runs it with the release build for ten minutes.
+//! `make load` runs it with the release build for ten minutes. One test in a process of its own, because it measures the
+//! process's memory, threads and descriptors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod host;
-
-use host::direct::Direct;
-use host::event::{event, Exec, CLONE_20_X, LOWER, PROCEXIT_1_E, UPPER};
-use host::library;
 use std::time::{Duration, Instant};
+use testkit::host;
+use testkit::host::direct::Direct;
+use testkit::host::event::{event, Exec, CLONE_20_X, LOWER, PROCEXIT_1_E, UPPER};
+use testkit::host::library;
 
 /// Events a second.
 const RATE: u64 = 100_000;

@@ -1,6 +1,6 @@
 //! What fuzzing calls: one function for each family of parsers, and one for the C interface.
 //!
-//! cargo-fuzz runs them under a sanitizer (`fuzz_targets/`), `cargo test --test fuzz` replays what it has found with the
+//! cargo-fuzz runs them under a sanitizer (`fuzz_targets/`), `cargo test --test plain fuzz::` replays what it has found with the
 //! stable compiler. Each takes any bytes, and fails by a panic.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

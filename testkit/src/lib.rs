@@ -2,15 +2,21 @@
 //!
 //! Nothing here is part of the plugin. [`engine`] finds a real Falco or sysdig (or unpacks Debian's), [`rules`]
 //! turns a rules file into plain filters, [`alerts`] evaluates them over a capture as Falco does, [`cases`] makes captures
-//! of what is written down, [`random`] makes up input, [`skip`] reports the tests that this machine cannot run.
+//! of what is written down, [`random`] makes up input, [`skip`] reports the tests that this machine cannot run. [`host`] is
+//! a small engine that drives the plugin's C interface, [`expected`] reads the expected answers of captures, [`generated`]
+//! writes parts of the documentation, [`mount`] makes overlay mounts.
 
 use std::path::{Path, PathBuf};
 
 pub mod alerts;
 pub mod cases;
 pub mod engine;
+pub mod expected;
 pub mod format;
+pub mod generated;
+pub mod host;
 pub mod live;
+pub mod mount;
 pub mod random;
 pub mod rules;
 pub mod skip;
@@ -37,6 +43,11 @@ pub fn shared_dir() -> Option<PathBuf> {
         _ => workspace_dir().parent()?.join("shared"),
     };
     dir.is_dir().then_some(dir)
+}
+
+/// The shipped rules on system calls.
+pub fn rules_file() -> PathBuf {
+    workspace_dir().join("rules/drift_rules.yaml")
 }
 
 /// The release build of the plugin, which engines load; checked to be newer than every source file.

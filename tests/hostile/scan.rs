@@ -2,7 +2,7 @@
 //! a directory for a link out: everything is told or said to be a gap, in bounded time and memory, and nothing of the
 //! host is opened.
 
-use super::{opened, prepare, race_seconds, start, Outside, Watch, ALONE};
+use super::{alone, opened, prepare, race_seconds, start, Outside, Watch};
 use drift::config::{Config, RawConfig};
 use drift::container::registry::Registry;
 use drift::host::Host;
@@ -73,7 +73,7 @@ fn scan(container: &Container) -> (Seen, Inventory) {
 #[test]
 fn a_littered_container_is_compared_within_bounds() {
     const TEST: &str = "hostile: a littered container";
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let Some(container) = start(TEST, Runtime::Podman) else { return };
     prepare(&container);
     let outside = Outside::new();

@@ -283,6 +283,16 @@ fn dotted(version: (u32, u32, u32)) -> String {
     format!("{}.{}.{}", version.0, version.1, version.2)
 }
 
+/// Writes `falco.yaml` into a folder: a configuration that loads the plugin, for Falco and for sysdig.
+///
+/// # Errors
+/// The plugin was not built, or the file cannot be written.
+pub fn write_config(dir: &Path, init_config: &str) -> Result<PathBuf> {
+    let path = dir.join("falco.yaml");
+    std::fs::write(&path, plugin_config(&crate::plugin_library()?, init_config)?)?;
+    Ok(path)
+}
+
 /// The `plugins:` part of a Falco configuration, which sysdig's `--plugin-config-file` reads too.
 fn plugin_config(plugin: &Path, init_config: &str) -> Result<String> {
     let path = std::fs::canonicalize(plugin).with_context(|| format!("plugin {}", plugin.display()))?;
