@@ -68,11 +68,13 @@ load: build
 		$(CARGO) test --locked --test load -- --nocapture
 
 FUZZ_SECONDS ?= 600
-# With a nightly toolchain and cargo-fuzz. New inputs go to the target folder; those that fail, to fuzz/artifacts.
+# With a nightly toolchain and cargo-fuzz. New inputs go to the target folder, from where `scripts/corpus.sh add` keeps
+# them; those that fail go to fuzz/artifacts.
 fuzz:
-	cd fuzz && for target in $(notdir $(wildcard fuzz/corpus/*)); do \
-		found=$(abspath $(TARGET))/fuzz-found/$$target; mkdir -p $$found; \
-		$(CARGO) +nightly fuzz run $$target $$found corpus/$$target -- \
+	for target in $(basename $(notdir $(wildcard fuzz/corpus/*.tar))); do \
+		found=$(abspath $(TARGET))/fuzz-found/$$target; corpus=$(abspath $(TARGET))/fuzz-corpus/$$target; \
+		mkdir -p $$found; scripts/corpus.sh unpack $$target $$corpus || exit 1; \
+		$(CARGO) +nightly fuzz run $$target $$found $$corpus -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 || exit 1; \
 	done
 

@@ -1,8 +1,8 @@
 //! An answer given before costs no allocation.
 //!
-//! The library's own allocator cannot be watched from outside, so here drift is linked in, and its C functions are
-//! called under an allocator that counts. Only what happens inside `plugin_extract_fields` counts. A process of its own,
-//! because the allocator is the whole process's.
+//! The library's own allocator cannot be watched from outside, so here drift is linked in, and its C
+//! functions are called under an allocator that counts. Only what happens inside `plugin_extract_fields`
+//! counts. A process of its own, because the allocator is the whole process's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -1,9 +1,9 @@
-//! 100,000 events a second through the C interface while containers come and go: nothing grows without bound, and no
-//! verdict is lost without being counted.
+//! 100,000 events a second through the C interface while containers come and go: nothing grows without bound,
+//! and no verdict is lost without being counted.
 //!
-//! Runs for 2 seconds, or DRIFT_LOAD_SECONDS. Unoptimised it does not reach the rate and says what it reached;
-//! `make load` runs it with the release build for ten minutes. One test in a process of its own, because it measures the
-//! process's memory, threads and descriptors.
+//! Runs for 2 seconds, or DRIFT_LOAD_SECONDS. Unoptimised it does not reach the rate and says what it
+//! reached; `make load` runs it with the release build for ten minutes. One test in a process of its own,
+//! because it measures the process's memory, threads and descriptors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -41,7 +41,8 @@ fn unknowns(drift: &Direct<'_>) -> u64 {
     counters.iter().map(|name| drift.metric(name)).sum()
 }
 
-/// The container that the nth process is in: a new one every [`PROCESSES`]. Of one in eight the image is not known.
+/// The container that the nth process is in: a new one every [`PROCESSES`]. Of one in eight the image is not
+/// known.
 fn container(process: u64) -> String {
     let number = process / PROCESSES;
     let known = if number % 8 == 7 { "ffff" } else { "0123" };

@@ -1,6 +1,7 @@
 //! The recorded captures and the answers that are expected of them.
 
-#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)] // A failure here is a failure of the test.
+// A failure here is a failure of the test.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
 
@@ -63,8 +64,9 @@ pub fn binary_rows(captures: &Path) -> Vec<Row> {
     })
 }
 
-/// The exec that a scenario is about, among all that carry its marker: the script's own for scn-15, whose child
-/// carries the marker too, else the last one (perl, env or chroot exec first and then the program itself).
+/// The exec that a scenario is about, among all that carry its marker: the script's own for scn-15, whose
+/// child carries the marker too, else the last one (perl, env or chroot exec first and then the program
+/// itself).
 pub fn the_exec<'a, T>(scenario: &str, execs: &'a [T]) -> Option<&'a T> {
     if scenario == "scn-15" {
         execs.first()

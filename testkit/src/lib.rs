@@ -1,10 +1,11 @@
 //! What drift's demo and tests need around the plugin: the engine, the rules, real containers.
 //!
-//! Nothing here is part of the plugin. [`engine`] finds a real Falco or sysdig (or unpacks Debian's), [`rules`]
-//! turns a rules file into plain filters, [`alerts`] evaluates them over a capture as Falco does, [`cases`] makes captures
-//! of what is written down, [`random`] makes up input, [`skip`] reports the tests that this machine cannot run. [`host`] is
-//! a small engine that drives the plugin's C interface, [`expected`] reads the expected answers of captures, [`generated`]
-//! writes parts of the documentation, [`mount`] makes overlay mounts.
+//! Nothing here is part of the plugin. [`engine`] finds a real Falco or sysdig (or unpacks Debian's),
+//! [`rules`] turns a rules file into plain filters, [`alerts`] evaluates them over a capture as Falco does,
+//! [`cases`] makes captures of what is written down, [`random`] makes up input, [`skip`] reports the tests
+//! that this machine cannot run. [`host`] is a small engine that drives the plugin's C interface,
+//! [`expected`] reads the expected answers of captures, [`generated`] writes parts of the documentation,
+//! [`mount`] makes overlay mounts.
 
 use std::path::{Path, PathBuf};
 
@@ -28,15 +29,15 @@ pub fn workspace_dir() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// Cargo's output folder: `CARGO_TARGET_DIR` (when relative, below the workspace, where `make` runs cargo), else
-/// `target/` in the workspace.
+/// Cargo's output folder: `CARGO_TARGET_DIR` (when relative, below the workspace, where `make` runs cargo),
+/// else `target/` in the workspace.
 pub fn target_dir() -> PathBuf {
     let dir = std::env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty());
     workspace_dir().join(dir.map_or_else(|| PathBuf::from("target"), PathBuf::from))
 }
 
-/// The folder with the captures that are too large for the repository: `DRIFT_SHARED`, else `../shared` beside the
-/// checkout. `None` when neither is a folder.
+/// The folder with the captures that are too large for the repository: `DRIFT_SHARED`, else `../shared`
+/// beside the checkout. `None` when neither is a folder.
 pub fn shared_dir() -> Option<PathBuf> {
     let dir = match std::env::var_os("DRIFT_SHARED") {
         Some(dir) if !dir.is_empty() => PathBuf::from(dir),
@@ -67,7 +68,8 @@ pub fn source_library() -> anyhow::Result<PathBuf> {
     built("libtestkit_source.so", "testkit/source/src")
 }
 
-/// The release build of `file-call`, the program that makes one system call on files; checked as [`plugin_library`].
+/// The release build of `file-call`, the program that makes one system call on files; checked as
+/// [`plugin_library`].
 ///
 /// # Errors
 /// As [`plugin_library`].

@@ -1,4 +1,5 @@
-//! The command `drift`, on real containers: exit status, text, JSON, the archive, manifests, and hostile names.
+//! The command `drift`, on real containers: exit status, text, JSON, the archive, manifests, and hostile
+//! names.
 
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
@@ -33,7 +34,8 @@ printf 'planted on a volume' > /vol/secret
 printf 'planted on a tmpfs' > /scratch/secret
 TOKEN=planted-in-environment LD_PRELOAD=/planted.so sleep 1000 2>/dev/null &
 sh -c 'sleep 1000; :' --password=planted-in-arguments &
-printf 'Package: evil\nStatus: install ok installed\nVersion: 6.6\nArchitecture: all\n\n' >> /var/lib/dpkg/status
+printf 'Package: evil\nStatus: install ok installed\nVersion: 6.6\nArchitecture: all\n\n' \
+    >> /var/lib/dpkg/status
 perl -MIO::Socket::INET -e '
     my $declared = IO::Socket::INET->new(Listen => 1, LocalAddr => "0.0.0.0", LocalPort => 8080) or die;
     my $tcp = IO::Socket::INET->new(Listen => 1, LocalAddr => "0.0.0.0", LocalPort => 4444) or die;
@@ -264,8 +266,8 @@ fn archive(container: &Container, report: &Value) {
     assert!(!String::from_utf8_lossy(&members["manifest.json"]).contains("hunter2"));
 }
 
-/// The manifest of the container's image and that of its archive say the same, and the container compared with
-/// either gives what the layers gave.
+/// The manifest of the container's image and that of its archive say the same, and the container compared
+/// with either gives what the layers gave.
 fn manifest(container: &Container) {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();

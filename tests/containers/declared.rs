@@ -1,5 +1,5 @@
-//! Tier 3: what was declared of real podman and containerd containers, read from what those really keep on disk, and the
-//! scenarios of `config.sh` in them.
+//! Tier 3: what was declared of real podman and containerd containers, read from what those really keep on
+//! disk, and the scenarios of `config.sh` in them.
 
 use crate::live::{condition, engine};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! Tier 3: what podman and containerd really keep of containers that were deployed in all kinds of ways, and what drift
-//! reads there.
+//! Tier 3: what podman and containerd really keep of containers that were deployed in all kinds of ways, and
+//! what drift reads there.
 
 use crate::live::first_program;
 use drift::container::declared::read::read;
@@ -9,7 +9,8 @@ use drift::host::Host;
 use std::path::Path;
 use testkit::live::{Container, Image, Runtime};
 
-/// How a container is deployed: the engine's options, the command (none: the image's), and what that overrides.
+/// How a container is deployed: the engine's options, the command (none: the image's), and what that
+/// overrides.
 type Deployment = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
 const SLEEP: &[&str] = &["/bin/sleep", "200000"];

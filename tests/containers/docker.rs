@@ -1,5 +1,5 @@
-//! Tier 3: real Docker containers on overlay2: what starts in them, what is copied into them, and what Docker keeps of
-//! them.
+//! Tier 3: real Docker containers on overlay2: what starts in them, what is copied into them, and what Docker
+//! keeps of them.
 
 use crate::live::{condition, copy_in, engine, evaluate, first_program, run, session};
 use drift::container::declared::read::read;
@@ -29,7 +29,8 @@ fn every_execution_has_its_origin() {
     let Some(captures) = captures(TEST) else { return };
     let image = Image::debian().unwrap();
     let script = std::fs::read(captures.join("scenarios/binary.sh")).unwrap();
-    // scn-22 removes a file while another process starts it; when the removal comes first, there is nothing to judge.
+    // scn-22 removes a file while another process starts it; when the removal comes first, there is nothing
+    // to judge.
     let play = |_| {
         let container = Runtime::Docker.start(&image).unwrap();
         let answers = executions(&container, &script);
@@ -135,8 +136,8 @@ fn sorted(mut list: Vec<String>) -> Vec<String> {
     list
 }
 
-/// How a container is deployed: Docker's options, the command (none: the image's), and what that overrides. Privileged ones are
-/// left out: where the machine itself lacks a capability, Docker 20.10 cannot start them.
+/// How a container is deployed: Docker's options, the command (none: the image's), and what that overrides.
+/// Privileged ones are left out: where the machine itself lacks a capability, Docker 20.10 cannot start them.
 type Deployment = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
 const DEPLOYMENTS: &[Deployment] = &[

@@ -1,5 +1,5 @@
-//! Tier 3: the scenarios in real podman and containerd containers on overlayfs, judged by the shipped plugin and rules
-//! inside real libsinsp while each process stands at its exec.
+//! Tier 3: the scenarios in real podman and containerd containers on overlayfs, judged by the shipped plugin
+//! and rules inside real libsinsp while each process stands at its exec.
 
 use crate::live::{engine, rules};
 use serde_json::Value;
@@ -63,8 +63,8 @@ impl Setting {
         let image = Image::debian().unwrap();
         let mut container = runtime.start(&image).unwrap();
         let mut outcome = self.run_in(&container, mode);
-        // scn-22 removes a file while another process starts it; when the removal comes first there is no exec to
-        // judge, and the scenario is played again.
+        // scn-22 removes a file while another process starts it; when the removal comes first there is no
+        // exec to judge, and the scenario is played again.
         for _ in 0..10 {
             if outcome.answers.contains_key("scn-22") {
                 break;

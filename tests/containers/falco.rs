@@ -1,6 +1,6 @@
-//! Tier 4: real Falco, where one is installed, and real containers: the source alone; and where the machine lets Falco load
-//! its kernel probe, files that engines copy into containers. Their processes are the host's, so that only a real probe
-//! tells what they do.
+//! Tier 4: real Falco, where one is installed, and real containers: the source alone; and where the machine
+//! lets Falco load its kernel probe, files that engines copy into containers. Their processes are the host's,
+//! so that only a real probe tells what they do.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -78,7 +78,8 @@ impl Falco {
         None
     }
 
-    /// Waits until it sees what happens in the container; `false` if it ended instead, as where the kernel refuses the probe.
+    /// Waits until it sees what happens in the container; `false` if it ended instead, as where the kernel
+    /// refuses the probe.
     fn is_watching(&mut self, container: &Container) -> bool {
         let deadline = Instant::now() + START;
         for attempt in 0.. {
@@ -170,7 +171,8 @@ fn falco_runs_the_source_without_a_probe() {
     let params = r#"'{"interval_seconds": 1, "cpu_percent": 100}'"#;
     let text = text.replace("    init_config:\n", &format!("    open_params: {params}\n    init_config:\n"));
     let more = format!(
-        "engine: {{kind: nodriver}}\nrules_files: [{}]\njson_output: true\nstdout_output: {{enabled: true}}\n",
+        "engine: {{kind: nodriver}}\nrules_files: [{}]\njson_output: true\n\
+         stdout_output: {{enabled: true}}\n",
         testkit::workspace_dir().join("rules/drift_source_rules.yaml").display()
     );
     std::fs::write(&config, format!("{text}{more}")).unwrap();

@@ -1,5 +1,5 @@
-//! The init container's image: built from scratch and run, both without a network, with buildah and podman on storage of
-//! this test's own.
+//! The init container's image: built from scratch and run, both without a network, with buildah and podman on
+//! storage of this test's own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

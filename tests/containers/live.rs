@@ -43,8 +43,8 @@ pub fn run(container: &Container, command: &str, facts: Facts, sessions: &mut [&
     .unwrap()
 }
 
-/// Copies a file of the host into the container, as the runtime's own command does, and tells the engine what the probe tells
-/// of the runtime's process. Ours stands in for that one: the engine found it in `/proc`.
+/// Copies a file of the host into the container, as the runtime's own command does, and tells the engine what
+/// the probe tells of the runtime's process. Ours stands in for that one: the engine found it in `/proc`.
 pub fn copy_in(container: &Container, file: &Path, to: &str, session: &mut Session) {
     container.copy_in(file, to).unwrap();
     let made = std::fs::metadata(format!("/proc/{}/root{to}", container.init_pid())).unwrap();
@@ -53,8 +53,8 @@ pub fn copy_in(container: &Container, file: &Path, to: &str, session: &mut Sessi
     session.feed(&event).unwrap();
 }
 
-/// The command line of the container's first process, once that is the container's own: a runtime may answer a moment before
-/// its program makes room.
+/// The command line of the container's first process, once that is the container's own: a runtime may answer
+/// a moment before its program makes room.
 pub fn first_program(container: &Container) -> Vec<Vec<u8>> {
     let host = Host::new(Path::new("/"));
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -70,7 +70,8 @@ pub fn first_program(container: &Container) -> Vec<Vec<u8>> {
     }
 }
 
-/// What the shipped rules say of all that a session was told and has told; the capture of it is written into `dir`.
+/// What the shipped rules say of all that a session was told and has told; the capture of it is written into
+/// `dir`.
 pub fn evaluate(session: &Session, dir: &Path) -> (PathBuf, Vec<Alert>) {
     let capture = dir.join("told.scap");
     session.write_capture(&capture).unwrap();

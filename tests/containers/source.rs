@@ -1,4 +1,5 @@
-//! The event source `drift` on a real container: through the C interface as an engine drives it, and in real sysdig.
+//! The event source `drift` on a real container: through the C interface as an engine drives it, and in real
+//! sysdig.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -10,7 +11,8 @@ use testkit::host::opened::{in_container, lines, Open};
 use testkit::live::{Image, Runtime};
 
 const CHANGES: &str = "mkdir -p /opt/tool\ncp /bin/sleep /opt/tool/x\n/opt/tool/x 1000 &\nrm /usr/bin/tty\n\
-                       echo x >> /etc/passwd\nchmod u+s /bin/cat\nchmod 700 /bin/ls\nSECRET=planted-secret sleep 999 &";
+                       echo x >> /etc/passwd\nchmod u+s /bin/cat\nchmod 700 /bin/ls\n\
+                       SECRET=planted-secret sleep 999 &";
 
 const EXPECTED: [&str; 7] = [
     // The variable SECRET, which nobody declared.
@@ -122,7 +124,8 @@ fn the_instance_of_the_source_has_no_threads_for_system_calls() {
     source.plugin().set_async(false);
 }
 
-/// Real libsinsp opens the source, and fields come from the events' payloads; a rule's condition filters them.
+/// Real libsinsp opens the source, and fields come from the events' payloads; a rule's condition filters
+/// them.
 #[test]
 fn sysdig_reads_the_source() {
     let _turn = crate::turns::take(module_path!());

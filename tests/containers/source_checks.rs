@@ -1,5 +1,6 @@
-//! What each check of the event source `drift` finds, on real podman and containerd containers that had drifted before it
-//! was opened; that it is told to be gone; that files are exactly those that diff(1) finds; and what it costs.
+//! What each check of the event source `drift` finds, on real podman and containerd containers that had
+//! drifted before it was opened; that it is told to be gone; that files are exactly those that diff(1) finds;
+//! and what it costs.
 
 use serde_json::{json, Value};
 use std::collections::BTreeSet;
@@ -19,7 +20,8 @@ cp /bin/sleep /opt/tool/x
 /opt/tool/x 1000 &
 echo $! > /vol/pids
 rm /usr/bin/tty
-printf 'Package: evil\nStatus: install ok installed\nVersion: 6.6\nArchitecture: all\n\n' >> /var/lib/dpkg/status
+printf 'Package: evil\nStatus: install ok installed\nVersion: 6.6\nArchitecture: all\n\n' \
+    >> /var/lib/dpkg/status
 printf 'planted in a file' > /etc/secret.conf
 printf 'planted on a volume' > /vol/secret
 printf 'planted on a tmpfs' > /scratch/secret
@@ -208,7 +210,8 @@ mkdir /etc/issue
 echo file > /etc/issue/file
 "#;
 
-/// What `diff -r` says of the image's layers and the container's: `change path` for all but directories that are new.
+/// What `diff -r` says of the image's layers and the container's: `change path` for all but directories that
+/// are new.
 fn by_diff(container: &Container) -> BTreeSet<String> {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| {
@@ -239,7 +242,8 @@ fn by_diff(container: &Container) -> BTreeSet<String> {
             }
             continue;
         }
-        // `Files A and B differ`, `Symbolic links A and B differ`, `File A is a directory while file B is ...`
+        // `Files A and B differ`, `Symbolic links A and B differ`,
+        // `File A is a directory while file B is ...`
         let path = line
             .split(' ')
             .find(|w| w.starts_with(live.to_str().unwrap()))

@@ -1,5 +1,5 @@
-//! Tests of one module run side by side, those of different modules take turns: drift's judgement depends on pauses, which a
-//! loaded machine stretches, and what a source costs is read from this process's threads.
+//! Tests of one module run side by side, those of different modules take turns: drift's judgement depends on
+//! pauses, which a loaded machine stretches, and what a source costs is read from this process's threads.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 

@@ -1,7 +1,7 @@
 //! The library as a file: what it exports, and what it needs where it is loaded.
 //!
-//! What `make dist` published is looked at where there is some: in the folder that DRIFT_DIST names, or in `dist` of the
-//! target directory.
+//! What `make dist` published is looked at where there is some: in the folder that DRIFT_DIST names, or in
+//! `dist` of the target directory.
 
 use goblin::elf::Elf;
 use serde_json::{json, Value};
@@ -24,7 +24,8 @@ const GLIBC: &[&str] = &[
 /// Falco is built for this glibc, and so are the images it ships in.
 const OLDEST_GLIBC: (u32, u32) = (2, 17);
 
-/// Functions of plugin_api.h that an engine looks up for a plugin with a source, extraction, parsing and async events.
+/// Functions of plugin_api.h that an engine looks up for a plugin with a source, extraction, parsing and
+/// async events.
 const EXPORTS: &[&str] = &[
     "plugin_close",
     "plugin_destroy",
@@ -230,7 +231,8 @@ fn bill_of_materials(bom: &Value, target: &str) {
             "{purl} has no digest"
         );
     }
-    // Direct dependencies that end up in the library; one that only tests have, and one that only the compiler runs.
+    // Direct dependencies that end up in the library; one that only tests have, and one that only the
+    // compiler runs.
     let has = |name: &str| refs.iter().any(|r| r.starts_with(&format!("pkg:cargo/{name}@")));
     for name in ["falco_plugin", "rustix", "sha2", "serde_json"] {
         assert!(has(name), "{name} is missing");

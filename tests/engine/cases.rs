@@ -1,4 +1,5 @@
-//! The cases in `rules/tests/`, ready to be replayed: the capture, the image that its containers run, the shipped rules.
+//! The cases in `rules/tests/`, ready to be replayed: the capture, the image that its containers run, the
+//! shipped rules.
 
 use crate::recorded::replay_config;
 use drift::manifest::digest::Digest;

@@ -1,8 +1,8 @@
-//! False positives and false negatives, case by case: what the rules that Falco ships say, and what Drift says. Writes
-//! the tables of docs/corpus.md (`UPDATE_DOCS=1 cargo test --test engine corpus::`).
+//! False positives and false negatives, case by case: what the rules that Falco ships say, and what Drift
+//! says. Writes the tables of docs/corpus.md (`UPDATE_DOCS=1 cargo test --test engine corpus::`).
 //!
-//! Of Falco's rules only the condition's own idea is here, without the lists of programs and images that are left out: on
-//! these recordings none of those matters.
+//! Of Falco's rules only the condition's own idea is here, without the lists of programs and images that are
+//! left out: on these recordings none of those matters.
 
 use crate::cases::{all_cases, shipped_rules, Setting};
 use crate::recorded::Recorded;
@@ -251,8 +251,8 @@ fn written() -> Corpus {
         .map(|r| r.name.as_str())
         .collect();
     for (_, case) in setting.cases.iter().filter(|(_, case)| !told_only(case)) {
-        // Due is what the case is about, and whatever else alerts in it by its golden file; a case about a rule that is
-        // off is none here.
+        // Due is what the case is about, and whatever else alerts in it by its golden file; a case about a
+        // rule that is off is none here.
         if !loud_rules.contains(case.rule.as_str()) {
             continue;
         }

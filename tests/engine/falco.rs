@@ -1,5 +1,5 @@
-//! Tier 4: real Falco, where one is installed (`FALCO_BIN`, or `falco` in PATH). Never needed: what it shows is shown
-//! in libsinsp as well; what it adds is Falco's own rule loader and output.
+//! Tier 4: real Falco, where one is installed (`FALCO_BIN`, or `falco` in PATH). Never needed: what it shows
+//! is shown in libsinsp as well; what it adds is Falco's own rule loader and output.
 
 use crate::recorded::Recorded;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The OCI artifacts, pushed by `scripts/publish.sh` to a registry on this machine with a real falcoctl, and installed from
-//! there by name, through the shipped index.
+//! The OCI artifacts, pushed by `scripts/publish.sh` to a registry on this machine with a real falcoctl, and
+//! installed from there by name, through the shipped index.
 
 use crate::http::{free_port, request, Service};
 use crate::tools::{FALCOCTL, REGISTRY};

@@ -1,5 +1,6 @@
-//! What `make build` and `make dist` built, in real engines (sysdig, which is unpacked where there is none; Falco where there
-//! is one) and beside the programs that surround them. Replays of captures, no container of a test's own.
+//! What `make build` and `make dist` built, in real engines (sysdig, which is unpacked where there is none;
+//! Falco where there is one) and beside the programs that surround them. Replays of captures, no container of
+//! a test's own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

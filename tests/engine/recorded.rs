@@ -1,4 +1,5 @@
-//! The recorded captures, replayed with the plugin, which judges them by the listing of the image that they ran.
+//! The recorded captures, replayed with the plugin, which judges them by the listing of the image that they
+//! ran.
 
 use std::path::{Path, PathBuf};
 use testkit::alerts::{evaluate, Evaluation};
@@ -27,7 +28,8 @@ impl Recorded {
         Self::of_image(test, |captures, _| captures.join("image.mtree.gz"))
     }
 
-    /// The same, with an image that is in the folder of captures, or made in the other folder, which is not there yet.
+    /// The same, with an image that is in the folder of captures, or made in the other folder, which is not
+    /// there yet.
     pub fn of_image(test: &str, image: impl FnOnce(&Path, &Path) -> PathBuf) -> Option<Self> {
         let captures = captures(test)?;
         let nowhere = tempfile::tempdir().unwrap();
@@ -67,8 +69,8 @@ impl Recorded {
     }
 }
 
-/// The plugin's configuration for the replay of a capture whose containers all ran one image. An empty host root: no
-/// process of this machine may answer for the capture's.
+/// The plugin's configuration for the replay of a capture whose containers all ran one image. An empty host
+/// root: no process of this machine may answer for the capture's.
 pub fn replay_config(host_root: &Path, image: &Path) -> String {
     format!(
         "host_root: {}\nmanifests:\n  - path: {}\n    containers: [\"*\"]\n",

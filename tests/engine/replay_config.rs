@@ -8,7 +8,8 @@ use testkit::engine::Event;
 use testkit::expected::{expected, marker};
 
 /// What captures/README.md says of the image.
-const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","config":{"Cmd":["/bin/sleep","100000"],"User":"0:0",
+const CONFIG: &str = r#"{"architecture":"amd64","os":"linux",
+    "config":{"Cmd":["/bin/sleep","100000"],"User":"0:0",
     "Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","APP_ENV=production"],
     "ExposedPorts":{"8080/tcp":{}}},"rootfs":{"type":"layers","diff_ids":[]}}"#;
 

@@ -41,7 +41,8 @@ fn rows(captures: &Path) -> Vec<Row> {
     })
 }
 
-/// An exec with the scenario it belongs to: the marker of the process or of the nearest ancestor that has one.
+/// An exec with the scenario it belongs to: the marker of the process or of the nearest ancestor that has
+/// one.
 #[derive(Debug)]
 struct Exec {
     scenario: String,
@@ -94,7 +95,8 @@ fn every_row_of_the_package_capture_is_right() {
         let managers: Vec<&Exec> = of.clone().filter(|e| e.role.as_deref() == Some("manager")).collect();
         assert!(of.clone().count() > 0, "{} has no exec in the capture", row.scenario);
         if row.scenario == BY_EFFECT {
-            // What the copy starts is dpkg's own helpers: they unpack and read, and install nothing by themselves.
+            // What the copy starts is dpkg's own helpers: they unpack and read, and install nothing by
+            // themselves.
             let harmless = |e: &&Exec| matches!(e.action.as_deref(), Some("query" | "other"));
             assert!(managers.iter().all(harmless), "{managers:?}");
             assert!(of.clone().all(|e| !e.command.starts_with("updater") || e.manager.is_none()));

@@ -1,8 +1,9 @@
 //! What Falco has without drift, on the same capture: the numbers that the README quotes.
 //!
-//! `proc.is_exe_upper_layer` says that the executable is in the writable layer of an overlay, `proc.is_exe_from_memfd`
-//! that it is a memfd. Here they are taken for the answer to "is this drift?" and held against column `alert` of the
-//! expected answers, beside what the rules pack alerts on in the same replay.
+//! `proc.is_exe_upper_layer` says that the executable is in the writable layer of an overlay,
+//! `proc.is_exe_from_memfd` that it is a memfd. Here they are taken for the answer to "is this drift?" and
+//! held against column `alert` of the expected answers, beside what the rules pack alerts on in the same
+//! replay.
 
 use crate::recorded::Recorded;
 use std::collections::{BTreeMap, BTreeSet};

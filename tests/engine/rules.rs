@@ -1,5 +1,5 @@
-//! Tier 2: every rule of the pack alerts in the cases in which it must, and in no other, in real libsinsp; where a real
-//! Falco is installed, there too.
+//! Tier 2: every rule of the pack alerts in the cases in which it must, and in no other, in real libsinsp;
+//! where a real Falco is installed, there too.
 //!
 //! The cases are `rules/tests/*.yaml`, the alerts that they must give `rules/tests/*.alerts.json`;
 //! `UPDATE_GOLDEN=1 cargo test --test engine rules::` writes the alerts anew.
@@ -12,7 +12,8 @@ use testkit::engine::{Choice, Engine};
 use testkit::rules::Rule;
 use testkit::skip::skip_optional;
 
-/// Alerts by case: those of the rules that are on, and of the rule that the case is about if that is off as shipped.
+/// Alerts by case: those of the rules that are on, and of the rule that the case is about if that is off as
+/// shipped.
 fn alerts(setting: &Setting, rules: &[Rule]) -> BTreeMap<String, Vec<Alert>> {
     let engine = Engine::sysdig().unwrap();
     let replay = setting.replay();
@@ -92,7 +93,8 @@ fn compare_with_golden(setting: &Setting, alerts: &BTreeMap<String, Vec<Alert>>)
     }
 }
 
-/// Falco itself, where one is installed, says the same of all rules that are on: its loader, its engine, its words.
+/// Falco itself, where one is installed, says the same of all rules that are on: its loader, its engine, its
+/// words.
 #[test]
 fn falco_says_the_same() {
     let falco = match Engine::find(&Choice::Falco) {

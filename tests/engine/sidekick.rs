@@ -1,5 +1,5 @@
-//! The pack's real alerts, sent through a real falcosidekick with the shipped configuration to a receiver on this
-//! machine: every field arrives, on the routes of its priority and on no others.
+//! The pack's real alerts, sent through a real falcosidekick with the shipped configuration to a receiver on
+//! this machine: every field arrives, on the routes of its priority and on no others.
 
 use crate::http::{free_port, request, Receiver, Service};
 use crate::recorded::replay_config;

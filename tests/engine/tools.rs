@@ -1,6 +1,8 @@
-//! Programs of Falco's surroundings that tests use where they are to be had: falcosidekick, falcoctl, a registry.
+//! Programs of Falco's surroundings that tests use where they are to be had: falcosidekick, falcoctl, a
+//! registry.
 //!
-//! Looked for in this order: the variable, PATH, `tools/bin` of cargo's target folder; else built there with Go, once.
+//! Looked for in this order: the variable, PATH, `tools/bin` of cargo's target folder; else built there with
+//! Go, once.
 
 use std::io::Write;
 use std::path::PathBuf;

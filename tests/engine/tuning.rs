@@ -1,7 +1,8 @@
-//! The examples of docs/tuning.md: each changes the alerts of the cases it is about, and of no other case in `rules/tests`.
+//! The examples of docs/tuning.md: each changes the alerts of the cases it is about, and of no other case in
+//! `rules/tests`.
 //!
-//! Before each example a comment names its cases: `quiets:` those whose alerts end, `changes:` those that alert otherwise,
-//! `with:` a rule that is off as shipped and turned on here.
+//! Before each example a comment names its cases: `quiets:` those whose alerts end, `changes:` those that
+//! alert otherwise, `with:` a rule that is off as shipped and turned on here.
 
 use crate::cases::{all_cases, packs, Setting};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! A container that has made itself a root before drift looks at it: an overlay whose layers are named as directories
-//! of the host are. Drift must look at the container as its runtime made it.
+//! A container that has made itself a root before drift looks at it: an overlay whose layers are named as
+//! directories of the host are. Drift must look at the container as its runtime made it.
 
 use super::{alone, ask, marker, opened, prepare, race_seconds, start, Host, Outside, Watch};
 use testkit::live::{self, Facts, Runtime};

@@ -1,7 +1,7 @@
-//! Tier 3: a container that does its worst (`tests/fixtures/hostile.sh`), told to the plugin's C interface event by event
-//! while each process stands at its exec. Drift answers as the table says, opens nothing outside of what it may
-//! (`opened`), and is left with no more than it had. A process of its own: strace looks at all that the process does, and
-//! its threads and descriptors are counted.
+//! Tier 3: a container that does its worst (`tests/fixtures/hostile.sh`), told to the plugin's C interface
+//! event by event while each process stands at its exec. Drift answers as the table says, opens nothing
+//! outside of what it may (`opened`), and is left with no more than it had. A process of its own: strace
+//! looks at all that the process does, and its threads and descriptors are counted.
 
 // Helpers of tests: a failure there is a failure of the test.
 #![allow(
@@ -136,8 +136,8 @@ fn count(what: &str) -> usize {
 
 /// Whether a case is there in this runtime's container.
 fn applies(case: &Case, runtime: Runtime) -> bool {
-    // podman gives no capability to make devices, and its seccomp profile allows no user namespaces; containerd's
-    // default, as Kubernetes uses it, has neither.
+    // podman gives no capability to make devices, and its seccomp profile allows no user namespaces;
+    // containerd's default, as Kubernetes uses it, has neither.
     case.needs.is_empty() || runtime == Runtime::Containerd
 }
 

@@ -1,5 +1,5 @@
-//! A container that may mount, and mounts over a program of its image that was judged before: each run is judged by the file that
-//! runs, whatever drift remembers of the container's mounts and of that path.
+//! A container that may mount, and mounts over a program of its image that was judged before: each run is
+//! judged by the file that runs, whatever drift remembers of the container's mounts and of that path.
 
 use super::{alone, ask, start_with, Host, Watch};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
-//! The comparison without events, in a container that has littered itself (`tests/fixtures/litter.sh`) and goes on swapping
-//! a directory for a link out: everything is told or said to be a gap, in bounded time and memory, and nothing of the
-//! host is opened.
+//! The comparison without events, in a container that has littered itself (`tests/fixtures/litter.sh`) and
+//! goes on swapping a directory for a link out: everything is told or said to be a gap, in bounded time and
+//! memory, and nothing of the host is opened.
 
 use super::{alone, opened, prepare, race_seconds, start, Outside, Watch};
 use drift::config::{Config, RawConfig};

@@ -1,6 +1,6 @@
-//! A process that is gone, and whose file cannot be looked at any more: the kernel said that it ran from an overlay's lower
-//! layer, but a container that may mount can have made itself that overlay. A real overlay root, in a control group
-//! that names a container.
+//! A process that is gone, and whose file cannot be looked at any more: the kernel said that it ran from an
+//! overlay's lower layer, but a container that may mount can have made itself that overlay. A real overlay
+//! root, in a control group that names a container.
 
 use drift::config::{Config, RawConfig};
 use drift::container::registry::Registry;
@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use testkit::live::{self, Container, Image};
 use testkit::skip::skip;
 
-/// Makes an overlay its root, in a mount namespace of its own, and waits to be killed. Names of layers are relative to
-/// its first argument; with a second one they are taken as the host's, after a chroot to the first.
+/// Makes an overlay its root, in a mount namespace of its own, and waits to be killed. Names of layers are
+/// relative to its first argument; with a second one they are taken as the host's, after a chroot to the
+/// first.
 const INSIDE: &str = "
 import ctypes, os, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -113,8 +114,8 @@ fn a_lower_layer_of_another_overlay_is_not_the_images() {
     assert_eq!(origin(InodeId::default()), Origin::Unknown, "no times, no proof");
 }
 
-/// The first process of a container has made itself a root, before drift looks, and named its layers as directories of the
-/// host are named; the host has them, too.
+/// The first process of a container has made itself a root, before drift looks, and named its layers as
+/// directories of the host are named; the host has them, too.
 #[test]
 fn a_root_that_is_not_what_its_layers_names_say_is_no_image() {
     let _alone = super::alone();
@@ -145,8 +146,8 @@ fn a_root_that_is_not_what_its_layers_names_say_is_no_image() {
     assert_eq!(why, Some("the root is not what its layers' names say"), "{container:?}");
 }
 
-/// A script whose name is relative, and which has gone to another directory when it is looked at: there the image has a
-/// script of that name.
+/// A script whose name is relative, and which has gone to another directory when it is looked at: there the
+/// image has a script of that name.
 #[test]
 fn a_script_that_has_gone_elsewhere_is_the_one_that_was_started() {
     let _alone = super::alone();

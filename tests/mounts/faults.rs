@@ -1,7 +1,9 @@
-//! What breaks around drift: layers that vanish under its hands, files that cannot be read or written, a host that is gone, a
-//! clock that is set, nobody who takes its events. It says that it does not know, counts, and goes on.
+//! What breaks around drift: layers that vanish under its hands, files that cannot be read or written, a host
+//! that is gone, a clock that is set, nobody who takes its events. It says that it does not know, counts, and
+//! goes on.
 //!
-//! A process that is gone: tests/containers/execs.rs, tests/hostile/vanished.rs. Privileges that are gone, no host: tests/containers/execs.rs.
+//! A process that is gone: tests/containers/execs.rs, tests/hostile/vanished.rs. Privileges that are gone, no
+//! host: tests/containers/execs.rs.
 
 use drift::background::verifier::{Against, Job};
 use drift::background::{Background, Reports};
@@ -254,8 +256,8 @@ fn container() -> Arc<drift::container::registry::Container> {
     registry.look_at(ID, 1).0
 }
 
-/// The engine takes no events: a report hangs. The queue fills up, what does not fit is refused at once and counted, and when the
-/// engine goes on so does the rest.
+/// The engine takes no events: a report hangs. The queue fills up, what does not fit is refused at once and
+/// counted, and when the engine goes on so does the rest.
 #[test]
 fn a_full_queue_holds_nobody_up() {
     let metrics = Arc::new(Metrics::default());

@@ -1,5 +1,6 @@
-//! The image's view against the kernel's: random changes made through real overlayfs mounts, layer upon layer, and then
-//! every path asked of the layers, from disk and from indexes, with the merged mount as the oracle.
+//! The image's view against the kernel's: random changes made through real overlayfs mounts, layer upon
+//! layer, and then every path asked of the layers, from disk and from indexes, with the merged mount as the
+//! oracle.
 
 use drift::manifest::disk::{WalkLimits, XattrSpace};
 use drift::manifest::entry::{FileKind, ImagePath};

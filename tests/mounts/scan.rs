@@ -1,5 +1,6 @@
-//! The comparison of a container's files with its image against the kernel as the oracle: thousands of random changes made
-//! through a real overlay, then both trees walked as the kernel merges them, and every difference told exactly.
+//! The comparison of a container's files with its image against the kernel as the oracle: thousands of random
+//! changes made through a real overlay, then both trees walked as the kernel merges them, and every
+//! difference told exactly.
 
 use drift::manifest::disk::{WalkLimits, XattrSpace};
 use drift::manifest::entry::ImagePath;

@@ -1,5 +1,6 @@
-//! What the library is made of besides its own code: where dependencies come from, under which licences, in how many versions; and
-//! where its own code may do what the compiler does not check. The list of the latter is in docs/security.md.
+//! What the library is made of besides its own code: where dependencies come from, under which licences, in
+//! how many versions; and where its own code may do what the compiler does not check. The list of the latter
+//! is in docs/security.md.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,7 +75,8 @@ fn dependencies_come_from_the_registry_under_known_licences() {
             wrong.push(format!("{name}: licence {:?}", text(package, "license")));
         }
         let here = Path::new(text(package, "manifest_path")).starts_with(env!("CARGO_MANIFEST_DIR"));
-        // No fork, no branch of a repository: what a name and version say is what is built, by the lock file's checksum.
+        // No fork, no branch of a repository: what a name and version say is what is built, by the lock
+        // file's checksum.
         let registry =
             package["source"].as_str().is_some_and(|s| s.starts_with("registry+") && s.contains("crates.io"));
         if !registry && !here {

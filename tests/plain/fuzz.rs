@@ -1,11 +1,12 @@
-//! The fuzz targets with the stable compiler: all inputs that are kept in `fuzz/corpus/` and `fuzz/regressions/`, and
+//! The fuzz targets with the stable compiler: all inputs that are kept in the archives of `fuzz/corpus/`, and
 //! mutations of them. `cargo fuzz` looks for new ones (docs/security.md).
 
 #[allow(dead_code)]
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use targets::{Target, TARGETS};
 use testkit::random::Random;
@@ -16,15 +17,24 @@ fn time() -> Duration {
     Duration::from_secs_f64(seconds.unwrap_or(0.5))
 }
 
-fn folder(kind: &str, target: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kind).join(target)
+/// The kept inputs of a target, by name.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let path = fuzz().join("corpus").join(target).with_extension("tar");
+    let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut archive = tar::Archive::new(std::io::BufReader::new(file));
+    let inputs = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        (entry.path().unwrap().display().to_string(), bytes)
+    });
+    let inputs: Vec<_> = inputs.collect();
+    assert!(!inputs.is_empty(), "no corpus for {target}");
+    inputs
 }
 
-fn inputs(kind: &str, target: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let Ok(entries) = std::fs::read_dir(folder(kind, target)) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+fn fuzz() -> PathBuf {
+    testkit::workspace_dir().join("fuzz")
 }
 
 /// Runs one input; what it fails with names the file that holds it.
@@ -41,10 +51,8 @@ fn run(target: &Target, bytes: &[u8], name: &str) {
 #[test]
 fn every_target_survives_what_was_found_for_it() {
     for target in TARGETS {
-        let kept = inputs("corpus", target.name);
-        assert!(!kept.is_empty(), "no corpus for {}", target.name);
-        for (path, bytes) in kept.iter().chain(&inputs("regressions", target.name)) {
-            run(target, bytes, &path.display().to_string());
+        for (name, bytes) in corpus(target.name) {
+            run(target, &bytes, &name);
         }
     }
 }
@@ -55,12 +63,12 @@ fn every_target_survives_mutations() {
         .iter()
         .map(|target| {
             std::thread::spawn(move || {
-                let corpus: Vec<_> = inputs("corpus", target.name).into_iter().map(|(_, b)| b).collect();
+                let kept: Vec<_> = corpus(target.name).into_iter().map(|(_, b)| b).collect();
                 let mut random = Random(0x5eed);
                 let end = Instant::now() + time();
                 let mut rounds = 0u64;
                 while rounds < 50 || Instant::now() < end {
-                    let bytes = mutated(&corpus, &mut random);
+                    let bytes = mutated(&kept, &mut random);
                     run(target, &bytes, &format!("mutation {rounds}"));
                     rounds += 1;
                 }
@@ -75,27 +83,25 @@ fn every_target_survives_mutations() {
 }
 
 #[test]
-fn folders_and_programs_are_the_tables() {
+fn archives_and_programs_are_the_tables() {
     let mut names: Vec<&str> = TARGETS.iter().map(|t| t.name).collect();
     names.sort_unstable();
-    let listed = |dir: PathBuf| {
-        let mut found: Vec<String> = std::fs::read_dir(dir)
+    let listed = |dir: &str| {
+        let mut found: Vec<String> = std::fs::read_dir(fuzz().join(dir))
             .unwrap()
-            .map(|e| e.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
             .collect();
         found.sort();
         found
     };
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    assert_eq!(listed(fuzz.join("corpus")), names);
-    assert_eq!(listed(fuzz.join("fuzz_targets")), names);
-    let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
-    for name in names {
-        assert!(manifest.contains(&format!("name = \"{name}\"\n")), "{name} is not in fuzz/Cargo.toml");
-    }
+    assert_eq!(listed("corpus"), names);
+    assert_eq!(listed("src/bin"), names);
 }
 
-/// An input of the corpus with some of it changed: bytes, lengths as numbers, cuts, repetitions, parts of another input.
+/// An input of the corpus with some of it changed: bytes, lengths as numbers, cuts, repetitions, parts of
+/// another input.
 fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     const NUMBERS: [u64; 8] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, 1 << 62, u64::MAX];
     let mut bytes = corpus[random.index(corpus.len())].clone();

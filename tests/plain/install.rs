@@ -1,5 +1,5 @@
-//! `make install` and `make uninstall`, by the script that they run: into a folder that stands for a machine with
-//! Falco's package.
+//! `make install` and `make uninstall`, by the script that they run: into a folder that stands for a machine
+//! with Falco's package.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -1,4 +1,5 @@
-//! `drift lint`: nothing is wrong with the shipped rules, and everything with a file that is wrong in every way.
+//! `drift lint`: nothing is wrong with the shipped rules, and everything with a file that is wrong in every
+//! way.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test plain lint::` writes anew what it says of that file.
 
@@ -47,12 +48,14 @@ fn everything_that_can_be_wrong_is_told() {
     for code in codes {
         assert!(said.lines().any(|line| line.contains(&format!(": {code}: "))), "{code} is in no message");
     }
-    // Of the rule that is right nothing is said but that nobody has tried it, and that its name is there twice.
+    // Of the rule that is right nothing is said but that nobody has tried it, and that its name is there
+    // twice.
     let of_good: Vec<&str> = said.lines().filter(|l| l.contains("\"Drift good\"")).collect();
     assert!(of_good.iter().all(|l| l.contains(": cases: ") || l.contains("twice")), "{of_good:#?}");
 }
 
-/// Files are looked over in the order in which they are loaded: a later one may use and change what earlier ones have.
+/// Files are looked over in the order in which they are loaded: a later one may use and change what earlier
+/// ones have.
 #[test]
 fn later_files_see_earlier_ones() {
     let pack = "rules/drift_rules.yaml";
@@ -67,11 +70,13 @@ fn later_files_see_earlier_ones() {
         let (status, said) = lint(&[pack, "rules/drift_source_rules.yaml", mine.to_str().unwrap()]);
         assert_eq!((status, said.as_str()), (0, ""), "{block}");
     }
-    let rule = "- required_engine_version: 0.50.0\n- required_plugin_versions:\n    - name: drift\n      version: 0.1.0\n\
+    let rule = "- required_engine_version: 0.50.0\n- required_plugin_versions:\n    \
+                  - name: drift\n      version: 0.1.0\n\
                 - list: drift_allowed_binaries\n  items: []\n\
                 - rule: My rule\n  desc: It is mine. Tune with the list drift_allowed_binaries.\n\
                   \x20 condition: drift_spawned and not drift.file_path in (drift_allowed_binaries)\n\
-                  \x20 output: It is mine | container=%drift.container_id\n  priority: INFO\n  tags: [maturity_sandbox, container]\n";
+                  \x20 output: It is mine | container=%drift.container_id\n  priority: INFO\n  \
+                  tags: [maturity_sandbox, container]\n";
     std::fs::write(&mine, rule).unwrap();
     let mine = mine.to_str().unwrap();
     let (status, said) = lint(&[pack, mine]);
@@ -84,11 +89,13 @@ fn later_files_see_earlier_ones() {
 fn users_rules_need_no_cases_and_no_prefix() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("mine.yaml");
-    let rule = "- required_engine_version: 0.50.0\n- required_plugin_versions:\n    - name: drift\n      version: 0.1.0\n\
+    let rule = "- required_engine_version: 0.50.0\n- required_plugin_versions:\n    \
+                  - name: drift\n      version: 0.1.0\n\
                 - list: mine\n  items: [sh]\n\
                 - rule: My rule\n  desc: It is mine. Tune with the list mine.\n\
                   \x20 condition: evt.type = execve and not proc.name in (mine)\n\
-                  \x20 output: It is mine | container=%drift.container_id\n  priority: INFO\n  tags: [maturity_sandbox, container]\n";
+                  \x20 output: It is mine | container=%drift.container_id\n  priority: INFO\n  \
+                  tags: [maturity_sandbox, container]\n";
     std::fs::write(&file, rule).unwrap();
     let path = file.to_str().unwrap();
     assert_eq!(lint(&[path]), (0, String::new()));

@@ -31,7 +31,8 @@ impl<'a> Direct<'a> {
         schema.as_array().unwrap().iter().position(is).expect("is a field") as u32
     }
 
-    /// Hands an event to be parsed, then asks these fields, all of them text; answers come as they lie in the plugin.
+    /// Hands an event to be parsed, then asks these fields, all of them text; answers come as they lie in the
+    /// plugin.
     pub fn feed(&mut self, bytes: &[u8], fields: &[u32], tell: &mut dyn FnMut(u32, Option<&CStr>)) {
         self.number += 1;
         // SAFETY: structs of numbers, pointers and optional functions, all of which may be zero.

@@ -1,8 +1,8 @@
 //! Events as the kernel's probe writes them.
 //!
 //! Header: falcosecurity/libs `driver/ppm_events_public.h`, `struct ppm_evt_hdr`. Parameters of exec events:
-//! `driver/event_table.c`, `PPME_SYSCALL_EXECVE_19_X`. Numbers are written out here, and not taken from drift, so
-//! that a wrong one there is seen.
+//! `driver/event_table.c`, `PPME_SYSCALL_EXECVE_19_X`. Numbers are written out here, and not taken from
+//! drift, so that a wrong one there is seen.
 
 #![allow(missing_docs)] // The names are the probe's.
 
@@ -97,37 +97,37 @@ impl Exec<'_> {
         let (zero4, zero8) = ([0u8; 4].to_vec(), [0u8; 8].to_vec());
         let tid = self.tid.to_ne_bytes().to_vec();
         let params = [
-            self.result.to_ne_bytes().to_vec(),             // 0 res
-            text(self.argv.first().copied().unwrap_or("")), // 1 exe
-            args.into_bytes(),                              // 2 args
-            tid.clone(),                                    // 3 tid
-            tid,                                            // 4 pid
-            1i64.to_ne_bytes().to_vec(),                    // 5 ptid
-            text(self.cwd),                                 // 6 cwd
-            1024u64.to_ne_bytes().to_vec(),                 // 7 fdlimit
-            zero8.clone(),                                  // 8 pgft_maj
-            zero8.clone(),                                  // 9 pgft_min
-            zero4.clone(),                                  // 10 vm_size
-            zero4.clone(),                                  // 11 vm_rss
-            zero4.clone(),                                  // 12 vm_swap
-            text("comm"),                                   // 13 comm
-            [text(&format!("cpuset={}", self.cgroup)), text(&format!("memory={}", self.cgroup))].concat(), // 14
-            text(self.env),                    // 15 env
-            zero4.clone(),                     // 16 tty
-            zero8.clone(),                     // 17 vpgid
-            zero4.clone(),                     // 18 loginuid
-            self.flags.to_ne_bytes().to_vec(), // 19 flags
-            zero8.clone(),                     // 20 cap_inheritable
-            zero8.clone(),                     // 21 cap_permitted
-            zero8.clone(),                     // 22 cap_effective
-            self.ino.to_ne_bytes().to_vec(),   // 23 exe_ino
-            (NOW - 7).to_ne_bytes().to_vec(),  // 24 exe_ino_ctime
-            (NOW - 9).to_ne_bytes().to_vec(),  // 25 exe_ino_mtime
-            zero4.clone(),                     // 26 uid
-            text(self.path),                   // 27 trusted_exepath
-            zero8,                             // 28 pgid
-            zero4,                             // 29 gid
-            text(self.path),                   // 30 filename
+            self.result.to_ne_bytes().to_vec(),                    // 0 res
+            text(self.argv.first().copied().unwrap_or("")),        // 1 exe
+            args.into_bytes(),                                     // 2 args
+            tid.clone(),                                           // 3 tid
+            tid,                                                   // 4 pid
+            1i64.to_ne_bytes().to_vec(),                           // 5 ptid
+            text(self.cwd),                                        // 6 cwd
+            1024u64.to_ne_bytes().to_vec(),                        // 7 fdlimit
+            zero8.clone(),                                         // 8 pgft_maj
+            zero8.clone(),                                         // 9 pgft_min
+            zero4.clone(),                                         // 10 vm_size
+            zero4.clone(),                                         // 11 vm_rss
+            zero4.clone(),                                         // 12 vm_swap
+            text("comm"),                                          // 13 comm
+            text(&format!("cpuset={0}\0memory={0}", self.cgroup)), // 14 cgroups
+            text(self.env),                                        // 15 env
+            zero4.clone(),                                         // 16 tty
+            zero8.clone(),                                         // 17 vpgid
+            zero4.clone(),                                         // 18 loginuid
+            self.flags.to_ne_bytes().to_vec(),                     // 19 flags
+            zero8.clone(),                                         // 20 cap_inheritable
+            zero8.clone(),                                         // 21 cap_permitted
+            zero8.clone(),                                         // 22 cap_effective
+            self.ino.to_ne_bytes().to_vec(),                       // 23 exe_ino
+            (NOW - 7).to_ne_bytes().to_vec(),                      // 24 exe_ino_ctime
+            (NOW - 9).to_ne_bytes().to_vec(),                      // 25 exe_ino_mtime
+            zero4.clone(),                                         // 26 uid
+            text(self.path),                                       // 27 trusted_exepath
+            zero8,                                                 // 28 pgid
+            zero4,                                                 // 29 gid
+            text(self.path),                                       // 30 filename
         ];
         let params: Vec<&[u8]> = params.iter().map(Vec::as_slice).collect();
         event(self.code, self.tid, &params)

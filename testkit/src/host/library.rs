@@ -6,8 +6,8 @@ use std::ffi::{c_char, CStr, CString};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// Where cargo put the library: it builds it with the tests, beside their executables, without a hash in its name.
-/// Or the library that DRIFT_SO names, such as the published one.
+/// Where cargo put the library: it builds it with the tests, beside their executables, without a hash in its
+/// name. Or the library that DRIFT_SO names, such as the published one.
 pub fn path() -> PathBuf {
     if let Some(path) = std::env::var_os("DRIFT_SO") {
         return path.into();
@@ -32,8 +32,8 @@ fn symbol<T: Copy>(library: &Library, name: &str) -> Option<T> {
     unsafe { library.get::<T>(name.as_bytes()) }.ok().map(|s| *s)
 }
 
-/// What the engine makes of a library: falcosecurity/libs `userspace/plugin/plugin_loader.c`. The functions are good
-/// while the library is open.
+/// What the engine makes of a library: falcosecurity/libs `userspace/plugin/plugin_loader.c`. The functions
+/// are good while the library is open.
 pub fn functions(library: &Library) -> plugin_api {
     // SAFETY: all fields are optional functions, absent as zero.
     let mut api: plugin_api = unsafe { std::mem::zeroed() };
@@ -164,7 +164,8 @@ impl<'a> Instance<'a> {
     /// One metric.
     pub fn metric(&self, name: &str) -> u64 {
         let mut count = 0u32;
-        // SAFETY: the instance lives, and what it gives lives until it is asked again; drift's values are of this kind.
+        // SAFETY: the instance lives, and what it gives lives until it is asked again; drift's values are of
+        // this kind.
         unsafe {
             let first = self.api.get_metrics.unwrap()(self.plugin, &mut count);
             let all = std::slice::from_raw_parts(first, count as usize);

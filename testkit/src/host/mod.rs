@@ -1,8 +1,9 @@
-//! A small engine for tests: it loads the plugin, hands it events, keeps a table of threads and asks for fields.
+//! A small engine for tests: it loads the plugin, hands it events, keeps a table of threads and asks for
+//! fields.
 //!
-//! The work is falco_plugin_runner's. Around it: the library as C functions (`library`, `direct`), a plugin that exports the
-//! table `threads` as libsinsp does (`threads`) and one that is an event source of raw bytes (`source`). `opened` drives
-//! the event source `drift` itself. All state is the test's thread's own.
+//! The work is falco_plugin_runner's. Around it: the library as C functions (`library`, `direct`), a plugin
+//! that exports the table `threads` as libsinsp does (`threads`) and one that is an event source of raw bytes
+//! (`source`). `opened` drives the event source `drift` itself. All state is the test's thread's own.
 
 // A failure here is a failure of the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -38,8 +39,9 @@ impl Host {
         threads::forget();
         source::forget();
         let mut runner = PluginRunner::new();
-        // In this order: the engine updates its threads before it hands an event to plugins, and an event that is
-        // queued comes before those that drift itself may send (for which the runner knows no source).
+        // In this order: the engine updates its threads before it hands an event to plugins, and an event
+        // that is queued comes before those that drift itself may send (for which the runner knows no
+        // source).
         runner.register_plugin(&threads::THREADS, c"").unwrap();
         runner.register_plugin(source::api(), c"").unwrap();
         runner.register_plugin(api, &CString::new(config.to_string()).unwrap()).unwrap();

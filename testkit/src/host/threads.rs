@@ -1,7 +1,8 @@
 //! A plugin that stands in for the engine's own table of threads.
 //!
-//! Names and types of the fields: falcosecurity/libs `userspace/libsinsp/threadinfo.cpp`, `get_static_fields`;
-//! `args` is a table of `value`, `cgroups` one of `first` and `second` (`state/table_adapters.h`).
+//! Names and types of the fields: falcosecurity/libs `userspace/libsinsp/threadinfo.cpp`,
+//! `get_static_fields`; `args` is a table of `value`, `cgroups` one of `first` and `second`
+//! (`state/table_adapters.h`).
 
 #![allow(missing_docs)] // The names are the engine's.
 
@@ -136,7 +137,8 @@ impl Plugin for ThreadsPlugin {
     }
 }
 
-/// Any event of the source, unread. (The SDK's `RawEvent` names no source; the runner takes that for a plugin's own.)
+/// Any event of the source, unread. (The SDK's `RawEvent` names no source; the runner takes that for a
+/// plugin's own.)
 struct AnyEvent;
 
 impl AnyEventPayload for AnyEvent {

@@ -1,5 +1,5 @@
-//! Files that a command of the runtime copies into a container: its process has the container's root as its own, so that
-//! its paths do not say so. The device does.
+//! Files that a command of the runtime copies into a container: its process has the container's root as its
+//! own, so that its paths do not say so. The device does.
 
 use super::{start, watch_while};
 use crate::live::copy_in;

@@ -4,7 +4,8 @@ use super::{start, FIELDS, LIMIT, QUIET};
 use crate::live::{run, Watch};
 use testkit::live::{Container, Facts, Runtime};
 
-/// Path and origin of each library that drift tells of while `script` runs, and how many alerts there are of them.
+/// Path and origin of each library that drift tells of while `script` runs, and how many alerts there are of
+/// them.
 fn loaded(container: &Container, script: &str) -> (Vec<String>, usize) {
     container.put("libraries.sh", format!("{script}\n").as_bytes()).unwrap();
     let watch = Watch { filter: "evt.type = drift_library", fields: FIELDS, quiet: QUIET, limit: LIMIT };

@@ -1,5 +1,5 @@
-//! Tier 3: changes of files in real podman and containerd containers on overlayfs, told by the shipped plugin to a real,
-//! live libsinsp, and judged by the shipped rules.
+//! Tier 3: changes of files in real podman and containerd containers on overlayfs, told by the shipped plugin
+//! to a real, live libsinsp, and judged by the shipped rules.
 //!
 //! `scenario`: the recorded scenarios and their expected alerts. `cases`: a table of our own.
 
@@ -92,13 +92,14 @@ impl Outcome {
     }
 }
 
-/// How long drift may be silent before it is taken to have told all: longer than it waits between two looks at a file
-/// that is being written, and time enough on a slow machine.
+/// How long drift may be silent before it is taken to have told all: longer than it waits between two looks
+/// at a file that is being written, and time enough on a slow machine.
 const QUIET: Duration = Duration::from_secs(5);
 /// How long all of it may take after the command's end.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The condition by which the engine asks drift about calls that change files, enabled or not; opens drift looks at by itself.
+/// The condition by which the engine asks drift about calls that change files, enabled or not; opens drift
+/// looks at by itself.
 fn watching() -> String {
     condition("Drift file watch")
 }

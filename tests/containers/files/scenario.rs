@@ -69,7 +69,8 @@ fn as_recorded(captures: &Path, outcome: &Outcome) {
     assert_eq!(recorded.len(), told.len());
 }
 
-/// The calls of a capture that name a file of the scenarios, without what differs from one machine to the next.
+/// The calls of a capture that name a file of the scenarios, without what differs from one machine to the
+/// next.
 fn calls(capture: &Path) -> Vec<String> {
     let engine = Engine::sysdig().unwrap();
     let replay = Replay { plugin: None, init_config: "", capture };

@@ -1,4 +1,5 @@
-//! A mounted secret that a process in a container changes: told at once, by calls and by opens that no rule asks about.
+//! A mounted secret that a process in a container changes: told at once, by calls and by opens that no rule
+//! asks about.
 
 use super::{watching, LIMIT, QUIET};
 use crate::live::{run, Watch};

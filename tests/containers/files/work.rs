@@ -40,8 +40,8 @@ fn replayed_with(outcome: &Outcome, config: &str, name: &str, field: &str) -> Ve
     events.iter().map(|event| event.text(field).unwrap()).collect()
 }
 
-/// Live, the engine of the tests does not know the container's first process, whose start it did not see; the capture has
-/// it.
+/// Live, the engine of the tests does not know the container's first process, whose start it did not see; the
+/// capture has it.
 #[test]
 fn an_entry_point_that_writes() {
     let _turn = crate::turns::take(module_path!());

@@ -1,7 +1,8 @@
-//! Tier 3: ports, peers and mounts of real podman and containerd containers, told by the shipped plugin to a real, live
-//! libsinsp, with the shipped rules' own conditions.
+//! Tier 3: ports, peers and mounts of real podman and containerd containers, told by the shipped plugin to a
+//! real, live libsinsp, with the shipped rules' own conditions.
 //!
-//! `ports`: the recorded scenarios, and more kinds of sockets. `peers`: baselines, learned and reviewed. `mounts`.
+//! `ports`: the recorded scenarios, and more kinds of sockets. `peers`: baselines, learned and reviewed.
+//! `mounts`.
 
 mod mounts;
 mod peers;

@@ -32,8 +32,8 @@ fn every_row(test: &str, runtime: Runtime) {
     let mut alerts = session(&container, dirs[0].path(), "", &condition("Drift undeclared port"), &fields);
     let opened = "evt.type in (bind, listen) and drift.port_declared exists";
     let mut all = session(&container, dirs[1].path(), "", opened, &fields);
-    // More than once: the same port is told once. Traced on a busy machine, python takes longer to come up than the
-    // script gives it.
+    // More than once: the same port is told once. Traced on a busy machine, python takes longer to come up
+    // than the script gives it.
     for seconds in [1, 1, 4, 16] {
         let patient = script.replace("timeout 1 python3", &format!("timeout {seconds} python3"));
         assert!(seconds == 1 || patient != script);

@@ -49,7 +49,8 @@ fn apt_installs_a_package_with_thirty_dependencies() {
         fixtures::deb(&repo.join(format!("{name}.deb")), &deb).unwrap();
         expected.insert(format!("{name}=1.0"));
     }
-    // A maintainer script that does what they do: configuration, an alternative, the loader's cache, set-user-id.
+    // A maintainer script that does what they do: configuration, an alternative, the loader's cache,
+    // set-user-id.
     let postinst = "#!/bin/sh\nset -e\necho x > /etc/drift-top.generated\n\
         update-alternatives --install /usr/bin/drift-alternative drift-alternative /usr/bin/drift-top 10\n\
         chmod 4755 /usr/bin/drift-top\nldconfig\nadduser --version > /dev/null 2>&1 || true\n";
@@ -62,7 +63,10 @@ fn apt_installs_a_package_with_thirty_dependencies() {
     let deb = Deb { name: "drift-top", version: "2.0-1", depends: &depends, files: &files, postinst };
     fixtures::deb(&repo.join("drift-top.deb"), &deb).unwrap();
     fixtures::apt_index(&repo).unwrap();
-    let script = format!("{APT} update\nsudo=; env DEBIAN_FRONTEND=noninteractive {APT} install drift-top\nsleep 4\n/usr/bin/drift-top\n");
+    let script = format!(
+        "{APT} update\nsudo=; env DEBIAN_FRONTEND=noninteractive {APT} install drift-top\n\
+        sleep 4\n/usr/bin/drift-top\n"
+    );
     let outcome = watch(&container, &script);
     assert_eq!(added(&outcome, "apt"), expected);
     // What was installed belongs to its package, and runs at INFO.

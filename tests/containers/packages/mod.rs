@@ -1,8 +1,8 @@
-//! Tier 3: package managers in real podman and containerd containers, followed by the shipped plugin in a real, live
-//! libsinsp, and judged by the shipped rules.
+//! Tier 3: package managers in real podman and containerd containers, followed by the shipped plugin in a
+//! real, live libsinsp, and judged by the shipped rules.
 //!
-//! `scenario`: the recorded scenarios and their expected alerts. `managers`: installations with dependencies, by apt, pip,
-//! npm and gem. `others`: databases that something else changes, and attempts.
+//! `scenario`: the recorded scenarios and their expected alerts. `managers`: installations with dependencies,
+//! by apt, pip, npm and gem. `others`: databases that something else changes, and attempts.
 
 mod managers;
 mod others;
@@ -72,8 +72,8 @@ fn watch(container: &Container, script: &str) -> Outcome {
     let watch = Watch { filter: &filter, fields: FIELDS, quiet: QUIET, limit: LIMIT };
     let seen = watch.over(container, |session| {
         let facts = Facts { files: true, ..Facts::default() };
-        // The recording says at its start that ends are told, as that of a container does which has run for a moment: where it
-        // does not, its replay tells starts.
+        // The recording says at its start that ends are told, as that of a container does which has run for a
+        // moment: where it does not, its replay tells starts.
         run(container, "true", facts, &mut [session]);
         session.wait_for("drift_container", LIMIT).unwrap();
         run(container, &format!("sh {script}"), facts, &mut [session]);

@@ -30,7 +30,8 @@ fn an_unpacked_archive_of_packages_is_told_once() {
 fn an_installation_that_fails_is_an_attempt() {
     let _turn = crate::turns::take(module_path!());
     let Some(container) = start("live packages: attempts", Runtime::Containerd) else { return };
-    let script = "apt-get install -y no-such-package\npip install --no-index no-such-package\ndpkg -l > /dev/null\npip list > /dev/null\n";
+    let script = "apt-get install -y no-such-package\npip install --no-index no-such-package\n\
+        dpkg -l > /dev/null\npip list > /dev/null\n";
     let outcome = watch(&container, script);
     assert_eq!(outcome.serious(), [""; 0]);
     let attempts: Vec<_> =

@@ -22,7 +22,8 @@ fn rows(captures: &Path) -> Vec<Row> {
     })
 }
 
-/// The packages that the script takes from `/vol`; all for every architecture, whatever their file's name says.
+/// The packages that the script takes from `/vol`; all for every architecture, whatever their file's name
+/// says.
 fn put_packages(container: &Container) {
     let vol = container.vol();
     for (file, name, version) in [

@@ -1,5 +1,5 @@
-//! Commands that need a cluster or a network: that they are commands, that the files they name are there, and, where the
-//! program is, that it knows their options.
+//! Commands that need a cluster or a network: that they are commands, that the files they name are there,
+//! and, where the program is, that it knows their options.
 
 use super::blocks::{blocks, Block, Kind};
 use std::process::Command;

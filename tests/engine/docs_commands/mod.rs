@@ -6,7 +6,7 @@
 //! | `sh root` | runs it as root, with a drifted container named by $CONTAINER, on a machine with podman |
 //! | `sh falco` | runs it, where a Falco is (FALCO_BIN or PATH), with Drift installed below a folder |
 //! | `sh make` | the targets exist; CI runs what they do |
-//! | `sh cluster`, `sh network` | a cluster, or registries and images, are needed: checks programs, options and files |
+//! | `sh cluster`, `sh network` | needs these: checks programs, options and files |
 //!
 //! Each command of a block must succeed (`sh -eu`). A block without any word of a language is refused.
 
@@ -130,7 +130,8 @@ fn commands_for_responders_run_on_a_container() {
     assert!(said.contains("/opt/drifted"), "{said}");
 }
 
-/// Falco, with Drift installed by the script that `make install` runs, below a folder: `/etc/falco` means it there.
+/// Falco, with Drift installed by the script that `make install` runs, below a folder: `/etc/falco` means it
+/// there.
 fn falco_below(tree: &Tree, engine: &Engine) {
     let root = tree.path().join("root");
     let etc = root.join("etc/falco");
@@ -146,7 +147,8 @@ fn falco_below(tree: &Tree, engine: &Engine) {
     std::fs::write(
         etc.join("falco.yaml"),
         format!(
-            "config_files: [{0}/config.d]\nrules_files: [{0}/drift_rules.yaml, {0}/rules.d]\nstdout_output: {{enabled: true}}\n",
+            "config_files: [{0}/config.d]\nrules_files: [{0}/drift_rules.yaml, {0}/rules.d]\n\
+             stdout_output: {{enabled: true}}\n",
             etc.display()
         ),
     )
@@ -157,7 +159,8 @@ fn falco_below(tree: &Tree, engine: &Engine) {
 
     let command: Vec<String> = engine.command().iter().map(|word| format!("'{}'", word.display())).collect();
     let wrapper = format!(
-        "#!/bin/sh\nfor word; do shift; set -- \"$@\" \"$(printf %s \"$word\" | sed 's,^/etc/falco,{0},')\"; done\nexec {1} -c {0}/falco.yaml \"$@\"\n",
+        "#!/bin/sh\nfor word; do shift; set -- \"$@\" \"$(printf %s \"$word\" \
+         | sed 's,^/etc/falco,{0},')\"; done\nexec {1} -c {0}/falco.yaml \"$@\"\n",
         etc.display(),
         command.join(" ")
     );

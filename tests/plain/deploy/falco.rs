@@ -1,5 +1,5 @@
-//! Helm values, the operator's resources, the systemd drop-in and the registry's files: names, versions and orders that
-//! have to agree with each other, with the rules and with `scripts/publish.sh`.
+//! Helm values, the operator's resources, the systemd drop-in and the registry's files: names, versions and
+//! orders that have to agree with each other, with the rules and with `scripts/publish.sh`.
 
 use super::{at, documents, keys, list, read, text, texts};
 use std::collections::BTreeSet;
@@ -13,7 +13,8 @@ const OPERATOR: &str = "deploy/operator/drift.yaml";
 /// The artifacts that `scripts/publish.sh` pushes, below a registry and a prefix.
 const ARTIFACTS: [&str; 3] = ["plugin/drift", "ruleset/drift", "ruleset/drift-source"];
 
-/// Keys of the values of Falco's chart that are used here. The chart ignores what it does not know, without a word.
+/// Keys of the values of Falco's chart that are used here. The chart ignores what it does not know, without a
+/// word.
 const CHART: &[&str] = &[
     "driver.kind",
     "driver.modernEbpf.leastPrivileged",

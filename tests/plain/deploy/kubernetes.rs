@@ -1,4 +1,5 @@
-//! `deploy/hardening/`: manifests that hold to pod security's profile `restricted`, and policies that refuse what does not.
+//! `deploy/hardening/`: manifests that hold to pod security's profile `restricted`, and policies that refuse
+//! what does not.
 
 use super::{at, documents, list, text, texts};
 use std::process::Command;

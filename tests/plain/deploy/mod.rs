@@ -1,6 +1,6 @@
-//! What is in `deploy/` and the tables in `docs/` about it, against the rules, the metrics, and the forms that the programs
-//! it is for accept. No cluster and none of these programs is needed: their rules are written down here, from their
-//! sources; where one is at hand it is asked as well.
+//! What is in `deploy/` and the tables in `docs/` about it, against the rules, the metrics, and the forms
+//! that the programs it is for accept. No cluster and none of these programs is needed: their rules are
+//! written down here, from their sources; where one is at hand it is asked as well.
 
 mod dashboard;
 mod falco;

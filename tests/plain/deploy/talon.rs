@@ -1,5 +1,5 @@
-//! `deploy/response/talon_rules.yaml` against Falco Talon's schema (its `internal/rules/rules.go` and the actionners'
-//! parameters), and against the rules that it names.
+//! `deploy/response/talon_rules.yaml` against Falco Talon's schema (its `internal/rules/rules.go` and the
+//! actionners' parameters), and against the rules that it names.
 
 use super::{documents, is_watch, keys, list, pairs, rules, text, texts};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,8 @@ use testkit::yaml::Node;
 
 const FILE: &str = "deploy/response/talon_rules.yaml";
 
-/// Actionners used here: the parameters that each knows, those that it wants, and whether its result needs an output.
+/// Actionners used here: the parameters that each knows, those that it wants, and whether its result needs an
+/// output.
 const ACTIONNERS: &[(&str, &[&str], &[&str], bool)] = &[
     ("kubernetes:label", &["labels", "level"], &["labels"], false),
     ("kubernetes:networkpolicy", &["allow_cidr", "allow_namespaces"], &[], false),

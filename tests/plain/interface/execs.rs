@@ -5,7 +5,8 @@ use testkit::host::event::{event, Exec, EXECVE_19_E, LOWER, MEMFD, NOW, OPENAT_2
 use testkit::host::threads::{self, Thread};
 use testkit::host::{self, PYTHON_SHA256};
 
-/// What is expected of an exec in the container that the manifest describes, replayed: nothing of it is on the host.
+/// What is expected of an exec in the container that the manifest describes, replayed: nothing of it is on
+/// the host.
 struct Case {
     name: &'static str,
     path: &'static str,

@@ -16,7 +16,8 @@ fn drifts_own_events_answer_from_their_payload() {
 
     let digest = "ab".repeat(32);
     let payload = serde_json::json!({
-        "container_id": ID, "binary_origin": "image_modified", "binary_sha256": digest, "binary_path": "/bin/x",
+        "container_id": ID, "binary_origin": "image_modified", "binary_sha256": digest,
+        "binary_path": "/bin/x",
     });
     let payload = format!("{payload}\0");
     let event = host.feed(async_event(TID, "drift_binary", payload.as_bytes()));
@@ -77,8 +78,9 @@ fn event_of(tid: i64) -> Vec<u8> {
 #[test]
 fn what_was_declared_is_read_from_drifts_own_event() {
     let (mut host, _dir) = start("*");
-    let payload = r#"{"container_id":"c1","image":"app:1","image_id":"unknown","image_digest":"sha256:00","image_pinned":false,
-        "image_approved":"unlisted","runtime_overrides":["user","cap_add:NET_ADMIN"],"entrypoint_match":null}"#;
+    let payload = r#"{"container_id":"c1","image":"app:1","image_id":"unknown",
+        "image_digest":"sha256:00","image_pinned":false,"image_approved":"unlisted",
+        "runtime_overrides":["user","cap_add:NET_ADMIN"],"entrypoint_match":null}"#;
     let event = host.feed(async_event(TID, "drift_container", payload.as_bytes()));
     let wants = [
         ("container_id", Some("c1")),
@@ -100,7 +102,8 @@ fn the_container_plugin_tells_the_image_where_nothing_else_does() {
     let (mut host, _dir) = start("*");
     let id = "sha256:5cee8aabe7e0f989bbbd07828c4e5fd92b982d77d9ca1f7146c38f434b67b77a";
     let told = format!(
-        r#"{{"container":{{"full_id":"{ID}","image":"app:1","imageid":"{}","imagedigest":"{id}","env":["TOKEN=planted"]}}}}"#,
+        r#"{{"container":{{"full_id":"{ID}","image":"app:1","imageid":"{}","imagedigest":"{id}",
+            "env":["TOKEN=planted"]}}}}"#,
         &id[7..]
     );
     host.feed(async_event(-1, "container", told.as_bytes()));
@@ -121,9 +124,10 @@ fn the_container_plugin_tells_the_image_where_nothing_else_does() {
 #[test]
 fn what_became_of_packages_is_read_from_drifts_own_event() {
     let (mut host, _dir) = start("*");
-    let payload = r#"{"container_id":"c1","image":"app:1","pkg_manager":"apt","pkg_action":"install","pkg_names":["a","b"],
-        "pkg_followed":true,"pkg_effect":"changed","pkg_added":["a=1"],"pkg_removed":[],"pkg_upgraded":["b=1->2"],
-        "pkg_command":"apt-get install a","pkg_ancestors":["sh","web"],"pkg_uid":0,"binary_provenance":"image"}"#;
+    let payload = r#"{"container_id":"c1","image":"app:1","pkg_manager":"apt","pkg_action":"install",
+        "pkg_names":["a","b"],"pkg_followed":true,"pkg_effect":"changed","pkg_added":["a=1"],"pkg_removed":[],
+        "pkg_upgraded":["b=1->2"],"pkg_command":"apt-get install a","pkg_ancestors":["sh","web"],"pkg_uid":0,
+        "binary_provenance":"image"}"#;
     let event = host.feed(async_event(TID, "drift_packages", payload.as_bytes()));
     let wants = [
         ("container_id", Some("c1")),
@@ -144,7 +148,8 @@ fn what_became_of_packages_is_read_from_drifts_own_event() {
     }
 }
 
-/// A capture in which drift tells what package managers did is replayed with one alert for each, as it was live.
+/// A capture in which drift tells what package managers did is replayed with one alert for each, as it was
+/// live.
 #[test]
 fn a_recording_says_which_installations_are_told_at_their_end() {
     let (mut host, _dir) = start("*");
