@@ -1,5 +1,5 @@
-//! Lines end at 110 columns, those of comments and of Markdown as well. rustfmt looks after code only, and not where a
-//! text is in it.
+//! Lines end at 110 columns, those of comments and of Markdown as well. rustfmt looks after code only, and
+//! not where a text is in it.
 
 use std::path::{Path, PathBuf};
 use testkit::workspace_dir;
@@ -7,7 +7,7 @@ use testkit::workspace_dir;
 const COLUMNS: usize = 110;
 
 /// How many lines may still be longer, by the kind of file. These numbers only ever fall.
-const ALLOWED: [(&str, usize); 3] = [("product", 868), ("tests", 0), ("pages", 578)];
+const ALLOWED: [(&str, usize); 3] = [("product", 868), ("tests", 0), ("pages", 116)];
 
 fn kind(path: &Path) -> &'static str {
     let product = ["src", "crates"].map(|folder| workspace_dir().join(folder));
@@ -37,8 +37,8 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The numbers of lines that are too long. Tables, blocks of code and lines with addresses in Markdown are as long as
-/// they must be, and so is a line with a word that fills most of it.
+/// The numbers of lines that are too long. Tables, blocks of code and lines with addresses in Markdown are as
+/// long as they must be, and so is a line with a word that fills most of it.
 fn too_long(text: &str, markdown: bool) -> Vec<usize> {
     let mut code = false;
     let mut found = Vec::new();

@@ -15,6 +15,8 @@ pub enum Kind {
     Falco,
     /// Nothing but time: targets of the Makefile.
     Make,
+    /// Nothing but time: calls of cargo.
+    Cargo,
     /// A Kubernetes cluster.
     Cluster,
     /// Registries, images, servers.
@@ -39,12 +41,11 @@ impl Block {
     }
 }
 
-/// README.md and what is in docs/.
+/// README.md, CONTRIBUTING.md, ARCHITECTURE.md and the pages in docs/.
 pub fn documents() -> Vec<PathBuf> {
     let docs = std::fs::read_dir(workspace_dir().join("docs")).unwrap().map(|e| e.unwrap().path());
     let mut found: Vec<PathBuf> = docs.filter(|p| p.extension().is_some_and(|e| e == "md")).collect();
-    found.push(workspace_dir().join("README.md"));
-    found.push(workspace_dir().join("ARCHITECTURE.md"));
+    found.extend(["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"].map(|name| workspace_dir().join(name)));
     found.sort();
     found
 }
@@ -85,6 +86,7 @@ pub fn blocks() -> Vec<Block> {
             "sh root" => Kind::Root,
             "sh falco" => Kind::Falco,
             "sh make" => Kind::Make,
+            "sh cargo" => Kind::Cargo,
             "sh cluster" => Kind::Cluster,
             "sh network" => Kind::Network,
             "text" | "json" | "yaml" => continue,
@@ -114,7 +116,7 @@ pub fn targets() -> BTreeSet<String> {
 /// Every target that a document names in backquotes, with its place.
 pub fn named_targets() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    // That one tells of compiles of somebody else's sources.
+    // That page is about compiles of other projects' sources.
     for path in documents().into_iter().filter(|p| !p.ends_with("docs/false-positives.md")) {
         let text = std::fs::read_to_string(&path).unwrap();
         for word in text.split('`').skip(1).step_by(2) {

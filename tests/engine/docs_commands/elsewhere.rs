@@ -13,6 +13,7 @@ const PROGRAMS: &[&str] = &[
     "falcoctl",
     "falcosidekick",
     "helm",
+    "journalctl",
     "kubectl",
     "make",
     "scripts/publish.sh",
@@ -60,7 +61,7 @@ fn the_files_that_they_name_are_there() {
     assert!(count > 8, "only {count} files are named");
 }
 
-/// kubectl tells its options without a cluster.
+/// kubectl knows its options without a cluster.
 #[test]
 fn kubectl_knows_the_options() {
     let help = |arguments: &[&str]| {
@@ -74,7 +75,7 @@ fn kubectl_knows_the_options() {
     for block in elsewhere() {
         for command in commands(&block).iter().filter(|c| c.starts_with("kubectl ")) {
             let words: Vec<&str> = command.split([' ', '"']).collect();
-            let known = ["apply", "label", "get", "cordon", "logs", "debug", "delete", "exec"];
+            let known = ["apply", "label", "get", "cordon", "logs", "debug", "delete", "exec", "run"];
             let verb = words.iter().find(|w| known.contains(w)).unwrap_or_else(|| panic!("{command}"));
             // A command in a command is looked at as part of the outer one.
             let inner = words.iter().filter(|w| known.contains(w)).map(|v| help(&[v, "--help"]).unwrap());

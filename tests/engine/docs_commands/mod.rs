@@ -1,4 +1,5 @@
-//! The commands in README.md and docs/: each is run here, or says by the words after `sh` what it needs.
+//! The commands in README.md, CONTRIBUTING.md and docs/: each is run here, or says by the words after `sh`
+//! what it needs.
 //!
 //! | block | what this test does |
 //! |---|---|
@@ -6,6 +7,7 @@
 //! | `sh root` | runs it as root, with a drifted container named by $CONTAINER, on a machine with podman |
 //! | `sh falco` | runs it, where a Falco is (FALCO_BIN or PATH), with Drift installed below a folder |
 //! | `sh make` | the targets exist; CI runs what they do |
+//! | `sh cargo` | the tests that it names exist; CI runs them all |
 //! | `sh cluster`, `sh network` | needs these: checks programs, options and files |
 //!
 //! Each command of a block must succeed (`sh -eu`). A block without any word of a language is refused.
@@ -104,6 +106,23 @@ fn make_has_the_targets() {
 }
 
 #[test]
+fn cargo_has_the_tests() {
+    let manifest = std::fs::read_to_string(workspace_dir().join("Cargo.toml")).unwrap();
+    for block in of_kind(Kind::Cargo) {
+        for line in block.text.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            assert_eq!(words[0], "cargo", "{}: {line}", block.place);
+            for test in words.windows(2).filter(|pair| pair[0] == "--test").map(|pair| pair[1]) {
+                let places = [format!("tests/{test}.rs"), format!("tests/{test}/main.rs")];
+                let there = places.iter().any(|place| workspace_dir().join(place).is_file())
+                    || manifest.contains(&format!("name = \"{test}\""));
+                assert!(there, "{}: no test {test}", block.place);
+            }
+        }
+    }
+}
+
+#[test]
 fn commands_for_responders_run_on_a_container() {
     let test = "docs: commands that need a container";
     if let Some(why) = live::missing(&["podman", "runc", "umoci", "debootstrap"]) {
@@ -153,7 +172,7 @@ fn falco_below(tree: &Tree, engine: &Engine) {
         ),
     )
     .unwrap();
-    // What docs/tuning.md tells to check.
+    // The file that docs/tuning.md checks.
     let tuning = "- list: drift_allowed_binaries\n  items: [/opt/agent]\n  override:\n    items: append\n";
     std::fs::write(etc.join("rules.d/drift_tuning.yaml"), tuning).unwrap();
 
