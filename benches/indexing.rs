@@ -10,9 +10,10 @@
 mod common;
 
 use common::report::{median, quick, spread, target, Report};
-use drift::manifest::cache::LayerCache;
-use drift::manifest::disk::{index_dir, LayerDir, WalkLimits, XattrSpace};
-use drift::packages::owners::Owners;
+use drift_core::image::cache::LayerCache;
+use drift_core::image::disk::{index_dir, LayerDir, WalkLimits, XattrSpace};
+use drift_core::image::layer::PathOwners;
+use drift_core::packages::owners::Owners;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -130,7 +131,7 @@ fn image(cache: &LayerCache, layers: &[PathBuf]) -> Indexed {
         for layer in layers {
             let layer = cache.layer(layer, XattrSpace::Trusted);
             layer.build_index(WalkLimits::default(), || true).unwrap();
-            layer.build_owners(|| true);
+            drift_core::packages::owners::build(&layer, || true);
         }
     });
     let after = cache.totals();

@@ -7,7 +7,7 @@
 mod common;
 
 use common::report::{median, quick, spread, target, Report};
-use drift::verdict::compare::{same_content, sha256, Comparison};
+use drift_core::verdict::compare::{same_content, sha256, Comparison};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;

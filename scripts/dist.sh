@@ -87,7 +87,7 @@ for arch in ${DIST_ARCHS:-x86_64 aarch64}; do
         continue
     fi
     PATH=$tools/venv/bin:$tools/bin:$PATH RUSTFLAGS=$rustflags CARGO_PROFILE_RELEASE_STRIP=symbols \
-        cargo zigbuild --release --locked --package drift --lib --bin drift --target "$triple.$glibc" --target-dir "$target"
+        cargo zigbuild --release --locked --package drift --package drift-cli --lib --bin drift --target "$triple.$glibc" --target-dir "$target"
 
     stage=$dist/linux-$arch
     mkdir "$stage"

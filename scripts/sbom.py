@@ -3,7 +3,7 @@
 
     scripts/sbom.py [--target TRIPLE]
 
-What is linked into libdrift.so and the command: the normal dependencies of the package drift for that target, from
+What is linked into libdrift.so and the command: the normal dependencies of both packages for that target, from
 `cargo metadata`, with the digests of Cargo.lock. The same sources and SOURCE_DATE_EPOCH give the same bytes.
 """
 
@@ -24,11 +24,11 @@ def metadata(target):
     return json.loads(subprocess.run(command, cwd=TOP, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def linked(meta, root):
+def linked(meta, roots):
     """Ids of the packages that end up in the artefact, with their direct dependencies."""
     nodes = {node["id"]: node for node in meta["resolve"]["nodes"]}
     macros = {p["id"] for p in meta["packages"] if any("proc-macro" in t["kind"] for t in p["targets"])}
-    found, wanted = {}, [root]
+    found, wanted = {}, list(roots)
     while wanted:
         package = wanted.pop()
         if package in found:
@@ -70,10 +70,11 @@ def main():
 
     meta = metadata(target)
     packages = {package["id"]: package for package in meta["packages"]}
-    root = next(p["id"] for p in meta["packages"] if p["name"] == "drift" and p["source"] is None)
+    own = {p["name"]: p["id"] for p in meta["packages"] if p["source"] is None}
+    root = own["drift"]
     lock = (TOP / "Cargo.lock").read_bytes()
     checksums = {(p["name"], p["version"]): p.get("checksum") for p in tomllib.loads(lock.decode())["package"]}
-    dependencies = linked(meta, root)
+    dependencies = linked(meta, [root, own["drift-cli"]])
 
     refs = {i: f"pkg:cargo/{packages[i]['name']}@{packages[i]['version']}" for i in dependencies}
     made = datetime.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), datetime.timezone.utc)

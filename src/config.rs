@@ -3,7 +3,8 @@
 //! Invariant: bad configuration is refused at start with the key, the value and what is allowed. Raw types carry the
 //! documentation that the README's table and the plugin's schema are made from.
 
-use crate::container::declared::ports::Ports;
+use drift_core::container::registry::Settings;
+use drift_formats::ports::Ports;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -250,6 +251,13 @@ pub struct Config {
     pub network_baselines: Vec<PathBuf>,
     /// What is learned of the network; `None`: nothing.
     pub learning: Option<Learning>,
+}
+
+impl Config {
+    /// What the registry of containers needs.
+    pub fn registry(&self) -> Settings {
+        Settings { max_containers: self.cache.max_containers, storage_roots: self.storage_roots.clone() }
+    }
 }
 
 /// Bounds of the process-wide cache.

@@ -136,7 +136,7 @@ metrics! {
 
 impl Metrics {
     /// Notes the layer cache's sums.
-    pub fn note_cache(&self, totals: crate::manifest::cache::CacheTotals) {
+    pub fn note_cache(&self, totals: drift_core::image::cache::CacheTotals) {
         self.layers.set(totals.layers);
         self.indexed_files.set(totals.files);
         self.indexed_size.set(totals.bytes);

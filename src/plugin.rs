@@ -1,8 +1,6 @@
 //! The plugin as the SDK sees it: capabilities wired to the parts that do the work.
 
-use crate::background::{Background, Reports};
 use crate::config::{Config, InitConfig};
-use crate::container::registry::LoadedManifest;
 use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
 use crate::extract::{
@@ -19,6 +17,8 @@ use crate::resolver::Resolver;
 use crate::source::params::Params;
 use crate::source::scanner::Means;
 use crate::source::{self, Next, Opened};
+use crate::workers::{Reports, Workers};
+use drift_core::container::registry::LoadedManifest;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
 use falco_plugin::base::{Json, Metric, MetricLabel, MetricType, MetricValue, Plugin};
@@ -195,8 +195,7 @@ impl AsyncEventPlugin for Drift {
             }),
         };
         let lists = self.lists.clone();
-        let background =
-            Background::start(self.resolver.host(), &self.config, &self.metrics, lists, reports)?;
+        let background = Workers::start(self.resolver.host(), &self.config, &self.metrics, lists, reports)?;
         self.resolver.start(background);
         Ok(())
     }

@@ -3,22 +3,22 @@
 //! A payload is a JSON object whose keys are names of fields without `drift.`, so that the fields of such an event are read
 //! from it alone ([`crate::extract`]). Values of environment variables and contents of files are in none.
 
-use crate::background::declarer::ContainerReport;
-use crate::background::early_ports::EarlyPort;
-use crate::background::files::{FileReport, Tampering};
-use crate::background::libraries::LibraryReport;
-use crate::background::network::PeerReport;
-use crate::background::packages::PackageReport;
-use crate::background::verifier::Finding;
-use crate::container::declared::ports::Ports;
-use crate::manifest::digest::Digest;
-use crate::manifest::entry::ImagePath;
-use crate::network::baseline::Shown;
 use crate::plugin::Drift;
 use crate::resolver::{Provenance, Resolver};
-use crate::verdict::change::Change;
-use crate::verdict::compare::hex;
-use crate::verdict::origin::Origin;
+use crate::workers::declarer::ContainerReport;
+use crate::workers::early_ports::EarlyPort;
+use crate::workers::files::{FileReport, Tampering};
+use crate::workers::libraries::LibraryReport;
+use crate::workers::network::PeerReport;
+use crate::workers::packages::PackageReport;
+use crate::workers::verifier::Finding;
+use drift_core::network::baseline::Shown;
+use drift_core::verdict::change::Change;
+use drift_core::verdict::origin::Origin;
+use drift_formats::bytes::hex;
+use drift_formats::digest::Digest;
+use drift_formats::entry::ImagePath;
+use drift_formats::ports::Ports;
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
 use std::ffi::CString;
 use std::sync::atomic::Ordering;

@@ -3,30 +3,31 @@
 //! Invariants: an answer given before is given from memory (no allocation, lock or system call); each first look is
 //! bounded; asking the same field of the same event again gives the same answer.
 
-use crate::background::files::Writer;
-use crate::background::indexer::NewImage;
-use crate::background::packages::Agent;
-use crate::background::Background;
 use crate::config::Config;
-use crate::container::declared::ImageIdentity;
-use crate::container::id::IdRules;
-use crate::container::registry::{Container, LoadedManifest, Registry};
-use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
+use crate::event::exec::ExecFacts;
 use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
 use crate::extract::CONTAINER_EVENT;
-use crate::host::Host;
-use crate::manifest::digest::Digest;
-use crate::manifest::entry::ImagePath;
-use crate::manifest::image::{Image, Presence};
 use crate::metrics::Metrics;
-use crate::packages::manager::Invocation;
 use crate::prebuilt::Lists;
-use crate::verdict::binary::{Binary, BinaryKey};
-use crate::verdict::judge::Judge;
-use crate::verdict::script::Script;
+use crate::workers::files::Writer;
+use crate::workers::indexer::NewImage;
+use crate::workers::packages::Agent;
+use crate::workers::Workers;
 use cgroups::LastCgroups;
+use drift_core::command::manager::Invocation;
+use drift_core::container::declared::ImageIdentity;
+use drift_core::container::id::IdRules;
+use drift_core::container::registry::{Container, LoadedManifest, Registry};
+use drift_core::host::Host;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::image::view::{Image, Presence};
+use drift_core::verdict::binary::{Binary, BinaryKey};
+use drift_core::verdict::judge::Judge;
+use drift_core::verdict::script::Script;
+use drift_formats::digest::Digest;
+use drift_formats::entry::ImagePath;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
 use lately::Lately;
@@ -149,7 +150,7 @@ pub struct Resolver {
     image_files: Remembered<BinaryKey, bool>,
     /// Processes that ran already when the engine started, and were not looked at yet.
     unseen: Vec<i64>,
-    /// Background findings taken in so far.
+    /// Workers findings taken in so far.
     findings: u64,
     /// The file of the event that was asked about last.
     last_file: Option<(EventKey, Option<Arc<EventFile>>)>,
@@ -167,7 +168,7 @@ pub struct Resolver {
     runs: Runs,
     script_runs: Runs,
     metrics: Arc<Metrics>,
-    background: Option<Background>,
+    background: Option<Workers>,
     /// Approved images and baselines, as last read.
     lists: Lists,
     /// Ports that were told.
@@ -198,7 +199,7 @@ impl Resolver {
         let host = Host::new(&config.host_root);
         Self {
             ids: IdRules::default(),
-            registry: Registry::new(host.clone(), Arc::clone(&config), manifests),
+            registry: Registry::new(host.clone(), config.registry(), manifests),
             judge: Judge::new(host, config.inline_max),
             // Grown as needed, up to the bound.
             threads: LruCache::new(bound(config.cache.max_threads)),
@@ -232,7 +233,7 @@ impl Resolver {
 
     /// Starts background work and looks for containers that run already: for a moment at once, at the rest one process
     /// with each later event, so that the engine need not wait for a node's hundreds of containers.
-    pub fn start(&mut self, background: Background) {
+    pub fn start(&mut self, background: Workers) {
         self.background = Some(background);
         self.unseen = self.judge.host().pids();
         let begun = Instant::now();

@@ -3,9 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use drift::manifest::index::IndexBuilder;
-use drift::manifest::limits::Limits;
-use drift::manifest::{mtree, oci, tar_layer};
+use drift_core::image::index::IndexBuilder;
+use drift_core::image::oci;
+use drift_formats::limits::Limits;
+use drift_formats::{mtree, tar_layer};
 use flate2::write::GzEncoder;
 use flate2::Compression;
 use sha2::{Digest, Sha256};

@@ -4,10 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use drift::manifest::cache::LayerCache;
-use drift::manifest::disk::{WalkLimits, XattrSpace};
-use drift::manifest::entry::ImagePath;
-use drift::manifest::image::{Image, Presence};
+use drift_core::image::cache::LayerCache;
+use drift_core::image::disk::{WalkLimits, XattrSpace};
+use drift_core::image::view::{Image, Presence};
+use drift_formats::entry::ImagePath;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ fn answers_stay_true_while_indexes_come_and_go() {
                                 left > 0
                             };
                             layer.build_index(WalkLimits::default(), &mut go);
-                            layer.build_owners(&mut go);
+                            drift_core::packages::owners::build(layer, &mut go);
                         }
                         _ => {
                             let (layer, file) = (round % 4, round % 50);

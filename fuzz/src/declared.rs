@@ -3,18 +3,19 @@
 
 use super::parts;
 use drift::config::{Config, InitConfig};
-use drift::container::approved;
-use drift::container::declared::containerd::{self, chain_id};
-use drift::container::declared::docker::{self, DockerContainer, HostConfig};
-use drift::container::declared::environment::{is_risky, Environment};
-use drift::container::declared::overrides::{overrides, Known};
-use drift::container::declared::ports::{of_annotation, Ports};
-use drift::container::declared::reference::Reference;
-use drift::container::declared::spec::RunSpec;
-use drift::container::declared::{bolt, libpod, storage};
-use drift::manifest::digest::Digest;
-use drift::manifest::image_config::ImageConfig;
 use drift::source::params::Params;
+use drift_core::container::declared::containerd::{self, chain_id};
+use drift_core::container::declared::docker::{self, DockerContainer, HostConfig};
+use drift_core::container::declared::environment::{is_risky, Environment};
+use drift_core::container::declared::overrides::{overrides, Known};
+use drift_core::container::declared::reference::Reference;
+use drift_core::container::declared::spec::RunSpec;
+use drift_core::container::declared::{libpod, storage};
+use drift_core::policy::approved;
+use drift_formats::bolt;
+use drift_formats::digest::Digest;
+use drift_formats::image_config::ImageConfig;
+use drift_formats::ports::{of_annotation, Ports};
 use std::io::Write;
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

@@ -1,11 +1,12 @@
 //! Files and images: executables, listings, archives.
 
-use drift::manifest::image_config::ImageConfig;
-use drift::manifest::index::IndexBuilder;
-use drift::manifest::limits::Limits;
-use drift::manifest::tar_layer::read_tar;
-use drift::manifest::{mtree, oci};
-use drift::verdict::elf as traits;
+use drift_core::image::index::IndexBuilder;
+use drift_core::image::oci;
+use drift_formats::elf as traits;
+use drift_formats::image_config::ImageConfig;
+use drift_formats::limits::Limits;
+use drift_formats::mtree;
+use drift_formats::tar_layer::read_tar;
 use std::io::Write;
 use std::path::PathBuf;
 

@@ -1,8 +1,9 @@
 //! What is configured and seen of the network: baselines, what was learned, answers of nameservers.
 
-use drift::network::baseline::Baselines;
-use drift::network::learned::Learned;
-use drift::network::{dns, nameservers};
+use drift_core::network::baseline::Baselines;
+use drift_core::network::learned::Learned;
+use drift_core::network::nameservers;
+use drift_formats::dns;
 
 /// A file of baselines. One that drift may have written is read again as it is written.
 pub fn baselines(bytes: &[u8]) {

@@ -1,12 +1,12 @@
 //! Package databases, and command lines of package managers.
 
-use drift::manifest::entry::ImagePath;
-use drift::packages::inventory::database_of;
-use drift::packages::manager::identify;
-use drift::packages::rpm::header::Header;
-use drift::packages::rpm::{Backend, ReadAt};
-use drift::packages::{apk, conda, dpkg, gem, npm, pip};
-use drift::verdict::interpreter::script_argument;
+use drift_core::command::interpreter::script_argument;
+use drift_core::command::manager::identify;
+use drift_core::packages::inventory::database_of;
+use drift_formats::entry::ImagePath;
+use drift_formats::packages::{apk, conda, dpkg, gem, npm, pip};
+use drift_formats::rpm::header::Header;
+use drift_formats::rpm::{Backend, ReadAt};
 
 /// dpkg's and apk's files.
 pub fn system(bytes: &[u8]) {

@@ -1,17 +1,17 @@
 //! What the kernel and the engine hand over: mount tables, control groups, events, command lines.
 
 use super::parts;
-use drift::container::id::{may_be_cut, IdRules};
-use drift::container::mountinfo::MountTable;
-use drift::container::overlay::OverlayLayers;
-use drift::container::volume::Volumes;
 use drift::event::exec::ExecFacts;
 use drift::event::file::{changes_unnamed, opened_descriptor, FileCall};
 use drift::event::library::LibraryCall;
 use drift::event::open::opening;
 use drift::event::raw::SyscallEvent;
 use drift::event::socket;
-use drift::verdict::interpreter::{is_interpreter, script_argument};
+use drift_core::command::interpreter::{is_interpreter, script_argument};
+use drift_core::container::id::{may_be_cut, IdRules};
+use drift_core::container::volume::Volumes;
+use drift_formats::mountinfo::MountTable;
+use drift_formats::overlay_options::OverlayLayers;
 
 /// Container ids in control group paths, a path a line.
 pub fn cgroup(bytes: &[u8]) {

@@ -5,7 +5,8 @@
 //! `driver/ppm_fillers.c` write them.
 
 use super::raw::SyscallEvent;
-use crate::container::declared::ports::Protocol;
+use drift_core::network::Direction;
+use drift_formats::ports::Protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Event codes, `PPME_SOCKET_*`.
@@ -65,25 +66,6 @@ pub fn claim(event: &SyscallEvent<'_>) -> Option<Claim> {
         code::LISTEN_E => Some(Claim::Listen { fd: event.i64_param(0)? }),
         code::LISTEN_X if event.i64_param(0)? >= 0 => Some(Claim::Listen { fd: event.i64_param(1)? }),
         _ => None,
-    }
-}
-
-/// Who began a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Direction {
-    /// The container.
-    Outbound,
-    /// The other side.
-    Inbound,
-}
-
-impl Direction {
-    /// The field's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Outbound => "outbound",
-            Self::Inbound => "inbound",
-        }
     }
 }
 

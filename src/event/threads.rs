@@ -4,9 +4,9 @@
 //! since libs 0.20 (Falco 0.41). Sub-tables of strings have the field `value`, the one of control groups `first`
 //! (controller) and `second` (path): `state/table_adapters.h`.
 
-use super::exec::{ExeFlags, InodeId};
 use super::socket::Socket;
-use crate::container::declared::ports::Protocol;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_formats::ports::Protocol;
 use falco_plugin::tables::import::{Bool, Entry, Field, Table, TableMetadata};
 use falco_plugin::tables::{LazyTableReader, TablesInput};
 use std::ffi::CStr;

@@ -2,11 +2,11 @@
 
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use crate::container::registry::Container;
-use crate::manifest::entry::ImagePath;
 use crate::resolver::{Provenance, Written};
-use crate::verdict::origin::Origin;
 use bumpalo::Bump;
+use drift_core::container::registry::Container;
+use drift_core::verdict::origin::Origin;
+use drift_formats::entry::ImagePath;
 use std::sync::Arc;
 
 /// The fields, in the order in which they are listed.

@@ -3,8 +3,9 @@
 use super::binary::{installed, owner, written_by};
 use super::definition::{field, Argument, FieldDef, FieldType, Question};
 use super::value::Value;
-use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
-use crate::verdict::binary::BinaryKey;
+use crate::event::exec::ExecFacts;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::verdict::binary::BinaryKey;
 
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[

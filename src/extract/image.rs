@@ -2,7 +2,7 @@
 
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use crate::container::registry::ImageFacts;
+use drift_core::container::registry::ImageFacts;
 use std::sync::Arc;
 
 /// The fields, in the order in which they are listed.

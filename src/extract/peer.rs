@@ -2,8 +2,8 @@
 
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use crate::network::baseline::Shown;
 use crate::resolver::PeerFacts;
+use drift_core::network::baseline::Shown;
 
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[

@@ -3,7 +3,7 @@
 use super::binary::{installed, owner, written_by};
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use crate::verdict::origin::Origin;
+use drift_core::verdict::origin::Origin;
 
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[

@@ -2,17 +2,17 @@
 //! change has ended.
 
 use super::{PackageWork, Resolver, ThreadReader, Written};
-use crate::background::packages::{Agent, PackageNotice, Touch};
-use crate::container::registry::Container;
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
-use crate::manifest::entry::ImagePath;
-use crate::packages::inventory::database_of;
-use crate::packages::manager::Action;
 use crate::resolver::files::EventFile;
-use crate::verdict::binary::Binary;
-use crate::verdict::origin::Origin;
-use crate::verdict::script::Script;
+use crate::workers::packages::{Agent, PackageNotice, Touch};
+use drift_core::command::manager::Action;
+use drift_core::container::registry::Container;
+use drift_core::packages::inventory::database_of;
+use drift_core::verdict::binary::Binary;
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::script::Script;
+use drift_formats::entry::ImagePath;
 use std::sync::Arc;
 
 /// Where trees are unpacked and copied to for a while.

@@ -1,18 +1,19 @@
 //! The verdict on the executable that a process runs, and on the script it was started on.
 
 use super::{Resolver, ThreadReader};
-use crate::background::verifier::{Against, Finding, Job};
-use crate::container::registry::Container;
-use crate::event::exec::{ExeFlags, ExecFacts, InodeId};
+use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Thread;
-use crate::host::{strip_deleted, FoundFile};
-use crate::manifest::image::Presence;
-use crate::verdict::binary::{Binary, BinaryKey};
-use crate::verdict::interpreter;
-use crate::verdict::judge::{find_executable, is_memfd_path, Judgement, Subject};
-use crate::verdict::origin::Origin;
-use crate::verdict::script::{Runner, Script};
+use crate::workers::verifier::{Against, Finding, Job};
+use drift_core::command::interpreter;
+use drift_core::container::registry::Container;
+use drift_core::host::{strip_deleted, FoundFile};
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::image::view::Presence;
+use drift_core::verdict::binary::{Binary, BinaryKey};
+use drift_core::verdict::judge::{find_executable, is_memfd_path, Judgement, Subject};
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::script::{Runner, Script};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -338,7 +339,7 @@ impl Resolver {
         if let Some(known) = binary.traits.get() {
             return Some(Arc::clone(known));
         }
-        let traits = Arc::from(crate::verdict::traits::of(&self.executable(event, reader)?));
+        let traits = Arc::from(drift_core::verdict::traits::of(&self.executable(event, reader)?));
         Some(Arc::clone(binary.traits.get_or_init(|| traits)))
     }
 

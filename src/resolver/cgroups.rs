@@ -1,8 +1,8 @@
 //! The container that a process's control groups name.
 
 use super::Resolver;
-use crate::container::id::may_be_cut;
 use crate::event::exec::ExecFacts;
+use drift_core::container::id::may_be_cut;
 
 /// The control groups of an exec whose event has them whole, and the container that they name.
 #[derive(Debug)]

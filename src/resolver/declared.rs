@@ -4,12 +4,12 @@
 //! Without (a capture that is replayed on the machine it was taken on) they are read at the first question.
 
 use super::{Resolver, ThreadReader};
-use crate::container::approved::Approval;
-use crate::container::declared::read::read;
-use crate::container::registry::Container;
 use crate::event::exec::{is_exec, ExecFacts};
 use crate::event::raw::SyscallEvent;
-use crate::verdict::environment::risky;
+use drift_core::container::declared::read::read;
+use drift_core::container::registry::Container;
+use drift_core::policy::approved::Approval;
+use drift_core::verdict::environment::risky;
 use std::sync::Arc;
 
 /// Names of variables that differ from the declared environment.

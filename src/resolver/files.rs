@@ -1,25 +1,25 @@
 //! Files that events are about: which path, on what mount, and who did it.
 //!
 //! Invariant: naming a file costs memory look-ups only, unless its directory is known to the kernel alone; what the file
-//! has become is found out in the background ([`crate::background::files`]).
+//! has become is found out in the background ([`crate::workers::files`]).
 
 use super::{Provenance, Resolver, ThreadReader, Written};
-use crate::background::files::{FileJob, Notice, Unnamed, Writer};
-use crate::container::live::Live;
-use crate::container::mountinfo::Mount;
-use crate::container::registry::Container;
-use crate::container::volume::VolumeKind;
-use crate::event::exec::{ExeFlags, InodeId};
 use crate::event::file::{self, Act, FileCall, Named};
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Place;
-use crate::host::FoundFile;
-use crate::manifest::entry::ImagePath;
-use crate::manifest::image::Presence;
-use crate::verdict::change::file_kind;
-use crate::verdict::judge::{Judgement, Subject};
-use crate::verdict::origin::Origin;
-use crate::verdict::work::ImageWork;
+use crate::workers::files::{FileJob, Notice, Unnamed, Writer};
+use drift_core::container::live::Live;
+use drift_core::container::registry::Container;
+use drift_core::container::volume::VolumeKind;
+use drift_core::host::FoundFile;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::image::view::Presence;
+use drift_core::verdict::change::file_kind;
+use drift_core::verdict::judge::{Judgement, Subject};
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::work::ImageWork;
+use drift_formats::entry::ImagePath;
+use drift_formats::mountinfo::Mount;
 use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -1,7 +1,7 @@
 //! What was seen of late, so that it is looked at once and not each time.
 
 use super::remembered::Remembered;
-use crate::verdict::binary::BinaryKey;
+use drift_core::verdict::binary::BinaryKey;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
 

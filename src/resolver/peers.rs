@@ -5,15 +5,17 @@
 
 use super::remembered::Remembered;
 use super::{bound, EventKey, Resolver, ThreadReader};
-use crate::background::network::Early;
-use crate::container::declared::ports::Protocol;
-use crate::container::registry::Container;
 use crate::event::raw::SyscallEvent;
-use crate::event::socket::{answer_of_nameserver, contact, Direction};
-use crate::manifest::key::value_key;
-use crate::network::baseline::Peer;
-use crate::network::learned::LearnedPeer;
-use crate::network::{dns, Opinion};
+use crate::event::socket::{answer_of_nameserver, contact};
+use crate::workers::network::Early;
+use drift_core::container::registry::Container;
+use drift_core::network::baseline::Peer;
+use drift_core::network::learned::LearnedPeer;
+use drift_core::network::Direction;
+use drift_core::network::Opinion;
+use drift_formats::dns;
+use drift_formats::path_key::value_key;
+use drift_formats::ports::Protocol;
 use lru::LruCache;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -2,12 +2,12 @@
 
 use super::remembered::Remembered;
 use super::{EventKey, Resolver, ThreadReader};
-use crate::background::early_ports::EarlyPort;
-use crate::container::declared::ports::{Ports, Protocol};
-use crate::container::registry::Container;
 use crate::event::raw::SyscallEvent;
 use crate::event::socket::{claim, Claim};
-use crate::manifest::key::value_key;
+use crate::workers::early_ports::EarlyPort;
+use drift_core::container::registry::Container;
+use drift_formats::path_key::value_key;
+use drift_formats::ports::{Ports, Protocol};
 use std::sync::Arc;
 use std::time::Instant;
 

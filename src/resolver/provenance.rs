@@ -6,12 +6,12 @@
 use super::files::EventFile;
 use super::remembered::Remembered;
 use super::{Resolver, ThreadReader};
-use crate::background::files::Writer;
 use crate::event::raw::SyscallEvent;
-use crate::packages::manager::Manager;
-use crate::verdict::judge::Judgement;
-use crate::verdict::origin::Origin;
-use crate::verdict::work::ImageWork;
+use crate::workers::files::Writer;
+use drift_core::command::manager::Manager;
+use drift_core::verdict::judge::Judgement;
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::work::ImageWork;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;

@@ -20,7 +20,7 @@ pub(super) trait OfContainer: Eq + Hash {
     fn container(&self) -> u64;
 }
 
-impl OfContainer for crate::verdict::binary::BinaryKey {
+impl OfContainer for drift_core::verdict::binary::BinaryKey {
     fn container(&self) -> u64 {
         Self::container(self)
     }

@@ -3,8 +3,8 @@
 //! Invariant: bounded, what ran longest ago is forgotten first; counted once for each exec.
 
 use super::remembered::Remembered;
-use crate::verdict::binary::BinaryKey;
-use crate::verdict::origin::Origin;
+use drift_core::verdict::binary::BinaryKey;
+use drift_core::verdict::origin::Origin;
 
 /// Most files whose runs are counted, of each kind.
 const MAX_FILES: usize = 16_384;
@@ -44,7 +44,7 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::exec::{ExeFlags, InodeId};
+    use drift_core::host::{ExeFlags, InodeId};
 
     #[test]
     fn runs_are_counted_by_container_and_file() {

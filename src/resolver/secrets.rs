@@ -2,11 +2,11 @@
 
 use super::files::EventFile;
 use super::Resolver;
-use crate::background::files::{Notice, Tampering, Writer};
-use crate::container::volume::VolumeKind;
 use crate::event::raw::SyscallEvent;
-use crate::verdict::binary::BinaryKey;
-use crate::verdict::origin::Origin;
+use crate::workers::files::{Notice, Tampering, Writer};
+use drift_core::container::volume::VolumeKind;
+use drift_core::verdict::binary::BinaryKey;
+use drift_core::verdict::origin::Origin;
 use std::sync::Arc;
 
 /// Most changes remembered as told, by container, file, change and command.

@@ -4,11 +4,11 @@
 //! image's or such work's own product: names alone mean nothing. Looked at when first asked, and remembered with the thread.
 
 use super::{Resolver, ThreadReader};
-use crate::container::registry::Container;
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Thread;
-use crate::verdict::origin::Origin;
-use crate::verdict::work::{build_tool, is_init, ImageWork};
+use drift_core::container::registry::Container;
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::work::{build_tool, is_init, ImageWork};
 use std::sync::Arc;
 
 /// Most processes that are looked at, from the writer upwards.

@@ -6,17 +6,17 @@ use super::event::Payload;
 use super::params::Check;
 use super::scanner::{Closed, Outlet, FRESH};
 use super::told::Told;
-use crate::background::Pace;
 use crate::config::Config;
-use crate::container::approved::{Approval, Approved};
-use crate::container::declared::Declared;
-use crate::container::registry::Container;
-use crate::container::running::running;
-use crate::host::Host;
 use crate::metrics::Metrics;
-use crate::scan::packages::{self, Databases};
-use crate::scan::ports::{self, Known};
-use crate::scan::{environment, processes, FileChange, FileFinding, FileScan, Limits, Memory, Summary};
+use crate::workers::Pace;
+use drift_core::container::declared::Declared;
+use drift_core::container::registry::Container;
+use drift_core::container::running::running;
+use drift_core::host::Host;
+use drift_core::policy::approved::{Approval, Approved};
+use drift_core::scan::packages::{self, Databases};
+use drift_core::scan::ports::{self, Known};
+use drift_core::scan::{environment, processes, FileChange, FileFinding, FileScan, Limits, Memory, Summary};
 use rustix::fs::FileType;
 use std::hash::Hash;
 use std::path::PathBuf;
@@ -77,7 +77,10 @@ impl Round<'_> {
             Err(why) => return self.incomplete(Check::Files, &why),
         };
         if let Ok(image) = &self.container.image {
-            image.layers().iter().for_each(|layer| layer.build_owners(|| self.pace.step()));
+            image
+                .layers()
+                .iter()
+                .for_each(|layer| drift_core::packages::owners::build(layer, || self.pace.step()));
         }
         let mut databases = Databases::default();
         let mut closed = Ok(());

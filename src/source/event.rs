@@ -3,12 +3,14 @@
 //! Invariant: a payload holds no command line, no environment and no content of a file.
 
 use super::params::Check;
-use crate::container::approved::Approval;
-use crate::container::declared::ports::Ports;
-use crate::container::declared::ImageIdentity;
-use crate::scan::finding::type_name;
-use crate::scan::packages::PackageFinding;
-use crate::scan::{Attributes, EnvironmentFinding, FileChange, FileFinding, PortFinding, ProcessFinding};
+use drift_core::container::declared::ImageIdentity;
+use drift_core::policy::approved::Approval;
+use drift_core::scan::finding::type_name;
+use drift_core::scan::packages::PackageFinding;
+use drift_core::scan::{
+    Attributes, EnvironmentFinding, FileChange, FileFinding, PortFinding, ProcessFinding,
+};
+use drift_formats::ports::Ports;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -150,7 +152,7 @@ impl Payload {
         }
         // The script is what drifted when the interpreter is the image's.
         let (path, origin) = match &p.script {
-            Some((path, origin)) if p.origin == crate::verdict::origin::Origin::Image => (path, *origin),
+            Some((path, origin)) if p.origin == drift_core::verdict::origin::Origin::Image => (path, *origin),
             _ => (&p.path, p.origin),
         };
         Self {

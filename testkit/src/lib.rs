@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub mod alerts;
 pub mod cases;
+pub mod command;
 pub mod engine;
 pub mod expected;
 pub mod format;
@@ -56,7 +57,7 @@ pub fn rules_file() -> PathBuf {
 /// # Errors
 /// It was not built, or not since the sources changed: says how to build it.
 pub fn plugin_library() -> anyhow::Result<PathBuf> {
-    built("libdrift.so", "src")
+    built("libdrift.so", &["src", "crates/core", "crates/formats"])
 }
 
 /// The release build of `testkit-source`, the plugin through which engines are fed live; checked as
@@ -65,7 +66,7 @@ pub fn plugin_library() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// As [`plugin_library`].
 pub fn source_library() -> anyhow::Result<PathBuf> {
-    built("libtestkit_source.so", "testkit/source/src")
+    built("libtestkit_source.so", &["testkit/source/src"])
 }
 
 /// The release build of `file-call`, the program that makes one system call on files; checked as
@@ -74,17 +75,17 @@ pub fn source_library() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// As [`plugin_library`].
 pub fn file_call_program() -> anyhow::Result<PathBuf> {
-    built("file-call", "testkit/src/bin/file-call")
+    built("file-call", &["testkit/src/bin/file-call"])
 }
 
 /// A file of the release build that is newer than all of these sources.
-fn built(name: &str, sources: &str) -> anyhow::Result<PathBuf> {
+fn built(name: &str, sources: &[&str]) -> anyhow::Result<PathBuf> {
     let library = target_dir().join("release").join(name);
     let library = std::path::absolute(&library).unwrap_or(library);
     let built = std::fs::metadata(&library)
         .and_then(|m| m.modified())
         .map_err(|e| anyhow::anyhow!("{}: {e}; run `make build`", library.display()))?;
-    let mut folders = vec![workspace_dir().join(sources)];
+    let mut folders: Vec<PathBuf> = sources.iter().map(|folder| workspace_dir().join(folder)).collect();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder)? {
             let path = entry?.path();

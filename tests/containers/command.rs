@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use testkit::live::{Container, Image, Runtime};
 
 fn drift(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_drift")).args(arguments).env_remove("HOST_ROOT").output().unwrap()
+    Command::new(testkit::command::drift()).args(arguments).env_remove("HOST_ROOT").output().unwrap()
 }
 
 fn status(output: &Output) -> i32 {

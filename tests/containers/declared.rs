@@ -131,11 +131,11 @@ fn containerd_containers_are_told_as_declared() {
 #[test]
 fn the_background_tells_what_was_declared() {
     let _turn = crate::turns::take(module_path!());
-    use drift::background::declarer::{ContainerReport, Declarer, Notice};
     use drift::config::{Config, RawConfig};
-    use drift::container::live::Live;
-    use drift::container::registry::{Container as Known, Declaration};
-    use drift::host::Host;
+    use drift::workers::declarer::{ContainerReport, Declarer, Notice};
+    use drift_core::container::live::Live;
+    use drift_core::container::registry::{Container as Known, Declaration};
+    use drift_core::host::Host;
     use std::sync::{Arc, Mutex};
 
     if !Runtime::Podman.usable("live: declarer", &[]) {

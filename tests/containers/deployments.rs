@@ -2,10 +2,10 @@
 //! what drift reads there.
 
 use crate::live::first_program;
-use drift::container::declared::read::read;
-use drift::container::declared::Declared;
-use drift::container::live::Live;
-use drift::host::Host;
+use drift_core::container::declared::read::read;
+use drift_core::container::declared::Declared;
+use drift_core::container::live::Live;
+use drift_core::host::Host;
 use std::path::Path;
 use testkit::live::{Container, Image, Runtime};
 

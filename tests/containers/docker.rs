@@ -2,10 +2,10 @@
 //! keeps of them.
 
 use crate::live::{condition, copy_in, engine, evaluate, first_program, run, session};
-use drift::container::declared::read::read;
-use drift::container::live::Live;
-use drift::container::volume::VolumeKind;
-use drift::host::Host;
+use drift_core::container::declared::read::read;
+use drift_core::container::live::Live;
+use drift_core::container::volume::VolumeKind;
+use drift_core::host::Host;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -186,7 +186,7 @@ fn what_docker_keeps_is_read() {
 }
 
 fn check(deployment: &Deployment, image: &Image, container: &Container) -> Vec<String> {
-    use drift::container::declared::ports::Protocol::{Tcp, Udp};
+    use drift_formats::ports::Protocol::{Tcp, Udp};
     let (name, _, _, overrides) = *deployment;
     let host = Host::new(Path::new("/"));
     let (live, _) = Live::look(&host, container.init_pid(), container.id()).unwrap();
@@ -244,8 +244,7 @@ fn check(deployment: &Deployment, image: &Image, container: &Container) -> Vec<S
 
 /// The command `drift diff`, with all that it knows.
 fn diff(id: &str) -> (Option<i32>, Value) {
-    let out =
-        Command::new(env!("CARGO_BIN_EXE_drift")).args(["diff", "--all", "--json", id]).output().unwrap();
+    let out = Command::new(testkit::command::drift()).args(["diff", "--all", "--json", id]).output().unwrap();
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     (out.status.code(), serde_json::from_slice(&out.stdout).unwrap_or(Value::from(text)))
 }

@@ -1,6 +1,6 @@
 //! What live tests share: an engine with the plugin, told of what happens in a container.
 
-use drift::host::Host;
+use drift_core::host::Host;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

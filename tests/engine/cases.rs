@@ -2,7 +2,7 @@
 //! shipped rules.
 
 use crate::recorded::replay_config;
-use drift::manifest::digest::Digest;
+use drift_formats::digest::Digest;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use testkit::cases::{self, Capture, Case};

@@ -1,7 +1,7 @@
 //! Tier 2: environments and ports against what the image declares, in real libsinsp, over real captures.
 
 use crate::recorded::{Recorded, EXECS};
-use drift::manifest::digest::Digest;
+use drift_formats::digest::Digest;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use testkit::engine::Event;

@@ -4,14 +4,14 @@
 
 use super::{alone, opened, prepare, race_seconds, start, Outside, Watch};
 use drift::config::{Config, RawConfig};
-use drift::container::registry::Registry;
-use drift::host::Host;
-use drift::manifest::entry::ImagePath;
-use drift::packages::inventory::{database_of, Database, Ecosystem, Inventory, LiveTree, Packages};
-use drift::scan::{FileChange, FileFinding, FileScan, Limits, Summary};
+use drift_core::container::registry::Registry;
+use drift_core::host::Host;
+use drift_core::packages::inventory::{database_of, Database, Ecosystem, Inventory, LiveTree, Packages};
+use drift_core::scan::{FileChange, FileFinding, FileScan, Limits, Summary};
+use drift_formats::entry::ImagePath;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::live::{Container, Runtime};
 
@@ -44,7 +44,7 @@ struct Seen {
 fn scan(container: &Container) -> (Seen, Inventory) {
     let host = Host::new(Path::new("/"));
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
-    let mut registry = Registry::new(host.clone(), config, Vec::new());
+    let mut registry = Registry::new(host.clone(), config.registry(), Vec::new());
     let (known, _) = registry.look_at(container.id(), container.init_pid());
     let scan = FileScan::open(&host, &known, None, Limits::default()).unwrap();
     let (mut changes, mut in_many) = (BTreeMap::new(), 0);

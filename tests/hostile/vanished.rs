@@ -3,12 +3,12 @@
 //! root, in a control group that names a container.
 
 use drift::config::{Config, RawConfig};
-use drift::container::registry::Registry;
-use drift::event::exec::{ExeFlags, InodeId};
-use drift::host::{FoundFile, Host};
-use drift::verdict::judge::{Judge, Subject};
-use drift::verdict::origin::Origin;
-use drift::verdict::script::Runner;
+use drift_core::container::registry::Registry;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::host::{FoundFile, Host};
+use drift_core::verdict::judge::{Judge, Subject};
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::script::Runner;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -99,7 +99,7 @@ fn a_lower_layer_of_another_overlay_is_not_the_images() {
 
     let host = Host::new(Path::new("/"));
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
-    let mut registry = Registry::new(host.clone(), Arc::clone(&config), Vec::new());
+    let mut registry = Registry::new(host.clone(), config.registry(), Vec::new());
     let (container, _) = registry.look_at(&id, i64::from(inside.child.id()));
     assert!(container.live.as_ref().is_some_and(|live| live.is_overlay), "{container:?}");
     let judge = Judge::new(host, config.inline_max);
@@ -139,7 +139,7 @@ fn a_root_that_is_not_what_its_layers_names_say_is_no_image() {
     }
     let host = Host::new(host_root.path());
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
-    let mut registry = Registry::new(host, config, Vec::new());
+    let mut registry = Registry::new(host, config.registry(), Vec::new());
     let (container, _) = registry.look_at(&id, i64::from(inside.child.id()));
     assert!(container.live.is_some(), "{container:?}");
     let why = container.image.as_ref().err().map(String::as_str);
@@ -171,7 +171,7 @@ fn a_script_that_has_gone_elsewhere_is_the_one_that_was_started() {
     let host = Host::new(Path::new("/"));
     let pid = host.pids().into_iter().find(is_it).expect("the script's process");
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
-    let mut registry = Registry::new(host.clone(), config, Vec::new());
+    let mut registry = Registry::new(host.clone(), config.registry(), Vec::new());
     let (container, _) = registry.look_at(podman.id(), pid);
     let judge = Judge::new(host, 1 << 20);
     let script = judge.judge_script(&container, &Runner { pid, cwd: b"/tmp" }, b"./second");

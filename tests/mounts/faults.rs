@@ -5,25 +5,25 @@
 //! A process that is gone: tests/containers/execs.rs, tests/hostile/vanished.rs. Privileges that are gone, no
 //! host: tests/containers/execs.rs.
 
-use drift::background::verifier::{Against, Job};
-use drift::background::{Background, Reports};
 use drift::config::{Config, RawConfig};
-use drift::container::declared::ports::Protocol;
-use drift::container::registry::{LoadedManifest, Registry};
-use drift::event::exec::{ExeFlags, InodeId};
-use drift::event::socket::Direction;
-use drift::host::Host;
-use drift::manifest::disk::{WalkLimits, XattrSpace};
-use drift::manifest::entry::ImagePath;
-use drift::manifest::image::{Image, Presence};
-use drift::manifest::layer::Layer;
 use drift::metrics::Metrics;
-use drift::network::baseline::Peer;
-use drift::network::learned::{Learned, LearnedPeer};
-use drift::network::store;
 use drift::prebuilt::Lists;
-use drift::verdict::binary::BinaryKey;
-use drift::verdict::compare::{same_content, sha256};
+use drift::workers::verifier::{Against, Job};
+use drift::workers::{Reports, Workers};
+use drift_core::container::registry::{LoadedManifest, Registry};
+use drift_core::host::Host;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::image::disk::{WalkLimits, XattrSpace};
+use drift_core::image::layer::Layer;
+use drift_core::image::view::{Image, Presence};
+use drift_core::network::baseline::Peer;
+use drift_core::network::learned::{Learned, LearnedPeer};
+use drift_core::network::store;
+use drift_core::network::Direction;
+use drift_core::verdict::binary::BinaryKey;
+use drift_core::verdict::compare::{same_content, sha256};
+use drift_formats::entry::ImagePath;
+use drift_formats::ports::Protocol;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -145,7 +145,7 @@ fn a_file_that_cannot_be_read_is_an_error_that_says_so() {
 fn output_that_cannot_be_written_ends_the_command_with_an_error() {
     let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
     let drift = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_drift"));
+        let mut command = Command::new(testkit::command::drift());
         command.args(args).stdout(full()).stderr(Stdio::piped()).output().unwrap()
     };
     for args in [&["--help"][..], &["--version"]] {
@@ -244,7 +244,7 @@ fn a_host_that_goes_away_leaves_what_is_known_and_unknown_what_is_not() {
 }
 
 /// A container whose image is a manifest with one file.
-fn container() -> Arc<drift::container::registry::Container> {
+fn container() -> Arc<drift_core::container::registry::Container> {
     let dir = host::no_host();
     let raw = serde_json::from_value::<RawConfig>(serde_json::json!({
         "host_root": dir.path(),
@@ -252,7 +252,7 @@ fn container() -> Arc<drift::container::registry::Container> {
     }));
     let config = Arc::new(Config::try_from(raw.unwrap()).unwrap());
     let manifests: Vec<LoadedManifest> = drift::prebuilt::load_all(&config).unwrap();
-    let mut registry = Registry::new(Host::new(dir.path()), config, manifests);
+    let mut registry = Registry::new(Host::new(dir.path()), config.registry(), manifests);
     registry.look_at(ID, 1).0
 }
 
@@ -266,8 +266,7 @@ fn a_full_queue_holds_nobody_up() {
     let (closed, told) = (gate.lock().unwrap(), Arc::clone(&gate));
     let reports = Reports { binary: Box::new(move |_| *told.lock().unwrap() += 1), ..no_reports() };
     let root: PathBuf = "/".into();
-    let background =
-        Background::start(&Host::new(&root), &config, &metrics, Lists::default(), reports).unwrap();
+    let background = Workers::start(&Host::new(&root), &config, &metrics, Lists::default(), reports).unwrap();
     let tmp = tempfile::NamedTempFile::new().unwrap();
     let container = container();
     let (mut taken, mut refused) = (0u64, 0u64);
@@ -321,7 +320,7 @@ fn a_file_that_cannot_be_read_is_counted() {
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let reports = Reports { binary: Box::new(|finding| panic!("told: {finding:?}")), ..no_reports() };
     let host = Host::new(Path::new("/"));
-    let background = Background::start(&host, &config, &metrics, Lists::default(), reports).unwrap();
+    let background = Workers::start(&host, &config, &metrics, Lists::default(), reports).unwrap();
     let tmp = tempfile::NamedTempFile::new().unwrap();
     let write_only = std::fs::OpenOptions::new().write(true).open(tmp.path()).unwrap();
     let job = Job {

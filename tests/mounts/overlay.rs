@@ -2,10 +2,10 @@
 //! layer, and then every path asked of the layers, from disk and from indexes, with the merged mount as the
 //! oracle.
 
-use drift::manifest::disk::{WalkLimits, XattrSpace};
-use drift::manifest::entry::{FileKind, ImagePath};
-use drift::manifest::image::{Image, ManifestState, Presence};
-use drift::manifest::layer::Layer;
+use drift_core::image::disk::{WalkLimits, XattrSpace};
+use drift_core::image::layer::Layer;
+use drift_core::image::view::{Image, ManifestState, Presence};
+use drift_formats::entry::{FileKind, ImagePath};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

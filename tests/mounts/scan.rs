@@ -2,11 +2,11 @@
 //! changes made through a real overlay, then both trees walked as the kernel merges them, and every
 //! difference told exactly.
 
-use drift::manifest::disk::{WalkLimits, XattrSpace};
-use drift::manifest::entry::ImagePath;
-use drift::manifest::image::Image;
-use drift::manifest::layer::Layer;
-use drift::scan::{FileChange, FileFinding, FileScan, Limits, Memory, Summary};
+use drift_core::image::disk::{WalkLimits, XattrSpace};
+use drift_core::image::layer::Layer;
+use drift_core::image::view::Image;
+use drift_core::scan::{FileChange, FileFinding, FileScan, Limits, Memory, Summary};
+use drift_formats::entry::ImagePath;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use testkit::workspace_dir;
 
 fn lint(arguments: &[&str]) -> (i32, String) {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_drift"))
+    let Output { status, stdout, stderr } = Command::new(testkit::command::drift())
         .arg("lint")
         .args(arguments)
         .current_dir(workspace_dir())
@@ -41,7 +41,7 @@ fn everything_that_can_be_wrong_is_told() {
         "UPDATE_GOLDEN=1 cargo test --test plain lint::"
     );
     // No kind of problem is untried.
-    let codes = std::fs::read_to_string(workspace_dir().join("src/bin/drift/lint/code.rs")).unwrap();
+    let codes = std::fs::read_to_string(workspace_dir().join("crates/cli/src/lint/code.rs")).unwrap();
     let codes: Vec<&str> =
         codes.lines().filter_map(|l| l.trim().strip_prefix("Self::")?.split('"').nth(1)).collect();
     assert!(codes.len() >= 15, "{codes:?}");

@@ -1,10 +1,10 @@
 //! The file of what was learned of the network is whole, whenever its writer is killed.
 
-use drift::container::declared::ports::Protocol;
-use drift::event::socket::Direction;
-use drift::network::baseline::Peer;
-use drift::network::learned::{Learned, LearnedPeer, MAX_PEERS};
-use drift::network::store;
+use drift_core::network::baseline::Peer;
+use drift_core::network::learned::{Learned, LearnedPeer, MAX_PEERS};
+use drift_core::network::store;
+use drift_core::network::Direction;
+use drift_formats::ports::Protocol;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};

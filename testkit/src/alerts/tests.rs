@@ -90,6 +90,6 @@ fn falcos_own_alerts_are_read() {
     let alert = from_falco(serde_json::from_str(text).unwrap()).unwrap();
     assert_eq!((alert.rule.as_str(), alert.priority.as_str()), ("Write below binary dir", "Error"));
     assert_eq!(alert.tags, ["filesystem", "mitre_persistence"]);
-    assert_eq!(serde_json::to_value(&alert).unwrap(), serde_json::from_str::<Value>(line).unwrap());
+    assert_eq!(serde_json::to_value(&alert).unwrap(), serde_json::from_str::<Value>(text).unwrap());
     assert!(from_falco(serde_json::from_str(r#"{"rule":"x"}"#).unwrap()).is_err());
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{anyhow, Result};
-use drift::condition::{self, is_bare, Kind, Piece};
+use drift_formats::condition::{self, is_bare, Kind, Piece};
 
 /// `condition` with every macro replaced by its body in parentheses and every list element that names a list
 /// by that list's items. `macros` holds resolved bodies.

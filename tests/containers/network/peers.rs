@@ -199,7 +199,7 @@ fn peers_are_learned_and_kept_when_the_engine_is_killed() {
     let text = std::fs::read_to_string(&learned).unwrap();
     // A person's copy of the file is a reviewed baseline. Other containers of this machine may be in it as
     // well.
-    let reviewed = drift::network::baseline::Baselines::parse(&text).unwrap();
+    let reviewed = drift_core::network::baseline::Baselines::parse(&text).unwrap();
     let image = Image::network().unwrap();
     let ours: Vec<_> = reviewed.0.iter().filter(|b| b.patterns == [image.reference()]).collect();
     assert_eq!(ours.len(), 1, "{text}");

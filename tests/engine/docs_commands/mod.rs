@@ -37,7 +37,7 @@ impl Tree {
         }
         let release = tree.0.path().join("target/release");
         std::fs::create_dir_all(&release).unwrap();
-        let drift = Path::new(env!("CARGO_BIN_EXE_drift"));
+        let drift = testkit::command::drift().as_path();
         std::os::unix::fs::symlink(drift, release.join("drift")).unwrap();
         let beside = ["libdrift.so", "deps/libdrift.so"].map(|name| drift.with_file_name(name));
         let library = beside.iter().find(|path| path.is_file()).expect("cargo builds the library too");

@@ -1,0 +1,288 @@
+//! A container that runs on this host now: its mounts, its root file system, its image's layers.
+//!
+//! Invariants: a process speaks for a container only while its own control groups, read now, name that container (process
+//! ids are reused, and a replay carries ids of another machine). Of a container's processes the one that its runtime started
+//! speaks for it: others can have given themselves mounts, and a root, of their own. A root's layers are believed only
+//! if the uppermost of them is what the root shows: their names are the words of whoever mounted it.
+
+use crate::container::id::IdRules;
+use crate::container::init_layer::is_init_layer;
+use crate::container::volume::{VolumeKind, Volumes};
+use crate::host::InodeId;
+use crate::host::{Host, RootDir};
+use crate::image::cache::LayerCache;
+use crate::image::disk::{may_read_trusted_xattrs, XattrSpace};
+use crate::image::view::Image;
+use arc_swap::ArcSwap;
+use drift_formats::mountinfo::{Mount, MountTable};
+use drift_formats::overlay_options::OverlayLayers;
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Most mounts of a container whose kinds are remembered.
+const MAX_KINDS: usize = 1024;
+
+/// Most ancestors of a process that are looked at.
+const MAX_ANCESTORS: usize = 64;
+
+/// Why a container's image cannot be read from its mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The root is no overlayfs; the file system's type.
+    NotOverlay(String),
+    /// The overlay's options or layers could not be used, and why.
+    Layers(String),
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotOverlay(fstype) => write!(f, "root file system is {fstype}, not overlay"),
+            Self::Layers(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Why no live view of a container could be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotLive {
+    /// The process is gone, or belongs to another container: nothing to look at.
+    Gone,
+    /// The process is the container's, but still has the host's root: the runtime is setting it up.
+    BeingSetUp,
+}
+
+/// A live container.
+#[derive(Debug)]
+pub struct Live {
+    pid: i64,
+    /// Set when that process ended: a container that is restarted keeps its id, but not its mounts.
+    ended: AtomicBool,
+    mounts: ArcSwap<MountTable>,
+    looked_at: Instant,
+    /// Kinds of volume found out so far, by mount id.
+    kinds: Mutex<HashMap<u64, Option<VolumeKind>>>,
+    /// Device of the root file system: tells files of the root from those of any other mount.
+    pub root_dev: (u32, u32),
+    /// The overlay's writable directory, as this process reaches it.
+    pub upper: Option<PathBuf>,
+    /// The same, as the host names it.
+    pub upper_on_host: Option<Vec<u8>>,
+    /// Whether the root is an overlay, so that the kernel's layer flags speak of it.
+    pub is_overlay: bool,
+    /// Whether the root file system is mounted read-only.
+    pub read_only: bool,
+    /// When the process that was found started, nanoseconds since the epoch.
+    pub started: Option<u64>,
+}
+
+impl Live {
+    /// Looks at a container through one of its processes, or the one among its ancestors that the runtime started.
+    ///
+    /// # Errors
+    /// [`NotLive`].
+    pub fn look(host: &Host, pid: i64, container: &str) -> Result<(Self, Mount), NotLive> {
+        if !is_member(host, pid, container) {
+            return Err(NotLive::Gone);
+        }
+        let first = first_of(host, pid, container);
+        match Self::look_through(host, first, container) {
+            // Above it is one that the container's runtime keeps in the container's control group.
+            Err(_) if first != pid => Self::look_through(host, pid, container),
+            looked => looked,
+        }
+    }
+
+    fn look_through(host: &Host, pid: i64, container: &str) -> Result<(Self, Mount), NotLive> {
+        let mounts = host.mounts(pid).ok_or(NotLive::Gone)?;
+        let root = mounts.root().cloned().ok_or(NotLive::Gone)?;
+        if host.root_dev() == Some(root.dev) {
+            return Err(NotLive::BeingSetUp);
+        }
+        // After the read: what was read of a process that took the id over meanwhile is another container's.
+        if !is_member(host, pid, container) {
+            return Err(NotLive::Gone);
+        }
+        let live = Self {
+            pid,
+            ended: AtomicBool::new(false),
+            looked_at: Instant::now(),
+            kinds: Mutex::default(),
+            root_dev: root.dev,
+            upper: None,
+            upper_on_host: None,
+            is_overlay: root.fstype == b"overlay",
+            read_only: root.read_only || root.super_read_only,
+            started: host.started_at(pid),
+            mounts: ArcSwap::from_pointee(mounts),
+        };
+        Ok((live, root))
+    }
+
+    /// Mounts as last read.
+    pub fn mounts(&self) -> Arc<MountTable> {
+        self.mounts.load_full()
+    }
+
+    /// As [`Live::mounts`], for a moment: nothing is counted.
+    pub fn mounts_now(&self) -> arc_swap::Guard<Arc<MountTable>> {
+        self.mounts.load()
+    }
+
+    /// Reads the mounts anew, if the process that the container was looked at through is still there.
+    pub fn refresh_mounts(&self, host: &Host, container: &str) -> Arc<MountTable> {
+        // After the read: a table read from a process that took the id over meanwhile is another container's.
+        if let Some(table) = host.mounts(self.pid).filter(|_| is_member(host, self.pid, container)) {
+            self.mounts.store(Arc::new(table));
+            self.kinds().clear();
+        }
+        self.mounts()
+    }
+
+    /// The kind of volume that a mount of this container is; `None` where it is none. Found out once for each mount.
+    pub fn volume_kind(&self, host: &Host, mount: &Mount) -> Option<VolumeKind> {
+        if let Some(known) = self.kinds().get(&mount.id) {
+            return *known;
+        }
+        // The host's table tells what a memory-backed volume is.
+        let of_host = host.init_mounts(self.looked_at);
+        let kind = Volumes::new(&self.mounts(), of_host.as_ref().map(|m| &m.table)).kind(mount);
+        // A process may make mounts of its own without end.
+        let mut kinds = self.kinds();
+        if kinds.len() < MAX_KINDS {
+            kinds.insert(mount.id, kind);
+        }
+        kind
+    }
+
+    /// A panic while the lock was held leaves the map usable: every change is one insertion.
+    fn kinds(&self) -> MutexGuard<'_, HashMap<u64, Option<VolumeKind>>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the container was looked at: mounts of the host read since then hold what it is made of.
+    pub fn looked_at(&self) -> Instant {
+        self.looked_at
+    }
+
+    /// The process through which the container is looked at.
+    pub fn pid(&self) -> i64 {
+        self.pid
+    }
+
+    /// Notes that the process ended.
+    pub fn set_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the container wants to be looked at anew, through another process.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// The container's root directory, through the first of these processes that is still there and has it.
+    pub fn root(&self, host: &Host, pids: &[i64]) -> Option<RootDir> {
+        let candidates = pids.iter().copied().chain(std::iter::once(self.pid));
+        candidates.filter_map(|pid| host.root_of(pid).ok()).find(|root| root.dev == self.root_dev)
+    }
+}
+
+/// The uppermost of a process's ancestors that is in the container, or the process itself.
+fn first_of(host: &Host, pid: i64, container: &str) -> i64 {
+    let mut first = pid;
+    for _ in 0..MAX_ANCESTORS {
+        match host.parent_of(first).filter(|parent| is_member(host, *parent, container)) {
+            Some(parent) => first = parent,
+            None => break,
+        }
+    }
+    first
+}
+
+/// Whether a process is, right now, in this container.
+pub fn is_member(host: &Host, pid: i64, container: &str) -> bool {
+    let Some(lines) = host.cgroups(pid) else { return false };
+    IdRules::default().find(lines.split(|b| *b == b'\n')).is_some_and(|found| &*found.id == container)
+}
+
+/// Turns the root mount of the container of process `pid` into its image's layers, and the directory of its writable
+/// layer as the host names it.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn image_of(
+    host: &Host,
+    pid: i64,
+    root: &Mount,
+    storage_roots: &[PathBuf],
+    cache: &LayerCache,
+) -> Result<(Image, Option<Vec<u8>>), Unreadable> {
+    if root.fstype != b"overlay" {
+        return Err(Unreadable::NotOverlay(String::from_utf8_lossy(&root.fstype).into_owned()));
+    }
+    let options = OverlayLayers::parse(&root.super_options).map_err(|e| Unreadable::Layers(e.to_string()))?;
+    let options = absolute(host, options, storage_roots)?;
+    if let Some(top) = options.upper.as_ref().or(options.lower.first()) {
+        if shows(host, pid, &host.path(top.as_bytes())) == Some(false) {
+            return Err(Unreadable::Layers("the root is not what its layers' names say".into()));
+        }
+    }
+    let xattrs = if options.userxattr { XattrSpace::User } else { XattrSpace::Trusted };
+    let mut layers = Vec::with_capacity(options.lower.len());
+    for (depth, lower) in options.lower.iter().enumerate() {
+        let path = host.path(lower.as_bytes());
+        let real = std::fs::canonicalize(&path).unwrap_or(path);
+        if is_init_layer(&real, depth == 0) {
+            continue;
+        }
+        layers.push(cache.layer(&real, xattrs));
+    }
+    let mut image = Image::new(layers);
+    if xattrs == XattrSpace::Trusted && !may_read_trusted_xattrs() {
+        image = image.with_caveat("opaque directories not readable without CAP_SYS_ADMIN");
+    }
+    Ok((image, options.upper.map(|upper| upper.as_bytes().to_vec())))
+}
+
+/// Resolves relative layer names: below the directory that holds the first storage root in which all of them exist.
+fn absolute(
+    host: &Host,
+    options: OverlayLayers,
+    storage_roots: &[PathBuf],
+) -> Result<OverlayLayers, Unreadable> {
+    if !options.has_relative_layer() {
+        return Ok(options);
+    }
+    let roots: Vec<&[u8]> = storage_roots.iter().map(|p| p.as_os_str().as_bytes()).collect();
+    options
+        .resolve_base(&roots)
+        .into_iter()
+        .map(|base| options.joined_to(&base))
+        .find(|joined| joined.lower.iter().all(|l| host.path(l.as_bytes()).exists()))
+        .ok_or_else(|| Unreadable::Layers("relative layer names found under no storage root".into()))
+}
+
+/// Whether the root directory of a process is that of an overlay whose uppermost layer is `dir`; `None` where the root
+/// cannot be looked at.
+///
+/// The kernel shows the names of layers as they were given to mount(2), in whatever root and mount namespace that was
+/// called. A container that can mount could so have any directory of the host taken for its image. A merged directory
+/// shows the times of the uppermost layer's (fs/overlayfs/inode.c, `ovl_getattr`), and nobody chooses a change time.
+fn shows(host: &Host, pid: i64, dir: &Path) -> Option<bool> {
+    let root = host.root_of(pid).ok()?;
+    // The root may be written to meanwhile: the layer's times lie between two looks at it.
+    let before = root.times().ok()?;
+    let layer = match RootDir::open(dir).and_then(|layer| layer.times()) {
+        Ok(times) => times,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Some(false),
+        Err(_) => return None,
+    };
+    let after = root.times().ok()?;
+    let between = |of: fn(&InodeId) -> u64| (of(&before)..=of(&after)).contains(&of(&layer));
+    Some(between(|id| id.ctime) && (between(|id| id.mtime) || before.ctime != after.ctime))
+}

@@ -1,0 +1,181 @@
+//! The environment of running programs against the declared one: names, never values.
+//!
+//! A process has its environment in memory of its own, and may write over it: those that change their title do (nginx,
+//! PostgreSQL, sshd), and half of what is left of a value may then look like a name. Invariant: nothing is told of a
+//! process whose arguments and environment are not as its exec laid them out.
+
+use crate::container::declared::environment::Environment;
+use crate::container::registry::Container;
+use crate::host::{read_bounded, Host};
+use crate::scan::processes::{look_at, Seen};
+use crate::verdict::environment::risky;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+/// How much of an environment is read, bytes.
+const MAX_ENVIRONMENT: u64 = 512 << 10;
+
+/// Most programs that are told of.
+const MAX_PROGRAMS: usize = 10_000;
+
+/// Most process ids kept of a program.
+const MAX_PIDS: usize = 16;
+
+/// Most names kept of each kind for one program.
+const MAX_NAMES: usize = 256;
+
+/// A program whose processes have variables that nobody declared, or with other values than declared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EnvironmentFinding {
+    /// What the processes run, as the kernel names it.
+    pub path: Vec<u8>,
+    /// The first processes.
+    pub pids: Vec<i64>,
+    /// Names that are not declared.
+    pub added: BTreeSet<Box<[u8]>>,
+    /// Names that are declared with another value.
+    pub changed: BTreeSet<Box<[u8]>>,
+    /// Of both, those that make programs load other code or send traffic elsewhere.
+    pub risky: BTreeSet<Box<[u8]>>,
+}
+
+impl EnvironmentFinding {
+    /// Whether any of it is dangerous. Other variables are no drift by themselves: every shell script makes some.
+    pub fn is_drift(&self) -> bool {
+        !self.risky.is_empty()
+    }
+}
+
+/// Compares the environments of these processes, and gives one finding for each program with any difference; `None` when
+/// `keep_going` said stop.
+pub fn scan(
+    host: &Host,
+    container: &Container,
+    pids: &[i64],
+    declared: &Environment,
+    keep_going: &mut dyn FnMut() -> bool,
+) -> Option<Vec<EnvironmentFinding>> {
+    let mut found: BTreeMap<Vec<u8>, EnvironmentFinding> = BTreeMap::new();
+    for pid in pids {
+        if !keep_going() {
+            return None;
+        }
+        let Some(Seen { path, .. }) = look_at(host, container, *pid) else { continue };
+        let Some((environment, whole)) = environment_of(host, *pid) else { continue };
+        let drift = declared.compare_bytes(&environment, whole);
+        if (drift.added.is_empty() && drift.changed.is_empty())
+            || (found.len() >= MAX_PROGRAMS && !found.contains_key(&path))
+        {
+            continue;
+        }
+        let risky = risky(container, &drift);
+        let program = found.entry(path.clone()).or_default();
+        program.path = path;
+        if program.pids.len() < MAX_PIDS {
+            program.pids.push(*pid);
+        }
+        for (kept, new) in [
+            (&mut program.added, drift.added),
+            (&mut program.changed, drift.changed),
+            (&mut program.risky, risky),
+        ] {
+            let room = MAX_NAMES.saturating_sub(kept.len());
+            kept.extend(new.into_iter().take(room));
+        }
+    }
+    Some(found.into_values().collect())
+}
+
+/// The environment that a process was started with, and whether that is all of it; `None` where the process is gone, or
+/// has written over it.
+fn environment_of(host: &Host, pid: i64) -> Option<(Vec<u8>, bool)> {
+    let laid_out = Layout::parse(&read_bounded(&host.proc(pid, "stat"), 4096).ok()?)?;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(host.proc(pid, "environ")).ok()?;
+    file.take(MAX_ENVIRONMENT).read_to_end(&mut bytes).ok()?;
+    // After the environment: an exec in between has laid out both anew.
+    let arguments = read_bounded(&host.proc(pid, "cmdline"), 4 << 20).ok()?;
+    let after = Layout::parse(&read_bounded(&host.proc(pid, "stat"), 4096).ok()?)?;
+    let whole = (bytes.len() as u64) < MAX_ENVIRONMENT;
+    (laid_out == after && laid_out.is_untouched(&arguments)).then_some((bytes, whole))
+}
+
+/// Where a process has its arguments and its environment: fields 48 to 51 of `/proc/<pid>/stat` (proc_pid_stat(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Layout {
+    arguments: (u64, u64),
+    environment: (u64, u64),
+}
+
+impl Layout {
+    fn parse(stat: &[u8]) -> Option<Self> {
+        let after_comm = stat.iter().rposition(|b| *b == b')')?;
+        let text = std::str::from_utf8(stat.get(after_comm + 1..)?).ok()?;
+        // The first word here is the third field.
+        let mut words = text.split_ascii_whitespace().skip(45).map(|w| w.parse().ok());
+        let mut word = || words.next().flatten();
+        Some(Self { arguments: (word()?, word()?), environment: (word()?, word()?) })
+    }
+
+    /// Whether both are where an exec puts them, one after the other, and the arguments still end where they began to:
+    /// the kernel gives a title that runs on into the environment at another length (`get_mm_cmdline` in
+    /// `fs/proc/base.c`).
+    fn is_untouched(&self, arguments: &[u8]) -> bool {
+        let (start, end) = self.arguments;
+        start != 0
+            && end == self.environment.0
+            && end.checked_sub(start) == Some(arguments.len() as u64)
+            && arguments.last() == Some(&0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn layouts_are_read_and_titles_told() {
+        let fields: Vec<String> = (4..=47).map(|n| n.to_string()).collect();
+        let stat = format!("7 (a) b) S {} 1000 1010 1010 1100 0", fields.join(" "));
+        let layout = Layout::parse(stat.as_bytes()).unwrap();
+        assert_eq!(layout, Layout { arguments: (1000, 1010), environment: (1010, 1100) });
+        assert!(layout.is_untouched(b"sleep\x00100\0"));
+        assert!(!layout.is_untouched(b"title only\0longer than before"), "it runs on into the environment");
+        assert!(!layout.is_untouched(b"no nul at "));
+        assert!(
+            !Layout { environment: (1011, 1100), ..layout }.is_untouched(b"sleep\x00100\0"),
+            "moved elsewhere"
+        );
+        assert!(!Layout { arguments: (0, 0), environment: (0, 0) }.is_untouched(b""), "not shown to us");
+        for cut in 0..stat.len() - 12 {
+            assert_eq!(Layout::parse(&stat.as_bytes()[..cut]), None);
+        }
+    }
+
+    #[test]
+    fn a_childs_environment_is_found() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .env_clear()
+            .env("DECLARED", "planted")
+            .env("LD_PRELOAD", "")
+            .spawn()
+            .unwrap();
+        let host = Host::new(Path::new("/"));
+        // Until the exec the child is a copy of this process.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let environment = loop {
+            match environment_of(&host, i64::from(child.id())) {
+                Some((bytes, true)) if bytes.starts_with(b"DECLARED=") => break bytes,
+                _ => assert!(std::time::Instant::now() < deadline),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let drift = Environment::default().compare_bytes(&environment, true);
+        assert_eq!(drift.added, [Box::from(&b"DECLARED"[..]), Box::from(&b"LD_PRELOAD"[..])]);
+        assert!(!format!("{drift:?}").contains("planted"));
+    }
+}

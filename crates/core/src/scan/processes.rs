@@ -1,0 +1,199 @@
+//! The programs that run in a container now, and where they come from.
+//!
+//! Invariant: command lines and environments are read to find a script's path and are not part of a finding.
+
+use crate::command::interpreter;
+use crate::container::live::is_member;
+use crate::container::registry::Container;
+use crate::host::ExeFlags;
+use crate::host::{strip_deleted, FoundFile, Host};
+use crate::image::view::Presence;
+use crate::verdict::change::is_images_file;
+use crate::verdict::judge::{is_memfd_path, Judge, Judgement, Subject};
+use crate::verdict::origin::Origin;
+use crate::verdict::script::{Runner, Script};
+use drift_formats::entry::ImagePath;
+
+/// Largest executable whose content is compared, bytes.
+const MAX_EXECUTABLE: u64 = 1 << 30;
+
+/// A process and what it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessFinding {
+    /// Process id on the host.
+    pub pid: i64,
+    /// Its executable, as the kernel names it; ` (deleted)` taken off.
+    pub path: Vec<u8>,
+    /// The executable is unlinked.
+    pub deleted: bool,
+    /// Where the executable comes from.
+    pub origin: Origin,
+    /// Package that owns the executable's path in the image.
+    pub package: Option<String>,
+    /// Kind of volume it lies on.
+    pub volume: Option<&'static str>,
+    /// The script that it was started on: path and origin.
+    pub script: Option<(Vec<u8>, Origin)>,
+    /// Why the origin is unknown; empty otherwise.
+    pub why: &'static str,
+}
+
+impl ProcessFinding {
+    /// Whether it runs what the image did not ship.
+    pub fn is_drift(&self) -> bool {
+        is_drift(self.origin) || self.script.as_ref().is_some_and(|(_, origin)| is_drift(*origin))
+    }
+
+    /// Whether the origin of the executable or the script could not be told.
+    pub fn is_unknown(&self) -> bool {
+        let unknown = |o: Origin| matches!(o, Origin::Unknown | Origin::ImageUnverified);
+        unknown(self.origin) || self.script.as_ref().is_some_and(|(_, origin)| unknown(*origin))
+    }
+}
+
+fn is_drift(origin: Origin) -> bool {
+    use Origin::{Added, ImageModified, Memfd, Tmpfs, Volume};
+    matches!(origin, Added | ImageModified | Memfd | Tmpfs | Volume)
+}
+
+/// Looks at each of these processes that is in the container, in turn. `keep_going` paces; `false` ends the scan.
+///
+/// `false` when it was ended early.
+pub fn scan(
+    host: &Host,
+    container: &Container,
+    pids: &[i64],
+    keep_going: &mut dyn FnMut() -> bool,
+    tell: &mut dyn FnMut(ProcessFinding),
+) -> bool {
+    let judge = Judge::new(host.clone(), MAX_EXECUTABLE);
+    for pid in pids {
+        if !keep_going() {
+            return false;
+        }
+        if let Some(finding) = look(host, &judge, container, *pid, keep_going) {
+            tell(finding);
+        }
+    }
+    true
+}
+
+/// A process of a container, seen.
+pub(super) struct Seen {
+    /// Its executable.
+    pub(super) exe: FoundFile,
+    /// The executable's path, as the kernel names it; ` (deleted)` taken off.
+    pub(super) path: Vec<u8>,
+    /// Its arguments, each ended by a NUL but the last.
+    arguments: Vec<u8>,
+}
+
+/// Looks at a process; `None` where it is gone, another container's, a kernel thread, or the runtime on its way in.
+pub(super) fn look_at(host: &Host, container: &Container, pid: i64) -> Option<Seen> {
+    let exe = host.executable(pid).ok()?;
+    let raw = exe.path()?;
+    // After the look: the process id may have been another's before.
+    if !is_member(host, pid, &container.id) {
+        return None;
+    }
+    let path = match is_memfd_path(&raw) {
+        true => raw,
+        false => strip_deleted(&raw).to_vec(),
+    };
+    let arguments = host.arguments(pid).unwrap_or_default();
+    let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
+    match is_runtime(host, container, pid, &exe, &path, &argv) {
+        true => None,
+        false => Some(Seen { exe, path, arguments }),
+    }
+}
+
+/// What a process runs; `None` as [`look_at`].
+fn look(
+    host: &Host,
+    judge: &Judge,
+    container: &Container,
+    pid: i64,
+    keep_going: &mut dyn FnMut() -> bool,
+) -> Option<ProcessFinding> {
+    let Seen { exe, path, arguments } = look_at(host, container, pid)?;
+    let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
+    let deleted = exe.links == 0;
+    let mut judgement = judge_executable(judge, container, pid, &exe, &path, keep_going);
+    let script = interpreter::script_argument(&path, &argv).map(|argument| {
+        let Script { path, judgement, .. } =
+            judge.judge_script(container, &Runner { pid, cwd: b"" }, argument);
+        (path, judgement.origin)
+    });
+    let in_image = judgement.path.take().or_else(|| ImagePath::lexical(b"/", &path).ok());
+    let on_root = container.live.as_ref().is_some_and(|live| live.root_dev == exe.dev);
+    let image = container.image.as_ref().ok();
+    let package =
+        image.zip(in_image.filter(|_| on_root)).and_then(|(image, p)| image.owner(&p).ok().flatten());
+    Some(ProcessFinding {
+        pid,
+        path,
+        deleted,
+        origin: judgement.origin,
+        package,
+        volume: judgement.volume.map(|v| v.as_str()),
+        script,
+        why: judgement.why,
+    })
+}
+
+fn judge_executable(
+    judge: &Judge,
+    container: &Container,
+    pid: i64,
+    exe: &FoundFile,
+    path: &[u8],
+    keep_going: &mut dyn FnMut() -> bool,
+) -> Judgement {
+    let subject = Subject {
+        path,
+        flags: ExeFlags::default(),
+        flags_given: false,
+        inode: exe.inode,
+        found: Some(exe),
+        pid,
+    };
+    let judgement = judge.judge(container, &subject);
+    let live = container.live.as_ref();
+    let on_root = live.is_some_and(|live| live.root_dev == exe.dev);
+    let (true, Ok(image), Ok(named)) = (on_root, &container.image, ImagePath::lexical(b"/", path)) else {
+        return judgement;
+    };
+    // What the path leads to now may be another file than the one that runs: then the content has to decide.
+    let replaced = exe.links == 0
+        || live
+            .and_then(|live| live.root(judge.host(), &[pid])?.find_itself(named.as_bytes()).ok())
+            .is_none_or(|now| now.inode.ino != exe.inode.ino);
+    if !replaced {
+        return judgement;
+    }
+    let origin = match image.lookup(&named) {
+        Presence::Absent => Origin::Added,
+        Presence::Unknown(_) => return judgement,
+        Presence::Present { .. } => match is_images_file(image, &named, exe, MAX_EXECUTABLE, keep_going) {
+            Ok(true) => Origin::Image,
+            Ok(false) => Origin::ImageModified,
+            Err(_) => Origin::ImageUnverified,
+        },
+    };
+    Judgement { origin, why: "", ..judgement }
+}
+
+/// Whether the process is the container runtime on its way in (`runc init`): it is in the container's control group
+/// and still in the host's PID namespace, and runs no file of the container.
+fn is_runtime(
+    host: &Host,
+    container: &Container,
+    pid: i64,
+    exe: &FoundFile,
+    path: &[u8],
+    argv: &[&[u8]],
+) -> bool {
+    let inside = container.live.as_ref().is_some_and(|live| live.root_dev == exe.dev);
+    !inside && interpreter::names_a_runtime(path, argv) && host.pid_namespace(pid) == host.pid_namespace(1)
+}

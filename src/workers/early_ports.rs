@@ -1,0 +1,146 @@
+//! Ports that containers opened before it was known what they declare: judged once that is known.
+//!
+//! A container's files are read in the background, and a program may listen before that: on a busy node a process of low
+//! priority is late.
+//!
+//! Invariant: bounded in number and time; each port of a container is told once.
+
+use drift_core::container::registry::Container;
+use drift_core::verdict::origin::Origin;
+use drift_formats::ports::Protocol;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long what a container declares may take to be known; its files are read three times within 6 seconds.
+const LIMIT: Duration = Duration::from_secs(15);
+/// Most ports that wait for that.
+const MAX_WAITING: usize = 4096;
+
+/// A port that a container opened.
+#[derive(Debug, Clone)]
+pub struct EarlyPort {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+    /// The thread that opened it.
+    pub tid: i64,
+    /// Command line of its process.
+    pub command: Arc<str>,
+    /// Where the process's executable comes from.
+    pub origin: Option<Origin>,
+    /// When it was opened.
+    pub since: Instant,
+}
+
+impl EarlyPort {
+    fn same(&self, other: &Self) -> bool {
+        (self.protocol, self.port) == (other.protocol, other.port) && self.container.id == other.container.id
+    }
+}
+
+/// Those that wait.
+#[derive(Debug, Default)]
+pub(super) struct EarlyPorts(Vec<EarlyPort>);
+
+impl EarlyPorts {
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Has a port wait; `false` if there is no room.
+    pub(super) fn take(&mut self, port: EarlyPort) -> bool {
+        if self.0.iter().any(|waiting| waiting.same(&port)) {
+            return true;
+        }
+        let has_room = self.0.len() < MAX_WAITING;
+        if has_room {
+            self.0.push(port);
+        }
+        has_room
+    }
+
+    /// Tells those that turn out to be undeclared, and forgets them and those that waited too long.
+    pub(super) fn judge(&mut self, report: &dyn Fn(&EarlyPort)) {
+        self.0.retain(|port| {
+            let declared = port.container.declaration.read();
+            match declared.as_ref().and_then(|d| d.declares_port(port.protocol, port.port)) {
+                Some(false) => report(port),
+                None if port.since.elapsed() < LIMIT => return true,
+                Some(true) | None => {}
+            }
+            false
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use drift_core::container::declared::Declared;
+    use drift_core::container::registry::Declaration;
+    use drift_formats::ports::Ports;
+    use std::cell::RefCell;
+
+    fn container() -> Arc<Container> {
+        Arc::new(Container {
+            id: "c".into(),
+            live: None,
+            image: Err("not looked at".into()),
+            from_manifest: false,
+            drifts: Arc::default(),
+            installed: Default::default(),
+            declaration: Declaration::default(),
+        })
+    }
+
+    fn port(container: &Arc<Container>, port: u16) -> EarlyPort {
+        EarlyPort {
+            container: Arc::clone(container),
+            protocol: Protocol::Tcp,
+            port,
+            tid: 7,
+            command: "nc -l".into(),
+            origin: Some(Origin::Image),
+            since: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn they_wait_until_it_is_known_what_is_declared() {
+        let container = container();
+        let mut ports = EarlyPorts::default();
+        for number in [8080, 4444, 4444] {
+            assert!(ports.take(port(&container, number)));
+        }
+        let told = RefCell::new(Vec::new());
+        let tell = |port: &EarlyPort| told.borrow_mut().push(port.port);
+        ports.judge(&tell);
+        assert_eq!((told.borrow().len(), ports.0.len()), (0, 2), "each once");
+        // Read, but the image's configuration was not there yet.
+        container.declaration.set_read(Some(Arc::default()));
+        ports.judge(&tell);
+        assert_eq!((told.borrow().len(), ports.0.len()), (0, 2));
+        let declared =
+            Declared { ports: Some(vec![Ports::parse("8080/tcp").unwrap()]), ..Declared::default() };
+        container.declaration.set_read(Some(Arc::new(declared)));
+        ports.judge(&tell);
+        assert_eq!((told.into_inner(), ports.0.len()), (vec![4444], 0));
+    }
+
+    #[test]
+    fn none_waits_for_ever_and_no_more_than_there_is_room_for() {
+        let container = container();
+        let mut ports = EarlyPorts::default();
+        let long_ago = Instant::now() - LIMIT;
+        for number in 0..=MAX_WAITING as u16 {
+            let fits = ports.take(EarlyPort { since: long_ago, ..port(&container, number) });
+            assert_eq!(fits, usize::from(number) < MAX_WAITING);
+        }
+        ports.judge(&|port| panic!("told: {port:?}"));
+        assert!(ports.0.is_empty());
+    }
+}

@@ -1,0 +1,138 @@
+//! Whether somebody has a file open for writing, found out without touching the file.
+//!
+//! Two ways, neither of which the workload can notice (a lease, which would tell at once, makes others wait or fail):
+//! the descriptors of the processes that opened it, and a watch that tells when a writer closes it, whoever that is
+//! (inotify(7)). Invariants: watches and descriptors looked at are bounded.
+
+use super::FileJob;
+use drift_core::host::{FileId, FoundFile, Host};
+use lru::LruCache;
+use rustix::fd::OwnedFd;
+use rustix::fs::inotify;
+use std::collections::{HashMap, HashSet};
+use std::mem::MaybeUninit;
+use std::num::NonZeroUsize;
+
+/// Most files watched; those watched longest without a change go first.
+const MAX_WATCHES: usize = 4096;
+
+/// What processes have open for writing, read once for each round of questions.
+#[derive(Debug, Default)]
+pub(super) struct OpenFiles {
+    by_pid: HashMap<i64, HashSet<FileId>>,
+    mapped: HashMap<i64, HashSet<Vec<u8>>>,
+}
+
+impl OpenFiles {
+    /// Whether one of these processes has the file open for writing, or mapped so that writes reach it.
+    pub(super) fn has_writer(&mut self, host: &Host, pids: &[i64], file: &FoundFile) -> bool {
+        let id = (file.dev, file.inode.ino);
+        let open =
+            |pid: &i64| self.by_pid.entry(*pid).or_insert_with(|| host.open_for_writing(*pid)).contains(&id);
+        if pids.iter().any(open) {
+            return true;
+        }
+        let Some(path) = file.path() else { return false };
+        pids.iter().any(|pid| {
+            self.mapped.entry(*pid).or_insert_with(|| host.mapped_for_writing(*pid)).contains(&path)
+        })
+    }
+}
+
+/// Watches for the end of writing.
+#[derive(Debug)]
+pub(super) struct Watches {
+    /// `None`: the system gives none (`fs.inotify.max_user_instances`).
+    inotify: Option<OwnedFd>,
+    jobs: LruCache<i32, FileJob>,
+}
+
+impl Watches {
+    pub(super) fn new() -> Self {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        Self {
+            inotify: inotify::init(flags).ok(),
+            jobs: LruCache::new(NonZeroUsize::new(MAX_WATCHES).unwrap_or(NonZeroUsize::MIN)),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Watches a file; its job comes back from [`Watches::closed`]. `false` if it cannot be watched.
+    pub(super) fn add(&mut self, file: &FoundFile, job: &FileJob) -> bool {
+        let Some(inotify) = &self.inotify else { return false };
+        let path = file.own_path();
+        let Ok(watch) = inotify::add_watch(inotify, path, inotify::WatchFlags::CLOSE_WRITE) else {
+            return false;
+        };
+        if let Some((old, _)) = self.jobs.push(watch, job.clone()).filter(|(old, _)| *old != watch) {
+            // Fails for a file that is gone by now, whose watch went with it.
+            let _ = inotify::remove_watch(inotify, old);
+        }
+        true
+    }
+
+    /// The jobs of files that a writer has closed since the last call.
+    pub(super) fn closed(&mut self) -> Vec<FileJob> {
+        let Some(inotify) = &self.inotify else { return Vec::new() };
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(inotify, &mut buffer);
+        let mut closed = Vec::new();
+        let mut seen = HashSet::new();
+        // Ends with EAGAIN when there are no more.
+        while let Ok(event) = events.next() {
+            if event.events().contains(inotify::ReadFlags::IGNORED) {
+                self.jobs.pop(&event.wd());
+            } else if seen.insert(event.wd()) {
+                closed.extend(self.jobs.get(&event.wd()).cloned());
+            }
+            if seen.len() >= MAX_WATCHES {
+                break;
+            }
+        }
+        closed
+    }
+}
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "a mapping to be found")]
+mod tests {
+    use super::*;
+    use drift_core::host::RootDir;
+    use std::io::Write;
+    use std::path::Path;
+
+    #[test]
+    fn a_writer_is_known_by_its_descriptors_and_mappings() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, "x").unwrap();
+        let root = RootDir::open(dir.path()).unwrap();
+        let found = root.find(b"/f").unwrap();
+        let host = Host::new(Path::new("/"));
+        let pids = [i64::from(std::process::id())];
+        let has_writer = || OpenFiles::default().has_writer(&host, &pids, &found);
+        assert!(!has_writer());
+        let reader = std::fs::File::open(&path).unwrap();
+        assert!(!has_writer(), "readers do not count");
+        let mut writer = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        assert!(has_writer());
+        writer.write_all(b"y").unwrap();
+        // SAFETY: a mapping of one page, taken away below.
+        let mapping = unsafe {
+            use std::os::fd::AsRawFd;
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            libc::mmap(std::ptr::null_mut(), 1, protection, libc::MAP_SHARED, writer.as_raw_fd(), 0)
+        };
+        assert_ne!(mapping, libc::MAP_FAILED);
+        drop(writer);
+        assert!(has_writer(), "mapped");
+        // SAFETY: the mapping made above.
+        unsafe { libc::munmap(mapping, 1) };
+        assert!(!has_writer(), "closed");
+        assert!(!OpenFiles::default().has_writer(&host, &[i64::from(i32::MAX)], &found), "no such process");
+        drop(reader);
+    }
+}

@@ -1,0 +1,254 @@
+//! Tells which opened files are libraries that a process has loaded, and which of those are drift.
+//!
+//! The open alone does not tell a loader from a program that reads the file (a build tool, a scanner). The process's
+//! mappings do, for as long as it lives; of one that is gone an open in a loader's way is believed. Invariant: files
+//! waiting are bounded, each is asked about a few times within a second.
+
+use crate::metrics::Metrics;
+use crate::resolver::Written;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use drift_core::container::registry::Container;
+use drift_core::container::volume::VolumeKind;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::host::{FoundFile, Host};
+use drift_core::packages::owners::owner_now;
+use drift_core::verdict::judge::{Judge, Judgement, Subject};
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::script::own_descriptor;
+use drift_formats::entry::ImagePath;
+use rustix::fs::FileType;
+use std::collections::VecDeque;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Most files waiting for a process's mappings.
+const MAX_WAITING: usize = 4096;
+/// When the mappings are looked at, after the open: a loader maps a library at once.
+const LOOKS: [Duration; 4] = [
+    Duration::from_millis(2),
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(600),
+];
+/// Longest wait while nothing is due. A stop closes the queue, which ends it.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// A file that a process opened the way a loader does, or mapped.
+#[derive(Debug, Clone)]
+pub struct LibraryJob {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Path in the container, absolute; links not resolved.
+    pub path: ImagePath,
+    /// The process.
+    pub pid: i64,
+    /// The thread.
+    pub tid: i64,
+    /// Descriptor of the file in the process.
+    pub fd: i64,
+    /// Whether it is known to be mapped.
+    pub mapped: bool,
+    /// Command line of the process.
+    pub command: Arc<str>,
+    /// Origin of the process's executable, where it is known.
+    pub binary_origin: Option<Origin>,
+    /// Who wrote the file, where that was seen.
+    pub written: Option<Written>,
+}
+
+/// A loaded library that is not the image's, as the event `drift_library` tells it.
+#[derive(Debug)]
+pub struct LibraryReport {
+    /// What was asked.
+    pub job: LibraryJob,
+    /// Path, links resolved.
+    pub path: ImagePath,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What volume it lies on; `None` on the root file system.
+    pub volume: Option<VolumeKind>,
+    /// Package that owns the path in the image.
+    pub package: Option<String>,
+}
+
+struct Candidate {
+    job: LibraryJob,
+    path: Vec<u8>,
+    judgement: Judgement,
+    opened: Instant,
+    looks: usize,
+}
+
+/// The thread's state.
+#[derive(Debug)]
+pub struct Libraries {
+    judge: Judge,
+    metrics: Arc<Metrics>,
+    stop: Arc<AtomicBool>,
+    waiting: VecDeque<Candidate>,
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Candidate")
+            .field("job", &self.job)
+            .field("looks", &self.looks)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Libraries {
+    /// A worker that works until `stop`.
+    pub fn new(host: Host, compare_max: u64, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
+        Self { judge: Judge::new(host, compare_max), metrics, stop, waiting: VecDeque::new() }
+    }
+
+    /// Works until the queue closes; each drifted library that is loaded goes to `report`.
+    pub fn run(mut self, jobs: &Receiver<LibraryJob>, report: &dyn Fn(&LibraryReport)) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            let next = self.waiting.iter().map(Candidate::due).min();
+            let wait = next.map_or(IDLE, |due| due.saturating_duration_since(now).min(IDLE));
+            match jobs.recv_timeout(wait) {
+                Ok(job) => self.consider(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.look_at_due(report);
+        }
+    }
+
+    /// Looks at the file while it is there: most are no libraries, or the image's.
+    fn consider(&mut self, job: LibraryJob) {
+        let Some(found) = self.find(&job).filter(is_shared_object) else { return };
+        let Some(path) = found.path() else { return };
+        let subject = Subject {
+            path: &path,
+            flags: ExeFlags::default(),
+            flags_given: false,
+            inode: InodeId::default(),
+            found: Some(&found),
+            pid: job.pid,
+        };
+        let judgement = self.judge.judge(&job.container, &subject);
+        match judgement.origin {
+            Origin::Image | Origin::ImageTouched | Origin::ImageVolume | Origin::Runtime | Origin::Host => {}
+            Origin::Unknown => self.metrics.count_unknown(judgement.why),
+            _ if self.waiting.len() >= MAX_WAITING => self.metrics.files_dropped.inc(),
+            _ => {
+                let opened = Instant::now();
+                self.waiting.push_back(Candidate { job, path, judgement, opened, looks: 0 });
+            }
+        }
+    }
+
+    fn find(&self, job: &LibraryJob) -> Option<FoundFile> {
+        let host = self.judge.host();
+        // The process's own descriptor first: it also leads to files without a name, and through any mount.
+        let open = u32::try_from(job.fd).ok().and_then(|fd| host.open_file_of(job.pid, fd).ok());
+        // A path that leads through the process's descriptors (a memfd has no other) means something only to itself.
+        if let Some(fd) = own_descriptor(job.path.as_bytes()) {
+            return host.open_file_of(job.pid, fd).ok().or(open);
+        }
+        let live = job.container.live.as_ref()?;
+        let is_that = |found: &FoundFile| {
+            found.path().is_some_and(|path| {
+                path.rsplit(|b| *b == b'/').next() == job.path.file_name() || path.starts_with(b"/memfd:")
+            })
+        };
+        open.filter(is_that).or_else(|| live.root(host, &[job.pid])?.find(job.path.as_bytes()).ok())
+    }
+
+    fn look_at_due(&mut self, report: &dyn Fn(&LibraryReport)) {
+        let now = Instant::now();
+        for _ in 0..self.waiting.len() {
+            let Some(mut candidate) = self.waiting.pop_front() else { return };
+            if candidate.due() > now {
+                self.waiting.push_back(candidate);
+                continue;
+            }
+            let loaded = match candidate.job.mapped {
+                true => Some(true),
+                false => self.judge.host().has_mapped_executable(candidate.job.pid, &candidate.path),
+            };
+            candidate.looks += 1;
+            match loaded {
+                // Alive, and not loaded: not yet, or never.
+                Some(false) if candidate.looks < LOOKS.len() => self.waiting.push_back(candidate),
+                Some(false) => {}
+                Some(true) | None => self.tell(candidate, report),
+            }
+        }
+    }
+
+    fn tell(&self, candidate: Candidate, report: &dyn Fn(&LibraryReport)) {
+        let Candidate { job, judgement, path, .. } = candidate;
+        let path = judgement.path.clone().or_else(|| ImagePath::lexical(b"/", &path).ok());
+        let Some(path) = path else { return };
+        let package = match judgement.origin {
+            Origin::ImageModified | Origin::ImageUnverified => {
+                let mut keep_going = || !self.stop.load(Ordering::Relaxed);
+                job.container.image.as_ref().ok().and_then(|image| owner_now(image, &path, &mut keep_going))
+            }
+            _ => None,
+        };
+        job.container.drifts.fetch_add(1, Ordering::Relaxed);
+        self.metrics.libraries_loaded.inc();
+        let (origin, volume) = (judgement.origin, judgement.volume);
+        report(&LibraryReport { job, path, origin, volume, package });
+    }
+}
+
+impl Candidate {
+    fn due(&self) -> Instant {
+        let last = LOOKS.last().copied().unwrap_or_default();
+        self.opened + LOOKS.get(self.looks).copied().unwrap_or(last)
+    }
+}
+
+/// Whether a file is an ELF file of the type that loaders take (`ET_DYN`), by its header (elf(5)).
+fn is_shared_object(file: &FoundFile) -> bool {
+    if file.kind != FileType::RegularFile {
+        return false;
+    }
+    let mut head = [0u8; 18];
+    let Ok(mut content) = file.open() else { return false };
+    if content.read_exact(&mut head).is_err() || !head.starts_with(b"\x7fELF") {
+        return false;
+    }
+    match head {
+        // EI_DATA: least significant byte first, or last.
+        [_, _, _, _, _, 1, .., low, high] => u16::from_le_bytes([low, high]) == 3,
+        [_, _, _, _, _, _, .., high, low] => u16::from_be_bytes([high, low]) == 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_objects_are_known_by_their_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let is = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            is_shared_object(&FoundFile::of(std::fs::File::open(&path).unwrap()).unwrap())
+        };
+        let elf = |data: u8, kind: [u8; 2]| {
+            let mut head = b"\x7fELF\x02".to_vec();
+            head.push(data);
+            head.resize(16, 0);
+            head.extend(kind);
+            head
+        };
+        assert!(is(&elf(1, [3, 0])));
+        assert!(is(&elf(2, [0, 3])));
+        assert!(!is(&elf(1, [2, 0])), "an executable");
+        assert!(!is(&elf(1, [0, 3])), "the other byte order");
+        assert!(!is(b"\x7fELF"), "cut");
+        assert!(!is(b"#!/bin/sh\n..........."));
+    }
+}

@@ -1,0 +1,272 @@
+//! What a transaction did: databases as they are against what was told of them last.
+
+use super::known::Known;
+use super::transaction::Transaction;
+use drift_core::command::manager::Action;
+use drift_core::container::live::Live;
+use drift_core::container::registry::Container;
+use drift_core::host::Host;
+use drift_core::packages::installed;
+use drift_core::packages::inventory::{
+    changes, Changes, Database, Ecosystem, Inventory, LiveTree, PackageChange, Packages, Release, Tree,
+    Unreadable,
+};
+use std::collections::BTreeSet;
+
+/// Most entries of each list of an event.
+const MAX_LISTED: usize = 400;
+/// Most bytes of all lists of an event: it has 64 KiB.
+const MAX_BYTES: usize = 40 << 10;
+
+/// What a transaction did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// `name=version` of packages that are new.
+    pub added: Vec<String>,
+    /// `name=version` of packages that are gone.
+    pub removed: Vec<String>,
+    /// `name=old->new` of packages in another version.
+    pub upgraded: Vec<String>,
+    /// `name=version` of packages that were installed again in the same version.
+    pub reinstalled: Vec<String>,
+    /// Names of all of them.
+    pub names: Vec<String>,
+    /// How many there are, those that are not listed too.
+    total: u64,
+    /// What it comes to.
+    pub action: Option<Action>,
+    /// Why this may not be all; `None` where it is.
+    pub unknown: Option<String>,
+}
+
+impl Effect {
+    /// Whether it may be more than this.
+    pub fn is_incomplete(&self) -> bool {
+        self.unknown.is_some()
+    }
+
+    /// How many packages are not what they were.
+    pub fn changed(&self) -> u64 {
+        self.total
+    }
+}
+
+impl std::fmt::Display for Effect {
+    /// The value of `drift.pkg_effect`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.total, &self.unknown) {
+            (0, None) => f.write_str("none"),
+            (0, Some(why)) => write!(f, "unknown:{why}"),
+            (_, None) => f.write_str("changed"),
+            (_, Some(why)) => write!(f, "partial:{why}"),
+        }
+    }
+}
+
+/// Compares the databases of a transaction. `None` if there is nothing to tell. `others` are the databases that other
+/// transactions in the container have touched, and that are not told yet.
+pub(super) fn find(
+    host: &Host,
+    ended: &Transaction,
+    known: &mut Known,
+    watched: bool,
+    others: &BTreeSet<Database>,
+) -> Option<Effect> {
+    let container = &ended.container;
+    let changes = compare(host, ended, known, others);
+    let mut why: Vec<String> = changes.unknown.iter().map(|(_, why)| why.0.clone()).collect();
+    if ended.overflow {
+        why.push("more databases or packages were touched than are followed".into());
+    }
+    let ours = ended.announced && ended.agent.manager.is_some();
+    if ours && ended.on_volume {
+        why.push("on a volume".into());
+    }
+    if ours && ended.databases.is_empty() && !ended.touched && !watched {
+        why.push("changes of files are not watched".into());
+    }
+    let effect = describe(&changes, why);
+    // What another program opened and left as it was is no event; nor is a question that a package manager was asked.
+    let attempt = ended.announced;
+    let suspect = ended.agent.manager.is_none() && !changes.unknown.is_empty();
+    if effect.total == 0 && !attempt && !suspect {
+        return None;
+    }
+    if ended.agent.manager.is_some() {
+        note_installed(host, container, ended, &changes);
+    }
+    Some(effect)
+}
+
+/// What differs, and the packages whose records were written anew.
+fn compare(host: &Host, ended: &Transaction, known: &mut Known, others: &BTreeSet<Database>) -> Changes {
+    let container = &ended.container;
+    let unreadable = |why: &str| {
+        let each = |db: &Database| (db.clone(), Unreadable(why.to_owned()));
+        Changes { unknown: ended.databases.iter().take(1).map(each).collect(), ..Changes::default() }
+    };
+    let fresh = container.live.as_ref().and_then(|live: &Live| live.root(host, &[ended.agent.pid]));
+    let Some(root) = fresh.as_ref().or(ended.root.as_ref()) else {
+        return unreadable("the container is gone");
+    };
+    let Ok(image) = &container.image else { return unreadable("the image is not known") };
+    let tree = match LiveTree::new(root) {
+        Ok(tree) => tree,
+        Err(why) => return unreadable(&why.0),
+    };
+    let ours = || ended.databases.iter().filter(|db| ended.changed.contains(db) || !others.contains(db));
+    let mut after = Inventory::read(&tree, ours());
+    let mut before = Inventory::default();
+    for database in ours() {
+        let told = match known.get(&container.id, database) {
+            Some(told) => Ok(told.clone()),
+            None => match Inventory::read(image, [database]).databases.remove(database) {
+                Some(read) => read,
+                None => continue,
+            },
+        };
+        before.databases.insert(database.clone(), told);
+    }
+    for (database, now) in &mut after.databases {
+        if let (true, Some(Ok(was)), Ok(now)) =
+            (others.contains(database), before.databases.get(database), now)
+        {
+            keep_own(ended, database, was, now);
+        }
+    }
+    let mut changes = changes(&before, &after);
+    changes.reinstalled.extend(rewritten(ended, &before, &after));
+    changes.reinstalled.sort();
+    changes.reinstalled.dedup();
+    for (database, packages) in after.databases {
+        if let Ok(packages) = packages {
+            known.put(&container.id, &database, packages);
+        }
+    }
+    changes
+}
+
+/// Of a database that others change at the same time, takes only those packages as changed whose own records this
+/// transaction has touched. Where databases have no such records, whoever ends first is taken to have done it all.
+fn keep_own(ended: &Transaction, database: &Database, was: &Packages, now: &mut Packages) {
+    let touched = |name: &str| ended.records.contains(&(database.clone(), name.to_owned()));
+    if matches!(database.ecosystem, Ecosystem::Apk | Ecosystem::Rpm) {
+        return;
+    }
+    now.by_name.retain(|name, _| touched(name));
+    for (name, package) in was.by_name.iter().filter(|(name, _)| !touched(name)) {
+        now.by_name.insert(name.clone(), package.clone());
+    }
+}
+
+/// Packages whose own records were written, and which are there in the same release as before.
+fn rewritten<'a>(
+    ended: &'a Transaction,
+    before: &'a Inventory,
+    after: &'a Inventory,
+) -> impl Iterator<Item = PackageChange> + 'a {
+    let of = |inventory: &'a Inventory, database: &Database, name: &str| {
+        let packages: Option<&Packages> = inventory.databases.get(database)?.as_ref().ok();
+        packages?.by_name.get(name)
+    };
+    ended.records.iter().filter_map(move |(database, name)| {
+        let (was, is) = (of(before, database, name)?, of(after, database, name)?);
+        let release: &Release = is.releases.first().filter(|_| was.releases == is.releases)?;
+        Some(PackageChange {
+            ecosystem: database.ecosystem,
+            name: is.name.clone(),
+            old: Some(release.clone()),
+            new: Some(release.clone()),
+        })
+    })
+}
+
+fn describe(changes: &Changes, mut why: Vec<String>) -> Effect {
+    let mut room = MAX_BYTES;
+    let mut cut = false;
+    let mut take = |list: &mut dyn Iterator<Item = String>| {
+        let mut out = Vec::new();
+        for text in list {
+            if out.len() >= MAX_LISTED || text.len() > room {
+                cut = true;
+                break;
+            }
+            room -= text.len();
+            out.push(text);
+        }
+        out
+    };
+    let mut shown = |list: &[PackageChange]| take(&mut list.iter().map(ToString::to_string));
+    let (added, upgraded) = (shown(&changes.added), shown(&changes.upgraded));
+    let (removed, reinstalled) = (shown(&changes.removed), shown(&changes.reinstalled));
+    let lists = [&changes.added, &changes.upgraded, &changes.removed, &changes.reinstalled];
+    let all: BTreeSet<&str> = lists.iter().flat_map(|list| list.iter().map(|c| c.name.as_str())).collect();
+    let names = take(&mut all.iter().map(|name| (*name).to_owned()));
+    let total: usize = lists.iter().map(|list| list.len()).sum();
+    if cut {
+        why.push(format!("{total} packages are more than an event lists"));
+    }
+    let action = match (changes.added.len() + changes.reinstalled.len(), changes.upgraded.len(), total) {
+        (1.., ..) => Some(Action::Install),
+        (0, 1.., _) => Some(Action::Upgrade),
+        (0, 0, 1..) => Some(Action::Remove),
+        _ => None,
+    };
+    why.truncate(3);
+    let unknown = (!why.is_empty()).then(|| why.join("; "));
+    let unknown = unknown.map(|why| why.chars().filter(|c| !c.is_control()).take(300).collect());
+    Effect { added, removed, upgraded, reinstalled, names, total: total as u64, action, unknown }
+}
+
+/// Notes whose the files are that were installed.
+fn note_installed(host: &Host, container: &Container, ended: &Transaction, changes: &Changes) {
+    let fresh = container.live.as_ref().and_then(|live| live.root(host, &[ended.agent.pid]));
+    let Some(root) = fresh.as_ref().or(ended.root.as_ref()) else { return };
+    let Ok(tree) = LiveTree::new(root) else { return };
+    let tree: &dyn Tree = &tree;
+    let now = container.installed.load_full().unwrap_or_default();
+    let next = installed::after(&now, tree, &ended.databases, changes);
+    container.installed.store(Some(std::sync::Arc::new(next)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(name: &str, old: Option<&str>, new: Option<&str>) -> PackageChange {
+        let release = |version: &str| Release { version: version.into(), ..Release::default() };
+        let (old, new) = (old.map(release), new.map(release));
+        PackageChange { ecosystem: Ecosystem::Dpkg, name: name.into(), old, new }
+    }
+
+    #[test]
+    fn the_action_is_what_was_done() {
+        let (new, up, gone) =
+            (change("a", None, Some("1")), change("a", Some("1"), Some("2")), change("b", Some("1"), None));
+        // Added, upgraded, removed.
+        let rows = [
+            (vec![new.clone()], vec![], vec![gone.clone()], Some(Action::Install), "changed"),
+            (vec![], vec![up.clone()], vec![], Some(Action::Upgrade), "changed"),
+            (vec![], vec![up.clone()], vec![gone.clone()], Some(Action::Upgrade), "changed"),
+            (vec![], vec![], vec![gone.clone()], Some(Action::Remove), "changed"),
+            (vec![], vec![], vec![], None, "none"),
+        ];
+        for (added, upgraded, removed, action, shown) in rows {
+            let changes = Changes { added, upgraded, removed, ..Changes::default() };
+            let effect = describe(&changes, Vec::new());
+            assert_eq!((effect.action, effect.to_string().as_str()), (action, shown));
+        }
+        assert_eq!(describe(&Changes::default(), vec!["why".into()]).to_string(), "unknown:why");
+    }
+
+    #[test]
+    fn lists_fit_into_an_event() {
+        let long = "x".repeat(150);
+        let added = (0..10_000).map(|i| change(&format!("{long}{i}"), None, Some("1"))).collect();
+        let effect = describe(&Changes { added, ..Changes::default() }, Vec::new());
+        let bytes: usize = effect.added.iter().chain(&effect.names).map(String::len).sum();
+        assert!(effect.added.len() > 100 && bytes <= MAX_BYTES, "{} in {bytes}", effect.added.len());
+        assert_eq!(effect.changed(), 10_000);
+        assert_eq!(effect.to_string(), "partial:10000 packages are more than an event lists");
+    }
+}

@@ -1,0 +1,248 @@
+//! Finds out what package managers, and whatever else writes to package databases, have done to a container's packages.
+//!
+//! Events only say that a package manager was started, or that a path of a database may have changed. When the
+//! transaction has ended, the databases decide: the container's are compared with what was told of them last, at first
+//! with the image's. Invariants: one report for each transaction; transactions, paths and inventories remembered are
+//! bounded; what cannot be read is said in the report and counted, never taken for "nothing changed".
+
+mod effect;
+mod known;
+mod transaction;
+
+use crate::metrics::Metrics;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use drift_core::command::manager::{Action, Manager};
+use drift_core::container::registry::Container;
+use drift_core::host::Host;
+use drift_core::packages::inventory::Ecosystem;
+use drift_core::verdict::origin::Origin;
+use drift_formats::entry::ImagePath;
+pub use effect::Effect;
+use known::Known;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use transaction::{Key, Transaction};
+
+/// Most transactions at the same time; of more the oldest is told as it is.
+const MAX_OPEN: usize = 1024;
+/// Longest wait for notices while nothing goes on. A stop closes the queue, which ends it.
+const IDLE: Duration = Duration::from_secs(10);
+/// How often transactions are looked after.
+const TICK: Duration = Duration::from_millis(100);
+/// Most notices taken in before that.
+const BATCH: usize = 8192;
+
+/// Who changes packages: the outermost package manager at work, or, where none is, the process that writes.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Process id.
+    pub pid: i64,
+    /// The package manager; `None` for anything else, and for a program that only has a package manager's name.
+    pub manager: Option<Manager>,
+    /// What the package manager was asked to do.
+    pub action: Option<Action>,
+    /// The packages that its command line names.
+    pub names: Vec<Box<str>>,
+    /// Command line.
+    pub command: Arc<str>,
+    /// Command line of its parent.
+    pub parent_command: Option<Box<str>>,
+    /// Names of its ancestors in the container, the parent first.
+    pub ancestors: Vec<Box<str>>,
+    /// Effective user id, as the host counts.
+    pub user: Option<u32>,
+    /// Origin of its executable.
+    pub origin: Option<Origin>,
+    /// Where the executable comes from, and who wrote it; as `drift.binary_provenance` and `drift.binary_writer` say.
+    pub provenance: Option<(String, Option<Arc<str>>)>,
+    /// Whether its effect is told, and its start is not.
+    pub followed: bool,
+}
+
+/// A path of a package database that may have changed.
+#[derive(Debug, Clone)]
+pub struct Touch {
+    /// The container.
+    pub container: Arc<Container>,
+    /// The path.
+    pub path: ImagePath,
+    /// Whether it lies on a mount of its own, which the image says nothing of.
+    pub on_volume: bool,
+    /// The process that did it.
+    pub writer: i64,
+    /// Who is behind it.
+    pub agent: Arc<Agent>,
+    /// Whether that is a package manager that was asked a question: it may only have opened the file, or have helped
+    /// somebody else (dpkg-deb unpacks for whatever starts it).
+    pub weak: bool,
+}
+
+/// What an event says.
+#[derive(Debug, Clone)]
+pub enum PackageNotice {
+    /// A package manager was started to change packages.
+    Started(Arc<Container>, Arc<Agent>),
+    /// A path of a database may have changed.
+    Touched(Touch),
+}
+
+/// What became of a container's packages, as the event `drift_packages` tells it.
+#[derive(Debug)]
+pub struct PackageReport {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Who did it.
+    pub agent: Arc<Agent>,
+    /// What was done.
+    pub effect: Effect,
+    /// Drift seen in the container so far, these packages included.
+    pub drifts: u64,
+}
+
+/// The thread's state.
+#[derive(Debug)]
+pub struct Packages {
+    host: Host,
+    metrics: Arc<Metrics>,
+    stop: Arc<AtomicBool>,
+    /// Set once a rule has asked about changes of files: without that, nothing tells of the databases of languages.
+    files_watched: Arc<AtomicBool>,
+    open: HashMap<Key, Transaction>,
+    known: Known,
+}
+
+impl Packages {
+    /// A worker that works until `stop`.
+    pub fn new(
+        host: Host,
+        metrics: Arc<Metrics>,
+        stop: Arc<AtomicBool>,
+        files_watched: Arc<AtomicBool>,
+    ) -> Self {
+        Self { host, metrics, stop, files_watched, open: HashMap::new(), known: Known::new() }
+    }
+
+    /// Works until the queue closes; what each transaction did goes to `report`.
+    pub fn run(mut self, notices: &Receiver<PackageNotice>, report: &dyn Fn(&PackageReport)) {
+        while !self.stop.load(Ordering::Relaxed) {
+            match notices.recv_timeout(if self.open.is_empty() { IDLE } else { TICK }) {
+                Ok(notice) => {
+                    self.take(notice, report);
+                    for notice in notices.try_iter().take(BATCH).collect::<Vec<_>>() {
+                        self.take(notice, report);
+                    }
+                    // Transactions end by quiet: no event wakes this thread up for each path of a burst.
+                    std::thread::sleep(TICK / 2);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let now = Instant::now();
+            let ended: Vec<Key> = self
+                .open
+                .iter_mut()
+                .filter_map(|(key, open)| open.has_ended(&self.host, now).then(|| key.clone()))
+                .collect();
+            for key in ended {
+                if let Some(transaction) = self.open.remove(&key) {
+                    self.tell(transaction, report);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, notice: PackageNotice, report: &dyn Fn(&PackageReport)) {
+        let (container, agent) = match &notice {
+            PackageNotice::Started(container, agent) => (container, agent),
+            PackageNotice::Touched(touch) => (&touch.container, &touch.agent),
+        };
+        let key = Key::of(container, agent);
+        if matches!(notice, PackageNotice::Started(..)) {
+            // Before this one changes what an earlier one has left.
+            let host = &self.host;
+            let left =
+                self.open.iter().filter(|(other, open)| **other != key && open.is_left(host, container));
+            let left: Vec<Key> = left.map(|(other, _)| other.clone()).collect();
+            for other in left {
+                if let Some(transaction) = self.open.remove(&other) {
+                    self.tell(transaction, report);
+                }
+            }
+        }
+        if !self.open.contains_key(&key) {
+            if self.open.len() >= MAX_OPEN {
+                self.metrics.packages_dropped.inc();
+                let oldest =
+                    self.open.iter().min_by_key(|(_, open)| open.began()).map(|(key, _)| key.clone());
+                if let Some(transaction) = oldest.and_then(|key| self.open.remove(&key)) {
+                    self.tell(transaction, report);
+                }
+            }
+            self.open.insert(key.clone(), Transaction::new(&self.host, container, agent));
+        }
+        if let Some(open) = self.open.get_mut(&key) {
+            open.add(&self.host, notice);
+        }
+    }
+
+    fn tell(&mut self, transaction: Transaction, report: &dyn Fn(&PackageReport)) {
+        let watched = self.files_watched.load(Ordering::Relaxed);
+        // Databases that somebody else is changing now: what is theirs is told with them.
+        let id = &transaction.container.id;
+        let others = self.open.values().filter(|open| open.container.id == *id);
+        let others = others.flat_map(|open| open.changed.iter().cloned()).collect();
+        let found = effect::find(&self.host, &transaction, &mut self.known, watched, &others);
+        let Some(effect) = found else { return };
+        let Transaction { container, agent, .. } = transaction;
+        if effect.is_incomplete() {
+            self.metrics.packages_unknown.inc();
+        }
+        let changed = effect.changed();
+        if changed > 0 {
+            self.metrics.packages_changed.add(changed);
+        }
+        let drifts = container.drifts.fetch_add(changed, Ordering::Relaxed) + changed;
+        report(&PackageReport { container, agent, effect, drifts });
+    }
+}
+
+/// The kind of system packages that a manager installs; `None` for those of languages, whose databases may be anywhere.
+fn system_of(manager: Manager) -> Option<Ecosystem> {
+    match manager {
+        Manager::Apt | Manager::Dpkg => Some(Ecosystem::Dpkg),
+        Manager::Apk => Some(Ecosystem::Apk),
+        Manager::Yum | Manager::Dnf | Manager::Microdnf | Manager::Rpm | Manager::Zypper => {
+            Some(Ecosystem::Rpm)
+        }
+        _ => None,
+    }
+}
+
+/// Whether what a manager does shows in a database that is read here. Of others only the start is told.
+pub fn leaves_traces(manager: Manager) -> bool {
+    match manager {
+        Manager::Pip
+        | Manager::Uv
+        | Manager::Poetry
+        | Manager::Conda
+        | Manager::Npm
+        | Manager::Pnpm
+        | Manager::Gem
+        | Manager::Bundler => true,
+        // Yarn may install without node_modules; the rest keeps archives or builds programs.
+        Manager::Pacman
+        | Manager::Yarn
+        | Manager::Cargo
+        | Manager::Go
+        | Manager::Composer
+        | Manager::Cpan
+        | Manager::Luarocks => false,
+        system => system_of(system).is_some(),
+    }
+}
+
+#[cfg(test)]
+#[path = "packages_tests.rs"]
+mod tests;

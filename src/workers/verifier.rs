@@ -1,0 +1,142 @@
+//! Compares and hashes files that are too large for the event thread.
+
+use super::Pace;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crossbeam_channel::{Receiver, Sender};
+use drift_core::container::registry::Container;
+use drift_core::verdict::binary::BinaryKey;
+use drift_core::verdict::compare::{same_content, sha256, Comparison};
+use drift_core::verdict::origin::Origin;
+use drift_formats::entry::ImagePath;
+use std::fs::File;
+use std::io::Seek;
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+
+/// A file to look at.
+#[derive(Debug)]
+pub struct Job {
+    /// Whose verdict it is.
+    pub key: BinaryKey,
+    /// The container.
+    pub container: Arc<Container>,
+    /// The file's content, open.
+    pub file: File,
+    /// The image's copy to compare with: a layer and a path; `None` to hash only.
+    pub against: Option<Against>,
+    /// Thread whose event asked, for the event that tells the result.
+    pub tid: i64,
+}
+
+/// What a file is compared with.
+#[derive(Debug)]
+pub struct Against {
+    /// Index into the image's layers.
+    pub layer: usize,
+    /// Path in the image.
+    pub path: ImagePath,
+    /// Digest that the image records, where there is no copy to read.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// What came out.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// Whose verdict it is.
+    pub key: BinaryKey,
+    /// The container's id.
+    pub container: Box<str>,
+    /// Reference of its image, where known.
+    pub image: Option<String>,
+    /// Path compared; `None` where the file was hashed only.
+    pub path: Option<ImagePath>,
+    /// The final origin; `None` where the file was hashed only.
+    pub origin: Option<Origin>,
+    /// Image layer that has the path, as users see it.
+    pub layer: Option<String>,
+    /// Package that owns the path in the image, where known.
+    pub package: Option<String>,
+    /// SHA-256 of the content.
+    pub sha256: Option<[u8; 32]>,
+    /// Thread whose event asked.
+    pub tid: i64,
+}
+
+/// The verifier's thread.
+#[derive(Debug)]
+pub struct Verifier {
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Verifier {
+    /// A verifier that works until `stop`.
+    pub fn new(config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
+        Self { config, metrics, stop }
+    }
+
+    /// Works until the queue closes; every finding goes to the event thread, comparisons to `report` as well.
+    pub fn run(&self, jobs: &Receiver<Job>, found: &Sender<Finding>, report: &dyn Fn(&Finding)) {
+        let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
+        for job in jobs {
+            pace.begin();
+            let finding = match self.verify(job, &mut pace) {
+                Ok(finding) => finding,
+                Err(_) => {
+                    self.metrics.verify_failed.inc();
+                    continue;
+                }
+            };
+            self.metrics.verified.inc();
+            if finding.origin.is_some() {
+                report(&finding);
+            }
+            // A full queue means that nobody asks; the verdict is found anew when somebody does.
+            let _ = found.try_send(finding);
+        }
+    }
+
+    fn verify(&self, mut job: Job, pace: &mut Pace) -> std::io::Result<Finding> {
+        let digest = sha256(&mut job.file, self.config.background_max, || pace.step())?;
+        let origin = match &job.against {
+            Some(against) => self.compare(&mut job.file, &job.container, against, digest)?,
+            None => None,
+        };
+        let (mut layer, mut package) = (None, None);
+        if let (Some(against), Ok(image)) = (&job.against, &job.container.image) {
+            layer = Some(image.layer_name(against.layer).to_string());
+            package = image.owner_or_unknown(&against.path);
+        }
+        let path = job.against.map(|a| a.path);
+        let container = job.container.id.clone();
+        let image = job.container.declaration.reference();
+        let (key, tid) = (job.key, job.tid);
+        Ok(Finding { key, container, image, path, origin, layer, package, sha256: digest, tid })
+    }
+
+    fn compare(
+        &self,
+        file: &mut File,
+        container: &Container,
+        against: &Against,
+        digest: Option<[u8; 32]>,
+    ) -> std::io::Result<Option<Origin>> {
+        // Without an overlay there is no copying up: the same content is simply the image's.
+        let overlay = container.live.as_ref().is_none_or(|live| live.is_overlay);
+        let same = if overlay { Origin::ImageTouched } else { Origin::Image };
+        if let (Some(want), Some(got)) = (against.sha256, digest) {
+            return Ok(Some(if want == got { same } else { Origin::ImageModified }));
+        }
+        let layer = container.image.as_ref().ok().and_then(|image| image.layers().get(against.layer));
+        let Some(layer) = layer.filter(|_| digest.is_some()) else { return Ok(None) };
+        let mut original = File::from(layer.open_file(&against.path)?);
+        file.rewind()?;
+        Ok(match same_content(file, &mut original)? {
+            Comparison::Same => Some(same),
+            Comparison::Different if layer.is_metacopy(&against.path) => None,
+            Comparison::Different => Some(Origin::ImageModified),
+        })
+    }
+}
