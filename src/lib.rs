@@ -4,7 +4,6 @@
 
 #![deny(unsafe_code)]
 
-pub mod background;
 pub mod config;
 pub mod event;
 pub mod extract;
@@ -16,3 +15,4 @@ pub mod prebuilt;
 pub mod report;
 pub mod resolver;
 pub mod source;
+pub mod workers;

@@ -1,6 +1,5 @@
 //! The plugin as the SDK sees it: capabilities wired to the parts that do the work.
 
-use crate::background::{Background, Reports};
 use crate::config::{Config, InitConfig};
 use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
@@ -18,6 +17,7 @@ use crate::resolver::Resolver;
 use crate::source::params::Params;
 use crate::source::scanner::Means;
 use crate::source::{self, Next, Opened};
+use crate::workers::{Reports, Workers};
 use drift_core::container::registry::LoadedManifest;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
@@ -195,8 +195,7 @@ impl AsyncEventPlugin for Drift {
             }),
         };
         let lists = self.lists.clone();
-        let background =
-            Background::start(self.resolver.host(), &self.config, &self.metrics, lists, reports)?;
+        let background = Workers::start(self.resolver.host(), &self.config, &self.metrics, lists, reports)?;
         self.resolver.start(background);
         Ok(())
     }

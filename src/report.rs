@@ -3,15 +3,15 @@
 //! A payload is a JSON object whose keys are names of fields without `drift.`, so that the fields of such an event are read
 //! from it alone ([`crate::extract`]). Values of environment variables and contents of files are in none.
 
-use crate::background::declarer::ContainerReport;
-use crate::background::early_ports::EarlyPort;
-use crate::background::files::{FileReport, Tampering};
-use crate::background::libraries::LibraryReport;
-use crate::background::network::PeerReport;
-use crate::background::packages::PackageReport;
-use crate::background::verifier::Finding;
 use crate::plugin::Drift;
 use crate::resolver::{Provenance, Resolver};
+use crate::workers::declarer::ContainerReport;
+use crate::workers::early_ports::EarlyPort;
+use crate::workers::files::{FileReport, Tampering};
+use crate::workers::libraries::LibraryReport;
+use crate::workers::network::PeerReport;
+use crate::workers::packages::PackageReport;
+use crate::workers::verifier::Finding;
 use drift_core::network::baseline::Shown;
 use drift_core::verdict::change::Change;
 use drift_core::verdict::origin::Origin;

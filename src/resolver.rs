@@ -3,10 +3,6 @@
 //! Invariants: an answer given before is given from memory (no allocation, lock or system call); each first look is
 //! bounded; asking the same field of the same event again gives the same answer.
 
-use crate::background::files::Writer;
-use crate::background::indexer::NewImage;
-use crate::background::packages::Agent;
-use crate::background::Background;
 use crate::config::Config;
 use crate::event::exec::ExecFacts;
 use crate::event::open::{opening, Opening};
@@ -15,6 +11,10 @@ use crate::event::threads::{Thread, Threads};
 use crate::extract::CONTAINER_EVENT;
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
+use crate::workers::files::Writer;
+use crate::workers::indexer::NewImage;
+use crate::workers::packages::Agent;
+use crate::workers::Workers;
 use cgroups::LastCgroups;
 use drift_core::command::manager::Invocation;
 use drift_core::container::declared::ImageIdentity;
@@ -150,7 +150,7 @@ pub struct Resolver {
     image_files: Remembered<BinaryKey, bool>,
     /// Processes that ran already when the engine started, and were not looked at yet.
     unseen: Vec<i64>,
-    /// Background findings taken in so far.
+    /// Workers findings taken in so far.
     findings: u64,
     /// The file of the event that was asked about last.
     last_file: Option<(EventKey, Option<Arc<EventFile>>)>,
@@ -168,7 +168,7 @@ pub struct Resolver {
     runs: Runs,
     script_runs: Runs,
     metrics: Arc<Metrics>,
-    background: Option<Background>,
+    background: Option<Workers>,
     /// Approved images and baselines, as last read.
     lists: Lists,
     /// Ports that were told.
@@ -233,7 +233,7 @@ impl Resolver {
 
     /// Starts background work and looks for containers that run already: for a moment at once, at the rest one process
     /// with each later event, so that the engine need not wait for a node's hundreds of containers.
-    pub fn start(&mut self, background: Background) {
+    pub fn start(&mut self, background: Workers) {
         self.background = Some(background);
         self.unseen = self.judge.host().pids();
         let begun = Instant::now();

@@ -8,11 +8,11 @@
 
 mod host;
 
-use drift::background::verifier::{Against, Job};
-use drift::background::{Background, Reports};
 use drift::config::{Config, RawConfig};
 use drift::metrics::Metrics;
 use drift::prebuilt::Lists;
+use drift::workers::verifier::{Against, Job};
+use drift::workers::{Reports, Workers};
 use drift_core::container::registry::{LoadedManifest, Registry};
 use drift_core::host::Host;
 use drift_core::host::{ExeFlags, InodeId};
@@ -268,8 +268,7 @@ fn a_full_queue_holds_nobody_up() {
     let (closed, told) = (gate.lock().unwrap(), Arc::clone(&gate));
     let reports = Reports { binary: Box::new(move |_| *told.lock().unwrap() += 1), ..no_reports() };
     let root: PathBuf = "/".into();
-    let background =
-        Background::start(&Host::new(&root), &config, &metrics, Lists::default(), reports).unwrap();
+    let background = Workers::start(&Host::new(&root), &config, &metrics, Lists::default(), reports).unwrap();
     let tmp = tempfile::NamedTempFile::new().unwrap();
     let container = container();
     let (mut taken, mut refused) = (0u64, 0u64);
@@ -323,7 +322,7 @@ fn a_file_that_cannot_be_read_is_counted() {
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let reports = Reports { binary: Box::new(|finding| panic!("told: {finding:?}")), ..no_reports() };
     let host = Host::new(Path::new("/"));
-    let background = Background::start(&host, &config, &metrics, Lists::default(), reports).unwrap();
+    let background = Workers::start(&host, &config, &metrics, Lists::default(), reports).unwrap();
     let tmp = tempfile::NamedTempFile::new().unwrap();
     let write_only = std::fs::OpenOptions::new().write(true).open(tmp.path()).unwrap();
     let job = Job {

@@ -133,8 +133,8 @@ fn containerd_containers_are_told_as_declared() {
 /// The background reads a container's declaration, and tells it once.
 #[test]
 fn the_background_tells_what_was_declared() {
-    use drift::background::declarer::{ContainerReport, Declarer, Notice};
     use drift::config::{Config, RawConfig};
+    use drift::workers::declarer::{ContainerReport, Declarer, Notice};
     use drift_core::container::live::Live;
     use drift_core::container::registry::{Container as Known, Declaration};
     use drift_core::host::Host;

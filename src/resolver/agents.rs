@@ -2,10 +2,10 @@
 //! change has ended.
 
 use super::{PackageWork, Resolver, ThreadReader, Written};
-use crate::background::packages::{Agent, PackageNotice, Touch};
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
 use crate::resolver::files::EventFile;
+use crate::workers::packages::{Agent, PackageNotice, Touch};
 use drift_core::command::manager::Action;
 use drift_core::container::registry::Container;
 use drift_core::packages::inventory::database_of;

@@ -1,10 +1,10 @@
 //! The verdict on the executable that a process runs, and on the script it was started on.
 
 use super::{Resolver, ThreadReader};
-use crate::background::verifier::{Against, Finding, Job};
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Thread;
+use crate::workers::verifier::{Against, Finding, Job};
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
 use drift_core::host::{strip_deleted, FoundFile};

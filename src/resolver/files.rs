@@ -1,13 +1,13 @@
 //! Files that events are about: which path, on what mount, and who did it.
 //!
 //! Invariant: naming a file costs memory look-ups only, unless its directory is known to the kernel alone; what the file
-//! has become is found out in the background ([`crate::background::files`]).
+//! has become is found out in the background ([`crate::workers::files`]).
 
 use super::{Provenance, Resolver, ThreadReader, Written};
-use crate::background::files::{FileJob, Notice, Unnamed, Writer};
 use crate::event::file::{self, Act, FileCall, Named};
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Place;
+use crate::workers::files::{FileJob, Notice, Unnamed, Writer};
 use drift_core::container::live::Live;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;

@@ -3,9 +3,9 @@
 //! Invariant: an open that was looked at a moment ago costs a look-up in memory.
 
 use super::{Resolver, ThreadReader};
-use crate::background::libraries::LibraryJob;
 use crate::event::library::LibraryCall;
 use crate::event::raw::SyscallEvent;
+use crate::workers::libraries::LibraryJob;
 use drift_core::verdict::origin::Origin;
 
 /// Most files remembered as looked at, by container, program and file.

@@ -2,12 +2,12 @@
 //!
 //! A process answers for itself, else its nearest ancestor in the same container does. Looked at when first asked, and
 //! remembered with the thread. Of one that was started to change packages the background is told then, so that it can
-//! tell what came of it ([`crate::background::packages`]).
+//! tell what came of it ([`crate::workers::packages`]).
 
 use super::{Resolver, ThreadReader};
-use crate::background::packages::{leaves_traces, PackageNotice};
 use crate::event::exec::{is_exec, ExecFacts};
 use crate::event::raw::SyscallEvent;
+use crate::workers::packages::{leaves_traces, PackageNotice};
 use drift_core::command::interpreter;
 use drift_core::command::manager::{self, Invocation};
 use drift_core::container::registry::Container;

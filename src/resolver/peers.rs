@@ -5,9 +5,9 @@
 
 use super::remembered::Remembered;
 use super::{bound, EventKey, Resolver, ThreadReader};
-use crate::background::network::Early;
 use crate::event::raw::SyscallEvent;
 use crate::event::socket::{answer_of_nameserver, contact};
+use crate::workers::network::Early;
 use drift_core::container::registry::Container;
 use drift_core::network::baseline::Peer;
 use drift_core::network::learned::LearnedPeer;

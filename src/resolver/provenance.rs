@@ -6,8 +6,8 @@
 use super::files::EventFile;
 use super::remembered::Remembered;
 use super::{Resolver, ThreadReader};
-use crate::background::files::Writer;
 use crate::event::raw::SyscallEvent;
+use crate::workers::files::Writer;
 use drift_core::command::manager::Manager;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;

@@ -2,8 +2,8 @@
 
 use super::files::EventFile;
 use super::Resolver;
-use crate::background::files::{Notice, Tampering, Writer};
 use crate::event::raw::SyscallEvent;
+use crate::workers::files::{Notice, Tampering, Writer};
 use drift_core::container::volume::VolumeKind;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::origin::Origin;

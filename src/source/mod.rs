@@ -11,7 +11,7 @@ pub mod params;
 pub mod scanner;
 mod told;
 
-use crate::background::{background_io, lower_priority};
+use crate::workers::{background_io, lower_priority};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use params::Params;
 use scanner::{Means, Scanner};

@@ -78,7 +78,7 @@ impl std::fmt::Debug for Reports {
 
 /// The running threads of an instance.
 #[derive(Debug)]
-pub struct Background {
+pub struct Workers {
     stop: Arc<AtomicBool>,
     images: Option<Sender<NewImage>>,
     jobs: Option<Sender<Job>>,
@@ -93,7 +93,7 @@ pub struct Background {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Background {
+impl Workers {
     /// Starts the threads.
     ///
     /// # Errors
@@ -271,7 +271,7 @@ impl Background {
     }
 }
 
-impl Drop for Background {
+impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         // Closing the queues ends the threads' waits.
@@ -289,7 +289,7 @@ impl Drop for Background {
     }
 }
 
-/// Background work yields to everything else. Refusal changes nothing but speed.
+/// Workers work yields to everything else. Refusal changes nothing but speed.
 pub(crate) fn lower_priority() {
     // On Linux this is the calling thread's priority, not the process's (setpriority(2), NOTES).
     let _ = rustix::process::setpriority_process(None, 19);
