@@ -77,11 +77,10 @@ fn wanted(members: &[zip::Member], archive: u32, nested: Option<u32>) -> impl It
             || !base.contains(&b'.')
             || [&b".sh"[..], b".py", b".jar"].iter().any(|end| base.ends_with(end))
     };
-    members.iter().enumerate().filter_map(move |(at, member)| {
-        (member.size > 0 && runs(&member.name)).then(|| {
-            let mark = Mark::Zip(member.crc, u32::try_from(at).unwrap_or(u32::MAX));
-            Member { size: member.size.into(), mark, archive, nested }
-        })
+    let here = members.iter().enumerate().filter(move |(_, m)| m.size > 0 && runs(&m.name));
+    here.map(move |(at, member)| {
+        let mark = Mark::Zip(member.crc, u32::try_from(at).unwrap_or(u32::MAX));
+        Member { size: member.size.into(), mark, archive, nested }
     })
 }
 

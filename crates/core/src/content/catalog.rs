@@ -4,7 +4,6 @@ use super::archive;
 use crate::image::catalog::Catalog;
 use crate::image::layer::Layer;
 use crate::scan::walk::{Item, Walk, MAX_DEPTH};
-use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
 
 /// Most archives of a layer that are looked into.
@@ -49,15 +48,9 @@ pub fn build(layer: &Layer, keep_going: &mut dyn FnMut() -> bool) {
 }
 
 /// Whether a file can run, be loaded or be interpreted, by its mode and name.
-fn can_run(name: &[u8], mode: u16) -> bool {
+pub(super) fn can_run(name: &[u8], mode: u16) -> bool {
     const ENDINGS: [&[u8]; 11] =
         [b".sh", b".bash", b".py", b".pl", b".rb", b".js", b".php", b".lua", b".jar", b".run", b".tcl"];
     let is_library = name.windows(3).any(|part| part == b".so");
     mode & 0o111 != 0 || is_library || ENDINGS.iter().any(|end| name.ends_with(end)) || !name.contains(&b'.')
-}
-
-/// The catalog's subject, so that tests can name it.
-#[cfg(test)]
-pub(super) fn is_listed(path: &ImagePath, mode: u16) -> bool {
-    path.file_name().is_some_and(|name| can_run(name, mode))
 }

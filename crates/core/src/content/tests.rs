@@ -110,12 +110,9 @@ fn byte_code_has_to_fit_its_source_and_use_nothing_else() {
 
 #[test]
 fn what_is_listed_by_size() {
-    for (path, mode, listed) in [
-        ("/usr/bin/x", 0o755, true),
-        ("/lib/libc.so.6", 0o644, true),
-        ("/etc/services.d/app/run", 0o644, true),
-        ("/usr/share/doc/x/changelog.gz", 0o644, false),
-    ] {
+    for (name, mode, listed) in
+        [("x", 0o755, true), ("libc.so.6", 0o644, true), ("run", 0o644, true), ("changelog.gz", 0o644, false)]
+    {
         assert_eq!(
             catalog::is_listed(&ImagePath::from_archive(path.as_bytes()).unwrap(), mode),
             listed,
