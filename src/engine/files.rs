@@ -7,13 +7,14 @@ use super::{Engine, ThreadReader};
 use crate::event::file::{self, Act, FileCall, Named};
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Place;
-use crate::facts::{FileJob, FileNotice, Provenance, Unnamed, Writer, Written};
+use crate::facts::{Evidence, FileJob, FileNotice, Provenance, Said, Unnamed, Writer, Written};
 use drift_core::container::live::Live;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::host::FoundFile;
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::Presence;
+use drift_core::policy::sensitive::is_of_programs;
 use drift_core::verdict::change::file_kind;
 use drift_core::verdict::judge::{Judgement, Subject};
 use drift_core::verdict::origin::Origin;
@@ -46,6 +47,8 @@ pub struct EventFile {
     act: Act,
     /// The call was for a directory.
     directory: bool,
+    /// Set-id bits that the call gave it.
+    set_ids: u16,
     /// Whether the path may be another one's: then the container is looked through as well.
     doubtful: bool,
     /// Boxed: most events are never asked for it.
@@ -78,6 +81,21 @@ impl EventFile {
     /// Whether it lies on a mount of its own, not on the container's root.
     pub(super) fn on_other_mount(&self) -> bool {
         self.mount.is_some()
+    }
+
+    fn said(&self) -> Said {
+        Said {
+            created: matches!(self.act, Act::Created | Act::OpenedOrCreated),
+            deleted: self.act == Act::Deleted,
+            moved: matches!(self.act, Act::Renamed | Act::Exchanged),
+            directory: self.directory,
+            set_ids: self.set_ids,
+            evidence: match self.act {
+                Act::Metadata => Evidence::Metadata,
+                Act::Opened | Act::Temporary => Evidence::Opened,
+                _ => Evidence::Changed,
+            },
+        }
     }
 }
 
@@ -219,6 +237,7 @@ impl Engine {
             follows: call.follows,
             act: call.act,
             directory: call.directory,
+            set_ids: call.mode.unwrap_or(0) & 0o6000,
             doubtful,
             judgement: OnceLock::new(),
             kind: OnceLock::new(),
@@ -345,7 +364,8 @@ impl Engine {
     fn compare_file(&self, file: &Arc<EventFile>, writer: Arc<Writer>) {
         let Some(path) = &file.path else { return };
         let on_root = file.mount.is_none() && file.container.live.is_some();
-        let makes_nothing = file.act == Act::Temporary || (file.directory && file.act == Act::Created);
+        let makes_nothing = file.act == Act::Temporary
+            || (file.directory && file.act == Act::Created && !is_of_programs(path));
         if !on_root || makes_nothing || file.container.image.is_err() || self.is_ignored(path) {
             return;
         }
@@ -355,6 +375,7 @@ impl Engine {
             path: path.clone(),
             new_path,
             follows: file.follows,
+            said: file.said(),
             writer: Arc::clone(&writer),
         };
         match (&file.new_path, file.act) {
@@ -406,7 +427,10 @@ impl Engine {
         let (command, manager) = (self.command(event, reader), self.writing_manager(event, reader));
         // What a package manager does, builds included, is its own.
         let work = if manager.is_none() { self.process_work(event, reader) } else { None };
-        let writer = Arc::new(Writer { pid, tid: event.tid, command, origin, manager, work });
+        let (name, parent) = self.names(event.tid, reader);
+        let user = self.user(event, reader, pid);
+        let tid = event.tid;
+        let writer = Arc::new(Writer { pid, tid, name, parent, user, command, origin, manager, work });
         if let Some(state) = self.thread(event, reader).filter(|state| state.findings == findings) {
             let lasts = state.binary.is_some()
                 && matches!(state.package, Some(None))
@@ -414,6 +438,26 @@ impl Engine {
             state.writer = lasts.then(|| Arc::clone(&writer));
         }
         writer
+    }
+
+    /// Effective user id of the event's process, read once for each program it runs.
+    fn user(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>, pid: i64) -> Option<u32> {
+        if let Some(known) = self.thread(event, reader)?.user {
+            return known;
+        }
+        let user = self.judge.host().user_of(pid);
+        self.thread(event, reader)?.user = Some(user);
+        user
+    }
+
+    /// Names of a thread and of its parent.
+    fn names(&self, tid: i64, reader: ThreadReader<'_>) -> (Option<Arc<str>>, Option<Arc<str>>) {
+        let Some(threads) = reader.threads else { return (None, None) };
+        let name_of = |tid: i64| {
+            let name = threads.name(reader.reader, tid).filter(|name| !matches!(name.as_str(), "" | "<NA>"));
+            name.map(Arc::from)
+        };
+        (name_of(tid), reader.get(tid).and_then(|thread| name_of(thread.ptid)))
     }
 
     /// Command line of the event's thread, read once for each program it runs.

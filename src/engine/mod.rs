@@ -88,6 +88,8 @@ struct ThreadState {
     script_run: Option<u64>,
     /// Command line of the thread; `None`: not asked yet.
     command: Option<Arc<str>>,
+    /// Effective user id, as far as it is known; outer `None`: not asked yet.
+    user: Option<Option<u32>>,
     /// The thread as a writer of files, while nothing can change it; `None`: not asked yet, or it can.
     writer: Option<Arc<Writer>>,
     /// When the container's first process started, nanoseconds since the epoch; `None`: not asked yet, 0: not known.

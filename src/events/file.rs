@@ -29,6 +29,12 @@ pub struct FileReport {
     pub package: Option<String>,
     /// Privileges gained: `setuid`, `setgid`, `filecaps`.
     pub gained: Vec<&'static str>,
+    /// Of a change that was undone, what it was.
+    pub was: Option<Change>,
+    /// How many files of a directory this stands for; `None`: one file.
+    pub count: Option<u64>,
+    /// Whether programs run or obey files there.
+    pub sensitive: bool,
     /// Who did it last.
     pub writer: Arc<Writer>,
     /// Drift seen in the container so far, this change included.
@@ -52,6 +58,12 @@ impl OwnEvent for FileReport {
             "file_change": self.change.as_str(),
             "file_kind": self.kind,
             "file_package": self.package,
+            "file_was": self.was.map(Change::as_str),
+            "file_count": self.count,
+            "file_sensitive": self.sensitive,
+            "file_writer_name": self.writer.name.as_deref(),
+            "file_writer_parent": self.writer.parent.as_deref(),
+            "file_writer_uid": self.writer.user,
             "binary_traits": self.gained,
             "binary_origin": self.writer.origin.map(|o| o.as_str()),
             "binary_writer": &*self.writer.command,
@@ -70,7 +82,9 @@ impl FileReport {
     fn provenance(&self) -> Provenance {
         match (self.change, self.writer.manager) {
             // The content is the image's.
-            (Change::Metadata | Change::Deleted | Change::Renamed | Change::None, _) => Provenance::Image,
+            (Change::Metadata | Change::Deleted | Change::Renamed | Change::Reverted | Change::None, _) => {
+                Provenance::Image
+            }
             (_, Some(manager)) => Provenance::Package(manager),
             (_, None) => Provenance::Written,
         }

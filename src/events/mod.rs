@@ -8,6 +8,7 @@ mod binary;
 pub(crate) mod container;
 mod file;
 mod library;
+mod lost;
 mod packages;
 mod peer;
 mod port;
@@ -17,6 +18,7 @@ pub use binary::Finding;
 pub use container::ContainerReport;
 pub use file::FileReport;
 pub use library::LibraryReport;
+pub use lost::LostReport;
 pub use packages::{Effect, PackageReport};
 pub use peer::PeerReport;
 
@@ -52,6 +54,7 @@ pub(crate) const EVENTS: &[&str] = &[
     PackageReport::NAME,
     PeerReport::NAME,
     EarlyPort::NAME,
+    LostReport::NAME,
 ];
 
 /// Whether an async event is Drift's.

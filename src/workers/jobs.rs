@@ -3,6 +3,7 @@
 use super::worker::Job;
 use super::{declarer, network};
 use crate::facts::{FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
+use drift_core::container::registry::Container;
 
 impl Job for NewImage {
     fn container(&self) -> Option<&str> {
@@ -15,11 +16,19 @@ impl Job for VerifyJob {
     fn container(&self) -> Option<&str> {
         Some(&self.container.id)
     }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        Some((&self.container, "programs"))
+    }
 }
 
 impl Job for LibraryJob {
     fn container(&self) -> Option<&str> {
         Some(&self.container.id)
+    }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        Some((&self.container, "libraries"))
     }
 }
 
@@ -31,6 +40,14 @@ impl Job for FileNotice {
             Self::Secret(tampering) => &tampering.container.id,
         })
     }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        match self {
+            // Looked for in the container's layer instead.
+            Self::Path(_) | Self::Unnamed(_) => None,
+            Self::Secret(tampering) => Some((&tampering.container, "files")),
+        }
+    }
 }
 
 impl Job for PackageNotice {
@@ -40,6 +57,14 @@ impl Job for PackageNotice {
             Self::Touched(touch) => &touch.container.id,
         })
     }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        let container = match self {
+            Self::Started(container, _) => container,
+            Self::Touched(touch) => &touch.container,
+        };
+        Some((container, "packages"))
+    }
 }
 
 impl Job for declarer::Notice {
@@ -48,6 +73,13 @@ impl Job for declarer::Notice {
             Self::Container(container) => &container.id,
             Self::Port(port) => &port.container.id,
         })
+    }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        match self {
+            Self::Container(_) => None,
+            Self::Port(port) => Some((&port.container, "ports")),
+        }
     }
 }
 
@@ -59,5 +91,12 @@ impl Job for network::Notice {
             Self::Peer(image, _) => image,
             Self::Early(early) => &early.container.id,
         })
+    }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        match self {
+            Self::Container(_) | Self::Peer(..) => None,
+            Self::Early(early) => Some((&early.container, "peers")),
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod indexer;
 mod jobs;
 pub mod libraries;
 mod loaded;
+mod lost;
 pub mod network;
 pub mod packages;
 mod tally;
@@ -18,16 +19,19 @@ pub mod worker;
 
 use crate::config::Config;
 use crate::events::{Finding, Reporter};
-use crate::facts::{EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
+use crate::facts::{
+    EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, Unnamed, VerifyJob, Writer,
+};
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
 use crossbeam_channel::Receiver;
 use drift_core::container::registry::Container;
 use drift_core::host::Host;
 use drift_core::network::learned::LearnedPeer;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use worker::{Common, Worker};
 
 /// Images waiting to be indexed.
@@ -41,9 +45,32 @@ const DECLARE_QUEUE: usize = 4096;
 /// Peers and containers waiting to be taken in.
 const NETWORK_QUEUE: usize = 8192;
 /// Changed paths waiting to be taken in.
-const FILE_QUEUE: usize = 8192;
+const FILE_QUEUE: usize = 16_384;
+/// Losses waiting to be added up.
+const LOST_QUEUE: usize = 1024;
+/// Containers whose layer is looked through because their changes were too many.
+const MAX_OVERFLOWED: usize = 1024;
 /// Started package managers and changed paths of package databases waiting to be taken in.
 const PACKAGE_QUEUE: usize = 16_384;
+
+/// Containers of which changes were refused, and since when: their layers are looked through.
+pub(crate) type Overflowed = Arc<Mutex<HashMap<Box<str>, Unnamed>>>;
+
+/// Notes it. Called on the event thread, which does not wait for the other one.
+fn overflowed_by(overflowed: &Overflowed, container: Arc<Container>, writer: Arc<Writer>) {
+    let Ok(mut known) = overflowed.try_lock() else { return };
+    if known.len() < MAX_OVERFLOWED && !known.contains_key(&container.id) {
+        // Who the others were is not known by the time that they are found.
+        let writer = if writer.is_exempt() { Arc::new(Writer::unknown()) } else { writer };
+        known.insert(container.id.clone(), Unnamed { container, at: now_in_nanoseconds(), writer });
+    }
+}
+
+/// Nanoseconds since the epoch.
+fn now_in_nanoseconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// The running workers of an instance.
 #[derive(Debug)]
@@ -56,6 +83,8 @@ pub struct Workers {
     declarer: Worker<declarer::Notice>,
     network: Option<Worker<network::Notice>>,
     packages: Worker<PackageNotice>,
+    losses: worker::Guarded,
+    overflowed: Overflowed,
     files_watched: Arc<AtomicBool>,
     findings: Receiver<Finding>,
 }
@@ -73,9 +102,19 @@ impl Workers {
         reporter: &Reporter,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let common =
-            Common { stop: Arc::clone(&stop), metrics: Arc::clone(metrics), parts: config.container_parts };
         let reporter = reporter.until(&stop);
+        let (losing, lost) = worker::queue(LOST_QUEUE, config.container_parts);
+        let losses = lost::Losses(losing);
+        let common = Common {
+            losses: Some(losses.clone()),
+            stop: Arc::clone(&stop),
+            metrics: Arc::clone(metrics),
+            parts: config.container_parts,
+        };
+        let (r, s) = (reporter.clone(), Arc::clone(&stop));
+        let losses_worker = worker::Guarded::spawn("drift-losses", &stop, metrics, move || {
+            lost::run(&lost, &s, &|event| r.report(event));
+        })?;
         let means = || (host.clone(), Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
         let files_watched = Arc::new(AtomicBool::new(false));
         let (found, findings) = crossbeam_channel::bounded(VERIFY_QUEUE);
@@ -101,6 +140,7 @@ impl Workers {
         )?;
         let (h, c, m, s) = means();
         let r = reporter.clone();
+        let losing = losses.clone();
         let libraries = Worker::start(
             "drift-libraries",
             LIBRARY_QUEUE,
@@ -108,7 +148,7 @@ impl Workers {
             |m| &m.libraries_dropped,
             move |jobs| {
                 let (host, stop) = (h.clone(), Arc::clone(&s));
-                libraries::Libraries::new(host, Arc::clone(&c), Arc::clone(&m), stop)
+                libraries::Libraries::new(host, Arc::clone(&c), Arc::clone(&m), stop, losing.clone())
                     .run(jobs, &|event| r.report(event));
             },
         )?;
@@ -153,6 +193,8 @@ impl Workers {
         )?;
         let (h, c, m, s) = means();
         let r = reporter.clone();
+        let overflowed = Overflowed::default();
+        let overflow = Arc::clone(&overflowed);
         let files = Worker::start(
             "drift-files",
             FILE_QUEUE,
@@ -160,11 +202,15 @@ impl Workers {
             |m| &m.files_dropped,
             move |jobs| {
                 let (config, metrics) = (Arc::clone(&c), Arc::clone(&m));
-                files::Files::new(h.clone(), config, metrics, Arc::clone(&s)).run(
-                    jobs,
-                    &|event| r.report(event),
-                    &|event| r.report(event),
-                );
+                files::Files::new(
+                    h.clone(),
+                    config,
+                    metrics,
+                    Arc::clone(&s),
+                    losses.clone(),
+                    Arc::clone(&overflow),
+                )
+                .run(jobs, &|event| r.report(event), &|event| r.report(event));
             },
         )?;
         Ok(Self {
@@ -176,6 +222,8 @@ impl Workers {
             declarer,
             network,
             packages,
+            losses: losses_worker,
+            overflowed,
             files_watched,
             findings,
         })
@@ -196,7 +244,14 @@ impl Workers {
 
     /// Asks for a path to be compared with the image once it is settled.
     pub fn file_changed(&self, notice: FileNotice) {
-        let _ = self.files.send(notice);
+        let overflow = match &notice {
+            FileNotice::Path(job) => Some((Arc::clone(&job.container), Arc::clone(&job.writer))),
+            FileNotice::Unnamed(change) => Some((Arc::clone(&change.container), Arc::clone(&change.writer))),
+            FileNotice::Secret(_) => None,
+        };
+        if let (Err(_), Some((container, writer))) = (self.files.send(notice), overflow) {
+            overflowed_by(&self.overflowed, container, writer);
+        }
     }
 
     /// Asks for what a package manager, or a change of a database, does to packages; `false` if there is no room.
@@ -267,10 +322,12 @@ impl Drop for Workers {
         if let Some(network) = &mut self.network {
             network.close();
         }
+        self.common.losses = None;
         each!(self.indexer, self.verifier, self.files, self.libraries, self.declarer, self.packages);
         if let Some(network) = &mut self.network {
             network.join(deadline);
         }
+        self.losses.join(deadline, &self.common.metrics);
     }
 }
 
