@@ -86,8 +86,8 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// Puts another file in the place of one, and waits until it was read there: an engine looks after its files each
-/// ten seconds.
+/// Puts another file in the place of one, and waits until it was read there: an engine looks after its files
+/// each ten seconds.
 fn replace(file: &Path, text: &str) {
     let dir = file.parent().unwrap();
     let new = dir.join("new");
