@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod engine;
 pub mod event;
 pub mod events;
 pub mod extract;
@@ -15,6 +16,6 @@ pub mod ledger;
 pub mod metrics;
 pub mod plugin;
 pub mod prebuilt;
-pub mod resolver;
+
 pub mod source;
 pub mod workers;
