@@ -23,10 +23,13 @@ pub struct Reported {
     pub work: Option<Box<str>>,
 }
 
+/// Facts of one container, by the hash of what each is about.
+type Facts = LruCache<u64, Arc<Reported>>;
+
 /// All facts, by container.
 #[derive(Debug)]
 pub struct Ledger {
-    containers: Mutex<LruCache<Box<str>, LruCache<u64, Arc<Reported>>>>,
+    containers: Mutex<LruCache<Box<str>, Facts>>,
     hasher: RandomState,
 }
 
@@ -40,7 +43,7 @@ impl Ledger {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<Box<str>, LruCache<u64, Arc<Reported>>>> {
+    fn lock(&self) -> MutexGuard<'_, LruCache<Box<str>, Facts>> {
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
