@@ -16,6 +16,7 @@ mod writers;
 use crate::config::Config;
 use crate::events::FileReport;
 use crate::facts::{Evidence, FileJob, FileNotice, Said, Tampering};
+use crate::ledger::{Ledger, Reported};
 use crate::metrics::Metrics;
 use crate::workers::lost::Losses;
 use crate::workers::worker::{Inbox, Refused};
@@ -482,6 +483,9 @@ impl Files {
         let stop = Arc::clone(&self.stop);
         let mut keep_going = || !stop.load(Ordering::Relaxed);
         let package = job.container.image.as_ref().ok().and_then(|i| owner_now(i, path, &mut keep_going));
+        let ctime = compared.now.as_ref().map_or(0, |now| now.inode.ctime);
+        let work = job.writer.work.as_ref().map(|work| work.to_string().into());
+        Ledger::shared().note(&job.container.id, path.as_bytes(), Reported { ctime, work });
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         let kind = match (&compared.now, was) {
             (Some(now), _) if now.kind == FileType::Directory => "directory",
