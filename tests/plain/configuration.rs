@@ -142,6 +142,7 @@ fn the_engine_gets_the_same_schema_as_the_plugin_reads() {
             "cache",
             "compare",
             "confirm_mmap",
+            "container_parts",
             "files",
             "host_root",
             "ignore",

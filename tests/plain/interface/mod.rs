@@ -49,6 +49,12 @@ const FIELDS: [&str; 86] = [
     "file_package",
     "file_writer",
     "file_writer_pid",
+    "file_writer_name",
+    "file_writer_parent",
+    "file_writer_uid",
+    "file_was",
+    "file_count",
+    "file_sensitive",
     "file_provenance",
     "file_work",
     "volume_kind",
@@ -94,6 +100,10 @@ const FIELDS: [&str; 86] = [
     "event.origin",
     "event.kind",
     "event.package",
+    "event.content",
+    "event.content_of",
+    "event.work",
+    "event.reported",
     "event.port",
     "event.env_names",
     "event.env_risky",
@@ -101,6 +111,8 @@ const FIELDS: [&str; 86] = [
     "event.detail",
     "event.expected",
     "event.actual",
+    "lost",
+    "lost_count",
 ];
 
 fn group(id: &str) -> String {
@@ -145,7 +157,7 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_2.get_extract_event_sources), r#"["drift","syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_3.get_parse_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
-    let own = ["binary", "file", "secret", "library", "container", "packages", "peer", "port"];
+    let own = ["binary", "file", "secret", "library", "container", "packages", "peer", "port", "lost"];
     let own = own.map(|name| format!(r#""drift_{name}""#)).join(",");
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_events), format!("[{own}]"));
 
