@@ -22,6 +22,7 @@ use drift_core::host::Host;
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::{Image, Presence};
 use drift_core::verdict::binary::{Binary, BinaryKey};
+use drift_core::verdict::environment::EnvNames;
 use drift_core::verdict::judge::Judge;
 use drift_core::verdict::script::Script;
 use drift_formats::digest::Digest;
@@ -56,7 +57,6 @@ mod runs;
 mod secrets;
 mod work;
 
-pub use declared::EnvNames;
 pub use packages::{PackageRole, PackageWork};
 pub use peers::PeerFacts;
 

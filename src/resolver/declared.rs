@@ -6,22 +6,12 @@
 use super::{Resolver, ThreadReader};
 use crate::event::exec::{is_exec, ExecFacts};
 use crate::event::raw::SyscallEvent;
+use drift_core::container::declared::environment::{is_cut, Variables};
 use drift_core::container::declared::read::read;
 use drift_core::container::registry::Container;
 use drift_core::policy::approved::Approval;
-use drift_core::verdict::environment::risky;
+use drift_core::verdict::environment::{judge, EnvNames, OfContainer, Subject};
 use std::sync::Arc;
-
-/// Names of variables that differ from the declared environment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EnvNames {
-    /// Not declared.
-    pub added: Vec<Box<[u8]>>,
-    /// Declared with another value.
-    pub changed: Vec<Box<[u8]>>,
-    /// Of both, those that are dangerous and new with this program.
-    pub risky: Vec<Box<[u8]>>,
-}
 
 impl Resolver {
     /// Has the background read what was declared of a container that was just looked at.
@@ -103,19 +93,26 @@ impl Resolver {
         let declared = container.declaration.read();
         let declared = declared.as_ref()?.environment.as_ref()?;
         let of_table = |tid| reader.threads.and_then(|t| t.environment(reader.reader, tid));
-        let (drift, parent) = match ExecFacts::from_event(event) {
-            Some(exec) => (declared.compare(exec.environment?), exec.ptid),
-            None => (declared.compare(&of_table(event.tid)?), reader.get(event.tid)?.ptid),
+        let of_thread;
+        let (environment, parent) = match ExecFacts::from_event(event) {
+            Some(exec) => (exec.environment?, exec.ptid),
+            None => {
+                of_thread = of_table(event.tid)?;
+                (of_thread.as_slice(), reader.get(event.tid)?.ptid)
+            }
         };
-        let mut risky = risky(&container, &drift);
-        if !risky.is_empty() {
-            // What the parent has already was told when it came in. Outside the container nothing is inherited.
+        let cwd = reader.threads.and_then(|t| t.cwd(reader.reader, event.tid)).filter(|cwd| !cwd.is_empty());
+        let subject = Subject { environment, is_cut: is_cut(environment), cwd: cwd.as_deref() };
+        let host = self.judge.host().clone();
+        let files = OfContainer { host: &host, container: &container, pid: event.tid };
+        let mut names = judge(declared, subject, &Variables::default(), &files);
+        if !names.risky.is_empty() {
+            // What the parent has already was reported when it came in. Outside the container nothing is inherited.
             if let Some(inherited) = of_table(parent).filter(|_| self.is_in(parent, &container, reader)) {
-                let before = declared.compare(&inherited);
-                risky.retain(|name| !before.added.contains(name) && !before.changed.contains(name));
+                names = judge(declared, subject, &Variables::of(&inherited), &files);
             }
         }
-        let names = Arc::new(EnvNames { added: drift.added, changed: drift.changed, risky });
+        let names = Arc::new(names);
         self.thread(event, reader)?.environment = Some(Arc::clone(&names));
         Some(names)
     }
