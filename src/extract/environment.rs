@@ -30,17 +30,19 @@ pub(super) const FIELDS: &[FieldDef] = &[
         ..field(
             "drift.env_risky",
             FieldType::String,
-            "Those of drift.env_added and drift.env_changed that make programs load or run other code, or send their \
-             traffic elsewhere, and that the parent was not started with. The value decides: one that is empty, or \
-             leads to the image's files alone, is none; a path in a scratch directory, on a writable volume, or that \
-             the image does not have is one, whatever the variable.",
+            "Those of drift.env_added and drift.env_changed that make programs load or run other code, or send \
+             their traffic elsewhere, and that the parent was not started with. The value decides: one that is \
+             empty, or leads to the image's files alone, is none; a path in a scratch directory, on a writable \
+             volume, or that the image does not have is one, whatever the variable. What the container's entry \
+             point exports is declared. `cut`: the environment was too long to be read whole, and the program \
+             has ended.",
             risky,
         )
     },
 ];
 
 fn names<'a>(q: &mut Question<'_, 'a>, which: fn(&EnvNames) -> &[Box<[u8]>]) -> Value<'a> {
-    let Some(found) = q.resolver.environment(q.event, q.reader) else { return Value::Absent };
+    let Some(found) = q.engine.environment(q.event, q.reader) else { return Value::Absent };
     Value::list(q.arena, which(&found).iter().map(|name| &**name))
 }
 

@@ -5,6 +5,7 @@
 
 pub mod declarer;
 pub mod early_ports;
+mod environments;
 pub mod files;
 pub mod indexer;
 pub mod libraries;
@@ -14,7 +15,9 @@ pub mod verifier;
 
 use crate::config::Config;
 use crate::events::{Finding, Reporter};
-use crate::facts::{EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
+use crate::facts::{
+    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob,
+};
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
 use crossbeam_channel::{Receiver, Sender};
@@ -34,6 +37,8 @@ const VERIFY_QUEUE: usize = 256;
 const LIBRARY_QUEUE: usize = 4096;
 /// Containers waiting for what was declared of them to be read.
 const DECLARE_QUEUE: usize = 4096;
+/// Environments waiting to be judged, each of 4 KiB at most.
+const ENVIRONMENT_QUEUE: usize = 1024;
 /// Peers and containers waiting to be taken in.
 const NETWORK_QUEUE: usize = 8192;
 /// Changed paths waiting to be taken in.
@@ -50,6 +55,7 @@ pub struct Workers {
     changes: Option<Sender<FileNotice>>,
     libraries: Option<Sender<LibraryJob>>,
     declarations: Option<Sender<declarer::Notice>>,
+    environments: Option<Sender<EarlyEnvironment>>,
     network: Option<Sender<network::Notice>>,
     packages: Option<Sender<PackageNotice>>,
     files_watched: Arc<AtomicBool>,
@@ -76,6 +82,7 @@ impl Workers {
         let (changes, to_compare) = crossbeam_channel::bounded(FILE_QUEUE);
         let (libraries, to_look_at) = crossbeam_channel::bounded(LIBRARY_QUEUE);
         let (declarations, to_declare) = crossbeam_channel::bounded(DECLARE_QUEUE);
+        let (environments, to_judge) = crossbeam_channel::bounded(ENVIRONMENT_QUEUE);
         let (packages, to_follow) = crossbeam_channel::bounded(PACKAGE_QUEUE);
         let files_watched = Arc::new(AtomicBool::new(false));
         let (found, findings) = crossbeam_channel::bounded(VERIFY_QUEUE);
@@ -86,6 +93,7 @@ impl Workers {
             changes: Some(changes),
             libraries: Some(libraries),
             declarations: Some(declarations),
+            environments: Some(environments),
             network: None,
             packages: Some(packages),
             files_watched: Arc::clone(&files_watched),
@@ -117,6 +125,9 @@ impl Workers {
         this.spawn("drift-declarer", move || {
             declarer.run(&to_declare, &|event| reports.report(event), &|event| reports.report(event))
         })?;
+        let judge = environments::Environments::new(host.clone(), Arc::clone(metrics), Arc::clone(&stop));
+        let reports = reporter.clone();
+        this.spawn("drift-environ", move || judge.run(&to_judge, &|event| reports.report(event)))?;
         if let Some(baselines) = lists.network {
             let (notices, to_learn) = crossbeam_channel::bounded(NETWORK_QUEUE);
             this.network = Some(notices);
@@ -225,6 +236,13 @@ impl Workers {
         sent
     }
 
+    /// Hands over an environment that cannot be judged yet, or not whole; `false` if the queue is full.
+    pub fn early_environment(&self, environment: EarlyEnvironment) -> bool {
+        let sent = self.environments.as_ref().is_some_and(|q| q.try_send(environment).is_ok());
+        self.note_sent(sent);
+        sent
+    }
+
     fn tell_declarer(&self, notice: declarer::Notice) -> bool {
         self.declarations.as_ref().is_some_and(|q| q.try_send(notice).is_ok())
     }
@@ -257,6 +275,7 @@ impl Drop for Workers {
         self.changes = None;
         self.libraries = None;
         self.declarations = None;
+        self.environments = None;
         self.network = None;
         self.packages = None;
         for thread in self.threads.drain(..) {

@@ -1,8 +1,8 @@
 //! The environment of running programs against the declared one: names, never values.
 //!
-//! A process has its environment in memory of its own, and may write over it: those that change their title do (nginx,
-//! PostgreSQL, sshd), and half of what is left of a value may then look like a name. Invariant: nothing is told of a
-//! process whose arguments and environment are not as its exec laid them out.
+//! A process has its environment in memory of its own, and may write over it: those that change their title
+//! do (nginx, PostgreSQL, sshd), and half of what is left of a value may then look like a name. Invariant:
+//! nothing is told of a process whose arguments and environment are not as its exec laid them out.
 
 use crate::container::declared::environment::{Environment, Variables};
 use crate::container::registry::Container;
@@ -14,6 +14,9 @@ use std::io::Read;
 
 /// How much of an environment is read, bytes.
 const MAX_ENVIRONMENT: u64 = 512 << 10;
+
+/// How much of a process's list of mappings is read, bytes.
+const MAX_MAPS: usize = 16 << 20;
 
 /// Most programs that are told of.
 const MAX_PROGRAMS: usize = 10_000;
@@ -40,14 +43,15 @@ pub struct EnvironmentFinding {
 }
 
 impl EnvironmentFinding {
-    /// Whether any of it is dangerous. Other variables are no drift by themselves: every shell script makes some.
+    /// Whether any of it is dangerous. Other variables are no drift by themselves: every shell script makes
+    /// some.
     pub fn is_drift(&self) -> bool {
         !self.risky.is_empty()
     }
 }
 
-/// Compares the environments of these processes, and gives one finding for each program with any difference; `None` when
-/// `keep_going` said stop.
+/// Compares the environments of these processes, and gives one finding for each program with any difference;
+/// `None` when `keep_going` said stop.
 pub fn scan(
     host: &Host,
     container: &Container,
@@ -88,10 +92,14 @@ pub fn scan(
     Some(found.into_values().collect())
 }
 
-/// The environment that a process was started with, and whether that is all of it; `None` where the process is gone, or
-/// has written over it.
-fn environment_of(host: &Host, pid: i64) -> Option<(Vec<u8>, bool)> {
+/// The environment that a process was started with, and whether that is all of it; `None` where the process
+/// is gone, or has written over it.
+pub fn environment_of(host: &Host, pid: i64) -> Option<(Vec<u8>, bool)> {
     let laid_out = Layout::parse(&read_bounded(&host.proc(pid, "stat"), 4096).ok()?)?;
+    let maps = read_bounded(&host.proc(pid, "maps"), MAX_MAPS).ok()?;
+    if !laid_out.is_on_stack(&maps) {
+        return None;
+    }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(host.proc(pid, "environ")).ok()?;
     file.take(MAX_ENVIRONMENT).read_to_end(&mut bytes).ok()?;
@@ -102,7 +110,8 @@ fn environment_of(host: &Host, pid: i64) -> Option<(Vec<u8>, bool)> {
     (laid_out == after && laid_out.is_untouched(&arguments)).then_some((bytes, whole))
 }
 
-/// Where a process has its arguments and its environment: fields 48 to 51 of `/proc/<pid>/stat` (proc_pid_stat(5)).
+/// Where a process has its arguments and its environment: fields 48 to 51 of `/proc/<pid>/stat`
+/// (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
     arguments: (u64, u64),
@@ -119,9 +128,22 @@ impl Layout {
         Some(Self { arguments: (word()?, word()?), environment: (word()?, word()?) })
     }
 
-    /// Whether both are where an exec puts them, one after the other, and the arguments still end where they began to:
-    /// the kernel gives a title that runs on into the environment at another length (`get_mm_cmdline` in
-    /// `fs/proc/base.c`).
+    /// Whether both are in the memory that the kernel made for the process's stack: of what is mapped there
+    /// instead, a file of a server that does not answer perhaps, a read may never end.
+    fn is_on_stack(&self, maps: &[u8]) -> bool {
+        let stack = maps.split(|b| *b == b'\n').find(|line| line.ends_with(b" [stack]"));
+        let range = stack.and_then(|line| std::str::from_utf8(line).ok()?.split_once(' ')?.0.split_once('-'));
+        let number = |hex: &str| u64::from_str_radix(hex, 16).ok();
+        range.and_then(|(from, to)| Some(number(from)?..=number(to)?)).is_some_and(|stack| {
+            [self.arguments.0, self.arguments.1, self.environment.0, self.environment.1]
+                .iter()
+                .all(|address| stack.contains(address))
+        })
+    }
+
+    /// Whether both are where an exec puts them, one after the other, and the arguments still end where they
+    /// began to: the kernel gives a title that runs on into the environment at another length
+    /// (`get_mm_cmdline` in `fs/proc/base.c`).
     fn is_untouched(&self, arguments: &[u8]) -> bool {
         let (start, end) = self.arguments;
         start != 0
@@ -152,6 +174,22 @@ mod tests {
         assert!(!Layout { arguments: (0, 0), environment: (0, 0) }.is_untouched(b""), "not shown to us");
         for cut in 0..stat.len() - 12 {
             assert_eq!(Layout::parse(&stat.as_bytes()[..cut]), None);
+        }
+    }
+
+    #[test]
+    fn memory_that_is_not_the_stacks_is_not_read() {
+        let layout = Layout { arguments: (0x1000, 0x1010), environment: (0x1010, 0x1100) };
+        for (maps, want) in [
+            ("1000-2000 rw-p 00000000 00:00 0    [stack]\n", true),
+            ("0-900 r-xp 00 00:00 1 /bin/x\n1000-1100 rw-p 00 00:00 0 [stack]", true),
+            ("1000-2000 rw-p 00000000 00:2f 7    /mnt/file\n3000-4000 rw-p 00 00:00 0 [stack]\n", false),
+            ("1000-10f0 rw-p 00000000 00:00 0    [stack]\n", false),
+            ("1000-2000 rw-p 00000000 00:00 0\n", false),
+            ("x [stack]\n", false),
+            ("", false),
+        ] {
+            assert_eq!(layout.is_on_stack(maps.as_bytes()), want, "{maps}");
         }
     }
 

@@ -1,9 +1,9 @@
-//! Which of the variables that differ from the declared ones are dangerous: make programs load or run other code, or
-//! send their traffic elsewhere.
+//! Which of the variables that differ from the declared ones are dangerous: make programs load or run other
+//! code, or send their traffic elsewhere.
 //!
-//! The name says what a variable is for, the value whether it is dangerous: one that is empty, or that leads to files
-//! and directories of the image alone, loads what the image would load anyway. Invariant: of a value nothing goes into
-//! an answer.
+//! The name says what a variable is for, the value whether it is dangerous: one that is empty, or that leads
+//! to files and directories of the image alone, loads what the image would load anyway. Invariant: of a value
+//! nothing goes into an answer.
 
 mod kinds;
 mod places;
@@ -24,6 +24,10 @@ const MAX_JUDGED: usize = 256;
 
 /// What stands for variables that could not be read.
 pub const CUT: &[u8] = b"cut";
+
+/// Bytes of undeclared variables from which on they are taken to hide those that are cut off: what is
+/// declared may fill an event by itself, as the variables of a namespace's many services do.
+pub const CUT_BYTES: usize = 512;
 
 /// Names of the variables that differ from the declared ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,8 +53,8 @@ pub struct Subject<'a> {
     pub cwd: Option<&'a [u8]>,
 }
 
-/// Judges an environment against the declared one. What is `known` already (the parent had it, or it was reported) is
-/// no risk again.
+/// Judges an environment against the declared one. What is `known` already (the parent had it, or it was
+/// reported) is no risk again.
 pub fn judge(declared: &Environment, subject: Subject<'_>, known: &Variables, files: &dyn Files) -> EnvNames {
     let mut names = EnvNames::default();
     let mut judged = 0;

@@ -89,8 +89,8 @@ fn judged(environment: &str, known: &str) -> EnvNames {
     judge(&declared(), subject, &Variables::of(known.as_bytes()), &Fake)
 }
 
-/// Of each variable a value that ordinary containers have, and one by which an attacker has code loaded or traffic sent
-/// elsewhere.
+/// Of each variable a value that ordinary containers have, and one by which an attacker has code loaded or
+/// traffic sent elsewhere.
 const PAIRS: [(&str, &str, &str); 71] = [
     ("LD_PRELOAD", "/usr/lib/libjemalloc.so.2", "/opt/x.so"),
     ("LD_PRELOAD", "", "/tmp/x.so"),

@@ -1,7 +1,7 @@
 //! The environment that a container's processes are meant to have, and how another one differs from it.
 //!
-//! Invariant: declared values are kept as keyed hashes. A difference borrows the value from the environment that was
-//! compared, for a verdict; names alone leave this crate.
+//! Invariant: declared values are kept as keyed hashes. A difference borrows the value from the environment
+//! that was compared, for a verdict; names alone leave this crate.
 
 use drift_formats::bytes::nul_separated;
 use drift_formats::image_config::EnvVar;
@@ -11,8 +11,8 @@ use std::collections::HashMap;
 /// Most variables that are kept or compared; what is beyond is not looked at.
 const MAX_VARIABLES: usize = 4096;
 
-/// Bytes of environment that an exec event can hold (`MAX_PROC_ARG_ENV` of libs' drivers), the last of them a NUL. The
-/// last variable of a buffer that is this full is cut, and variables may be missing after it.
+/// Bytes of environment that an exec event can hold (`MAX_PROC_ARG_ENV` of libs' drivers), the last of them a
+/// NUL. The last variable of a buffer that is this full is cut, and variables may be missing after it.
 const EVENT_MAX: usize = 4096;
 
 /// Variables that shells and runtimes set themselves. Of `HOME` the value is judged all the same.
@@ -69,8 +69,8 @@ impl Environment {
         self.0.values().any(|declared| declared.value_is(value))
     }
 
-    /// How an environment differs from this one: `NAME=value` each ended by a NUL. What is missing in it is no
-    /// difference. With `cut` the last variable may not be whole.
+    /// How an environment differs from this one: `NAME=value` each ended by a NUL. What is missing in it is
+    /// no difference. With `cut` the last variable may not be whole.
     pub fn differences<'a>(&'a self, actual: &'a [u8], cut: bool) -> impl Iterator<Item = Difference<'a>> {
         let mut variables = nul_separated(actual).take(MAX_VARIABLES).peekable();
         std::iter::from_fn(move || loop {
@@ -89,8 +89,8 @@ impl Environment {
     }
 }
 
-/// The variables of an environment, each by one keyed hash of its name and value: to find out whether another process
-/// has the same.
+/// The variables of an environment, each by one keyed hash of its name and value: to find out whether another
+/// process has the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Variables(Vec<u64>);
 

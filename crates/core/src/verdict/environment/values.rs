@@ -1,7 +1,7 @@
 //! Whether the value of a variable is dangerous.
 //!
-//! Options and commands are no risk where every word is known to be none: programs of the image by their names,
-//! options that load nothing, paths of the image. What is not understood is a risk.
+//! Options and commands are no risk where every word is known to be none: programs of the image by their
+//! names, options that load nothing, paths of the image. What is not understood is a risk.
 
 use super::kinds::Kind;
 use super::places::{Files, Place};
@@ -405,7 +405,8 @@ impl Value<'_> {
         has_risky || count == 0
     }
 
-    /// Whether any word of the value that the declared one does not have is dangerous; `is_risky` sees them all.
+    /// Whether any word of the value that the declared one does not have is dangerous; `is_risky` sees them
+    /// all.
     fn any_word(&self, mut is_risky: impl FnMut(usize, &[u8]) -> bool) -> bool {
         let words = self.variable.value.split(|b| b.is_ascii_whitespace()).filter(|word| !word.is_empty());
         let is_declared = |word: &[u8]| self.variable.declared.is_some_and(|declared| declared.lists(word));
