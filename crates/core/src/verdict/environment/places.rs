@@ -56,7 +56,11 @@ impl Files for OfContainer<'_> {
             return place;
         }
         let (real, found) = match &self.container.image {
-            Ok(image) => image.resolve(&path),
+            Ok(image) => match image.resolve(&path) {
+                // Archives may leave directories out that have files.
+                (_, Presence::Absent) => (path.clone(), image.lookup(&path)),
+                found => found,
+            },
             Err(_) => return Place::Unknown,
         };
         // Links of the image may lead out of it.
