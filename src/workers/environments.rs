@@ -4,10 +4,11 @@
 //! Invariant: bounded in number, bytes and time. A thread of its own: the memory that is read is a
 //! container's.
 
+use super::worker::{share_of, Inbox};
 use crate::events::EnvironmentReport;
 use crate::facts::EarlyEnvironment;
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::container::declared::environment::Variables;
 use drift_core::container::live::is_member;
 use drift_core::host::Host;
@@ -33,24 +34,27 @@ pub(crate) struct Environments {
     host: Host,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
+    /// Most environments of one container that wait.
+    share: usize,
 }
 
 impl Environments {
     /// A worker that works until `stop`.
-    pub(crate) fn new(host: Host, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
-        Self { host, metrics, stop }
+    pub(crate) fn new(host: Host, metrics: Arc<Metrics>, stop: Arc<AtomicBool>, parts: usize) -> Self {
+        Self { host, metrics, stop, share: share_of(MAX_WAITING, parts) }
     }
 
     /// Judges what comes until the queue closes.
-    pub(crate) fn run(&self, jobs: &Receiver<EarlyEnvironment>, report: &dyn Fn(&EnvironmentReport)) {
+    pub(crate) fn run(&self, jobs: &Inbox<EarlyEnvironment>, report: &dyn Fn(&EnvironmentReport)) {
         let mut waiting: Vec<EarlyEnvironment> = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
             match jobs.recv_timeout(if waiting.is_empty() { IDLE } else { TICK }) {
                 Ok(job) => {
                     let job = self.completed(job);
-                    match waiting.len() < MAX_WAITING || is_declared(&job) {
+                    let of_container = waiting.iter().filter(|w| w.container.id == job.container.id).count();
+                    match is_declared(&job) || (waiting.len() < MAX_WAITING && of_container < self.share) {
                         true => waiting.push(job),
-                        false => self.metrics.queue_full.inc(),
+                        false => self.metrics.declarer_dropped.inc(),
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}

@@ -13,8 +13,10 @@ mod writers;
 use crate::config::Config;
 use crate::events::FileReport;
 use crate::facts::{FileJob, FileNotice, Tampering};
+use crate::ledger::{Ledger, Reported};
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crate::workers::worker::Inbox;
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::host::{FoundFile, Host, RootDir};
 use drift_core::image::view::Presence;
 use drift_core::packages::owners::owner_now;
@@ -91,7 +93,7 @@ impl Files {
     /// Works until the queue closes; each verified change goes to `report`, and each change of a mounted secret to `tampered`.
     pub fn run(
         mut self,
-        notices: &Receiver<FileNotice>,
+        notices: &Inbox<FileNotice>,
         report: &dyn Fn(&FileReport),
         tampered: &dyn Fn(&Tampering),
     ) {
@@ -307,6 +309,9 @@ impl Files {
         let stop = Arc::clone(&self.stop);
         let mut keep_going = || !stop.load(Ordering::Relaxed);
         let package = job.container.image.as_ref().ok().and_then(|i| owner_now(i, path, &mut keep_going));
+        let ctime = compared.now.as_ref().map_or(0, |now| now.inode.ctime);
+        let work = job.writer.work.as_ref().map(|work| work.to_string().into());
+        Ledger::shared().note(&job.container.id, path.as_bytes(), Reported { ctime, work });
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
             container: job.container.id.clone(),

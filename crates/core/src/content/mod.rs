@@ -7,8 +7,10 @@
 mod archive;
 mod bytecode;
 mod catalog;
+mod engine;
 
 pub use catalog::build;
+pub use engine::is_engines;
 
 use crate::host::{FoundFile, RootDir};
 use crate::image::layer::Layer;
@@ -112,7 +114,7 @@ fn is_images(image: &Image, number: usize, path: &ImagePath) -> bool {
 fn has_content(layer: &Layer, path: &ImagePath, found: &FoundFile) -> bool {
     let Ok(mut now) = found.open() else { return false };
     let Ok(original) = layer.open_file(path) else { return false };
-    matches!(same_content(&mut now, &mut File::from(original)), Ok(Comparison::Same))
+    matches!(same_content(&mut now, &mut File::from(original), || true), Ok(Comparison::Same))
         && !layer.is_metacopy(path)
 }
 
