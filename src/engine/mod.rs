@@ -176,12 +176,12 @@ impl Engine {
                 }
             }
             code::PROCEXIT => threads.note_exit(event.tid),
-            code::CLONE_X | code::FORK_X | code::VFORK_X | code::CLONE3_X => {
-                // The child's own event. What its parent's says is its id in the parent's PID namespace: on
-                // the host that is another thread, or none (libsinsp does not use it either).
-                if event.i64_param(0) == Some(0) {
-                    threads.note_new(event.tid);
-                }
+            // The child's own event. What its parent's says is its id in the parent's PID namespace: on the host that is
+            // another thread, or none (libsinsp does not use it either).
+            code::CLONE_X | code::FORK_X | code::VFORK_X | code::CLONE3_X
+                if event.i64_param(0) == Some(0) =>
+            {
+                threads.note_new(event.tid);
             }
             code::ASYNC => state.observe_async(&cx),
             _ => {}
