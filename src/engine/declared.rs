@@ -11,7 +11,8 @@ use drift_core::container::registry::Container;
 use drift_core::policy::approved::Approval;
 use std::sync::Arc;
 
-/// The container of the event's thread, with what was declared of it as far as that is known; `None` on the host.
+/// The container of the event's thread, with what was declared of it as far as that is known; `None` on the
+/// host.
 pub(super) fn container(cx: &Context<'_>, threads: &mut Threads) -> Option<Arc<Container>> {
     let container = threads.container(cx)?;
     let declaration = &container.declaration;
@@ -32,7 +33,8 @@ pub(super) fn approval(cx: &Context<'_>, threads: &mut Threads) -> Option<Approv
     Some(facts.as_ref().map_or(Approval::Unknown, |facts| approved.judge(&facts.identity)))
 }
 
-/// Whether the container's first process starts what was declared; `None` on other events, and where it is not known.
+/// Whether the container's first process starts what was declared; `None` on other events, and where it is
+/// not known.
 pub(super) fn entrypoint_match(cx: &Context<'_>, threads: &mut Threads) -> Option<bool> {
     if !is_exec(cx.event) {
         return None;
