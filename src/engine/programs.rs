@@ -8,6 +8,7 @@ use super::threads::{ThreadState, Threads};
 use crate::event::threads::Thread;
 use crate::events::Finding;
 use crate::facts::{Against, VerifyJob};
+use crate::workers::verifier::MAX_TRIES;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
 use drift_core::host::{strip_deleted, ExeFlags, FoundFile, InodeId};
@@ -58,7 +59,7 @@ impl Programs {
     /// Takes in what workers found. Called once for each event, so that all answers about one event agree.
     pub(super) fn take_findings(&mut self, deps: &Dependencies) {
         let Some(workers) = deps.workers.as_ref().filter(|workers| workers.has_findings()) else { return };
-        for Finding { key, origin, sha256, .. } in workers.findings() {
+        for Finding { key, origin, sha256, failed, .. } in workers.findings() {
             self.findings += 1;
             let Some(binary) = self.verdicts.get_mut(&key) else { continue };
             let mut known = Binary::clone(binary);
@@ -66,6 +67,14 @@ impl Programs {
             if let Some(origin) = origin {
                 known.judgement.origin = origin;
                 known.judgement.comparable_later = false;
+            }
+            if failed {
+                // Asked for again when it runs again, while that may help.
+                known.failures += 1;
+                (known.hashing, known.comparing) = Default::default();
+                if known.failures >= MAX_TRIES {
+                    let _ = known.hashing.set(());
+                }
             }
             *binary = Arc::new(known);
         }
@@ -186,13 +195,31 @@ impl Programs {
     ) -> Arc<Binary> {
         let key = BinaryKey::new(&container.id, facts.path, facts.inode, facts.flags);
         if let Some(known) = self.verdicts.get(&key) {
-            return Arc::clone(known);
+            let known = Arc::clone(known);
+            if known.judgement.comparable_later && known.comparing.get().is_none() {
+                // There was no room for it, or it failed.
+                let found = find_executable(cx.host(), container, facts.pid, facts.path, &facts.inode);
+                compare_later(cx, container, &known, found.as_ref());
+            }
+            return known;
         }
         let path = facts.path.into();
         let make = |judgement: Judgement| {
             let sha256 = judgement.sha256;
-            let (hashing, traits, package) = Default::default();
-            Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
+            let (hashing, comparing, failures, traits, package) = Default::default();
+            let inode = facts.inode;
+            Arc::new(Binary {
+                key,
+                path,
+                inode,
+                judgement,
+                sha256,
+                hashing,
+                comparing,
+                failures,
+                traits,
+                package,
+            })
         };
         if is_runtime(cx, container, facts, threads) {
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
@@ -238,7 +265,8 @@ impl Programs {
         let found = find_executable(cx.host(), &container, pid, &binary.path, &binary.inode)?;
         if found.size <= cx.deps.config.background_max {
             let file = found.open().ok()?;
-            let job = VerifyJob { key: binary.key, container, file, against: None, tid: cx.event.tid };
+            let (key, failures, tid) = (binary.key, binary.failures, cx.event.tid);
+            let job = VerifyJob { key, container, file, against: None, failures, tid };
             if workers.verify(job) {
                 let _ = binary.hashing.set(());
             }
@@ -293,9 +321,10 @@ fn count_drift(container: &Container, binary: &Binary, writers: &Writers) {
     }
 }
 
-/// Whether the process is the runtime itself on its way into the container (`runc init`): it has the container's
-/// control group already, but still the host's process ids, and the runtime on the host for a parent. Or it is the
-/// container's first process already, and has mounted and set up what it finds there, but not yet executed a program of it.
+/// Whether the process is the runtime itself on its way into the container (`runc init`): it has the
+/// container's control group already, but still the host's process ids, and the runtime on the host for a
+/// parent. Or it is the container's first process already, and has mounted and set up what it finds there,
+/// but not yet executed a program of it.
 fn is_runtime(cx: &Context<'_>, container: &Container, facts: &Facts<'_>, threads: &Threads) -> bool {
     if !interpreter::names_a_runtime(facts.path, &facts.argv) {
         return false;
@@ -322,6 +351,8 @@ fn compare_later(cx: &Context<'_>, container: &Arc<Container>, binary: &Binary, 
         return;
     };
     if found.size > cx.deps.config.background_max {
+        // Never.
+        let _ = binary.comparing.set(());
         return;
     }
     let Ok(file) = found.open() else { return };
@@ -330,9 +361,10 @@ fn compare_later(cx: &Context<'_>, container: &Arc<Container>, binary: &Binary, 
         _ => None,
     });
     let against = Some(Against { layer, path, sha256 });
-    let job =
-        VerifyJob { key: binary.key, container: Arc::clone(container), file, against, tid: cx.event.tid };
-    workers.verify(job);
+    let (container, failures, tid) = (Arc::clone(container), binary.failures, cx.event.tid);
+    if workers.verify(VerifyJob { key: binary.key, container, file, against, failures, tid }) {
+        let _ = binary.comparing.set(());
+    }
 }
 
 /// The path of an executable as the engine read it from `/proc`, where an unlinked file's carries a mark.

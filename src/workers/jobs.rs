@@ -2,7 +2,7 @@
 
 use super::worker::Job;
 use super::{declarer, network};
-use crate::facts::{FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
+use crate::facts::{EarlyEnvironment, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
 use drift_core::container::registry::Container;
 
 impl Job for NewImage {
@@ -80,6 +80,12 @@ impl Job for declarer::Notice {
             Self::Container(_) => None,
             Self::Port(port) => Some((&port.container, "ports")),
         }
+    }
+}
+
+impl Job for EarlyEnvironment {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
     }
 }
 
