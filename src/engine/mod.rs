@@ -19,6 +19,7 @@ use drift_core::command::manager::Invocation;
 use drift_core::container::declared::ImageIdentity;
 use drift_core::container::id::IdRules;
 use drift_core::container::registry::{Container, LoadedManifest, Registry};
+use drift_core::content::Explained;
 use drift_core::host::Host;
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::{Image, Presence};
@@ -43,6 +44,7 @@ use work::WorkState;
 mod agents;
 mod cache;
 mod cgroups;
+mod content;
 mod declared;
 mod files;
 mod libraries;
@@ -143,6 +145,8 @@ pub struct Engine {
     judge: Judge,
     threads: LruCache<i64, ThreadState>,
     verdicts: ContainerCache<BinaryKey, Arc<Binary>>,
+    /// Where the content of what drifted comes from all the same.
+    contents: ContainerCache<BinaryKey, Option<Arc<Explained>>>,
     /// Paths that images were asked for.
     image_files: ContainerCache<BinaryKey, bool>,
     /// Processes that ran already when the engine started, and were not looked at yet.
@@ -201,6 +205,7 @@ impl Engine {
             // Grown as needed, up to the bound.
             threads: LruCache::new(bound(config.cache.max_threads)),
             verdicts: ContainerCache::new(config.cache.max_verdicts),
+            contents: ContainerCache::new(content::MAX_CACHED),
             image_files: ContainerCache::new(IMAGE_FILES),
             unseen: Vec::new(),
             findings: 0,
@@ -253,6 +258,7 @@ impl Engine {
         let Some(id) = self.registry.gone() else { return };
         let key = BinaryKey::container_key(id);
         let forgotten = self.verdicts.forget(key, FORGET)
+            + self.contents.forget(key, FORGET)
             + self.image_files.forget(key, FORGET)
             + self.written.forget(id, FORGET)
             + self.libraries.forget(id, FORGET)
