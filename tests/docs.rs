@@ -375,20 +375,45 @@ fn falco_accepts_every_tuning_example() {
     assert!(tried > 6, "only {tried} examples found");
 }
 
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut in_block = false;
+    let headings = text.lines().filter(|line| {
+        in_block ^= line.trim_start().starts_with("```");
+        !in_block && line.starts_with('#')
+    });
+    headings
+        .map(|line| {
+            let heading = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
 #[test]
-fn links_lead_to_files() {
+fn links_lead_somewhere() {
     for path in documents() {
         let text = read(&path);
         for (at, _) in text.match_indices("](") {
             let target = text[at + 2..].split(')').next().unwrap();
-            if target.contains("://") || target.starts_with('#') {
+            if target.contains("://") {
                 continue;
             }
-            let file = target.split('#').next().unwrap();
-            let there = path.parent().unwrap().join(file).exists();
-            assert!(there, "{} links to {target}, which is not there", path.display());
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(file.exists(), "{} links to {target}, which is not there", path.display());
+            assert!(
+                anchor.is_empty() || anchors(&read(&file)).contains(anchor),
+                "{} links to {target}, and there is no such heading",
+                path.display()
+            );
         }
     }
+    assert_eq!(
+        anchors("# One\n```sh\n# no\n```\n## `drift diff X`: two"),
+        ["one", "drift-diff-x-two"].map(str::to_owned).into()
+    );
 }
 
 /// Every word in backquotes that looks like a file of this project.

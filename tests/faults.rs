@@ -9,10 +9,11 @@
 mod host;
 
 use drift::config::{Config, RawConfig};
+use drift::events::Reporter;
+use drift::facts::{Against, VerifyJob};
 use drift::metrics::Metrics;
 use drift::prebuilt::Lists;
-use drift::workers::verifier::{Against, Job};
-use drift::workers::{Reports, Workers};
+use drift::workers::Workers;
 use drift_core::container::registry::{LoadedManifest, Registry};
 use drift_core::host::Host;
 use drift_core::host::{ExeFlags, InodeId};
@@ -266,16 +267,17 @@ fn a_full_queue_holds_nobody_up() {
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let gate = Arc::new(Mutex::new(0u64));
     let (closed, told) = (gate.lock().unwrap(), Arc::clone(&gate));
-    let reports = Reports { binary: Box::new(move |_| *told.lock().unwrap() += 1), ..no_reports() };
+    let reporter = Reporter::new(move |_, _, _| *told.lock().unwrap() += 1);
     let root: PathBuf = "/".into();
-    let background = Workers::start(&Host::new(&root), &config, &metrics, Lists::default(), reports).unwrap();
+    let background =
+        Workers::start(&Host::new(&root), &config, &metrics, Lists::default(), &reporter).unwrap();
     let tmp = tempfile::NamedTempFile::new().unwrap();
     let container = container();
     let (mut taken, mut refused) = (0u64, 0u64);
     let started = Instant::now();
     for tid in 0..1000 {
         let against = Against { layer: 0, path: path("/usr/bin/python3"), sha256: Some([0; 32]) };
-        let job = Job {
+        let job = VerifyJob {
             key: BinaryKey::new(ID, b"/x", InodeId::default(), ExeFlags::default()),
             container: Arc::clone(&container),
             file: tmp.reopen().unwrap(),
@@ -302,30 +304,17 @@ fn a_full_queue_holds_nobody_up() {
     assert_eq!(metrics.panics_caught.get(), 0);
 }
 
-fn no_reports() -> Reports {
-    Reports {
-        peer: Box::new(|_| {}),
-        port: Box::new(|_| {}),
-        binary: Box::new(|_| {}),
-        file: Box::new(|_| {}),
-        secret: Box::new(|_| {}),
-        library: Box::new(|_| {}),
-        container: Box::new(|_| {}),
-        packages: Box::new(|_| {}),
-    }
-}
-
 /// A file that cannot be read (EIO of a disk, here EBADF) is no finding, and is counted.
 #[test]
 fn a_file_that_cannot_be_read_is_counted() {
     let metrics = Arc::new(Metrics::default());
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
-    let reports = Reports { binary: Box::new(|finding| panic!("told: {finding:?}")), ..no_reports() };
+    let reporter = Reporter::new(|name, _, payload| panic!("reported: {name} {payload}"));
     let host = Host::new(Path::new("/"));
-    let background = Workers::start(&host, &config, &metrics, Lists::default(), reports).unwrap();
+    let background = Workers::start(&host, &config, &metrics, Lists::default(), &reporter).unwrap();
     let tmp = tempfile::NamedTempFile::new().unwrap();
     let write_only = std::fs::OpenOptions::new().write(true).open(tmp.path()).unwrap();
-    let job = Job {
+    let job = VerifyJob {
         key: BinaryKey::new(ID, b"/x", InodeId::default(), ExeFlags::default()),
         container: container(),
         file: write_only,

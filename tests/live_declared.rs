@@ -134,7 +134,8 @@ fn containerd_containers_are_told_as_declared() {
 #[test]
 fn the_background_tells_what_was_declared() {
     use drift::config::{Config, RawConfig};
-    use drift::workers::declarer::{ContainerReport, Declarer, Notice};
+    use drift::events::{ContainerReport, OwnEvent};
+    use drift::workers::declarer::{Declarer, Notice};
     use drift_core::container::live::Live;
     use drift_core::container::registry::{Container as Known, Declaration};
     use drift_core::host::Host;
@@ -167,7 +168,7 @@ fn the_background_tells_what_was_declared() {
     send.send(Notice::Container(Arc::clone(&known))).unwrap();
     drop(send);
     let told = Mutex::new(Vec::new());
-    let tell = |report: &ContainerReport| told.lock().unwrap().push(drift::report::container_payload(report));
+    let tell = |report: &ContainerReport| told.lock().unwrap().push(report.payload());
     declarer.run(&containers, &tell, &|port| panic!("told: {port:?}"));
     let told = told.into_inner().unwrap();
     assert_eq!(told.len(), 1);
