@@ -4,7 +4,7 @@
 //! bounded; asking the same field of the same event again gives the same answer.
 
 use crate::config::Config;
-use crate::event::exec::ExecFacts;
+use crate::event::exec::{refused_format, ExecFacts};
 use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
@@ -53,6 +53,7 @@ mod ports;
 mod provenance;
 mod remembered;
 mod runs;
+mod scripts;
 mod secrets;
 mod work;
 
@@ -283,6 +284,8 @@ impl Resolver {
                     // The process may be gone by the time a rule asks: look at a new container now.
                     let state = self.state_of_exec(&exec);
                     self.threads.put(exec.pid, state);
+                } else if let Some(name) = refused_format(event) {
+                    self.observe_refused(event, reader, name);
                 }
             }
             code::PROCEXIT => {

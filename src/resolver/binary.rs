@@ -14,7 +14,7 @@ use drift_core::image::view::Presence;
 use drift_core::verdict::binary::{Binary, BinaryKey};
 use drift_core::verdict::judge::{find_executable, is_memfd_path, Judgement, Subject};
 use drift_core::verdict::origin::Origin;
-use drift_core::verdict::script::{Runner, Script};
+use drift_core::verdict::script::{Runner, Script, Start};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -158,14 +158,10 @@ impl Resolver {
         container: &Container,
         reader: ThreadReader<'_>,
     ) -> Option<Script> {
-        if !interpreter::is_interpreter(&thread.exe_path) {
-            return None;
-        }
         let args = reader.threads?.args(reader.reader, tid)?;
-        let argv: Vec<&[u8]> =
-            std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
-        let argument = interpreter::script_argument(&thread.exe_path, &argv)?;
-        Some(self.judge.judge_script(container, &Runner { pid: thread.pid, cwd: &thread.cwd }, argument))
+        let argv = std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
+        let start = Start { exe: &thread.exe_path, argv, ..Start::default() };
+        self.judge.script_of(container, Runner { pid: thread.pid, cwd: &thread.cwd }, &start).script
     }
 
     /// The verdict as it is now: a background comparison may have ended since it was given.
@@ -355,17 +351,12 @@ impl Resolver {
         let is_exec = exec.is_some();
         let script = match exec {
             Some(exec) => {
-                let exe = exec.exe_path;
-                interpreter::is_interpreter(exe).then(|| exec.argv().collect::<Vec<_>>()).and_then(|argv| {
-                    let argument = interpreter::script_argument(exe, &argv)?;
-                    let thread = reader.get(event.tid);
-                    let cwd = if exec.cwd.is_empty() {
-                        thread.as_ref().map_or(&b""[..], |t| &t.cwd)
-                    } else {
-                        exec.cwd
-                    };
-                    Some(self.judge.judge_script(&container, &Runner { pid: exec.pid, cwd }, argument))
-                })
+                let thread = reader.get(event.tid);
+                let cwd = match exec.cwd.is_empty() {
+                    true => thread.as_ref().map_or(&b""[..], |t| &t.cwd),
+                    false => exec.cwd,
+                };
+                self.judge.script_of(&container, Runner { pid: exec.pid, cwd }, &exec.start()).script
             }
             None => self.judge_script(event.tid, &reader.get(event.tid)?, &container, reader),
         };

@@ -123,7 +123,10 @@ pub fn is_env_for_interpreter(exe: &[u8], argv: &[&[u8]]) -> bool {
     let is_env = name == b"env"
         || (grammar::is_busybox(name) && argv.first().is_some_and(|argv0| base_name(argv0) == b"env"));
     let words = argv.iter().skip(1).flat_map(|arg| arg.split(|b| matches!(b, b' ' | b'\t')));
-    let command = words.filter(|w| !w.is_empty() && !w.starts_with(b"-") && !w.contains(&b'=')).next();
+    let command = words
+        .map(|word| word.strip_prefix(b"-S").unwrap_or(word))
+        .find(|w| !matches!(*w, b"" | b"-" | b"-i") && (w.starts_with(b"-") || !w.contains(&b'=')));
+    // Of another option it is not known here whether it takes a value: then the command is none that is known.
     is_env && command.is_some_and(|command| grammar::by_name(base_name(command)).is_some())
 }
 

@@ -182,7 +182,7 @@ impl Judge {
             started.pipe = started.pipe.or(pipe);
             let Some(script) = script else { continue };
             if executable.is_none() {
-                executable = script.judgement.path.clone();
+                executable = Some(script.path.clone());
             }
             if started.take(Script { via: source.role.into(), ..script }) {
                 return;
@@ -194,7 +194,7 @@ impl Judge {
             if let (Some(first), Some(given)) = (argv.first_mut(), program.nested_argv0) {
                 *first = given;
             }
-            let nested = Start { exe: executable.as_bytes(), argv, filename: b"", ..start.clone() };
+            let nested = Start { exe: &executable, argv, filename: b"", ..start.clone() };
             return self.follow(look, &nested, started, depth - 1);
         }
         // A script that is the last element may be cut itself.
