@@ -118,6 +118,8 @@ pub struct Started {
     pub script: Option<Script>,
     /// The pipe that it reads its program from: the inode number.
     pub pipe: Option<u64>,
+    /// It reads its program from standard input, and is gone: what that was is not known here.
+    pub has_unseen_stdin: bool,
     /// The arguments were cut before they said what is run.
     pub is_cut: bool,
 }
@@ -208,10 +210,11 @@ impl Judge {
 
     /// A program text on standard input: a file, or a pipe.
     fn read_stdin(&self, look: &Look<'_>, started: &mut Started) {
-        if look.container.live.is_none() || !look.alive {
+        let found = look.alive.then(|| self.host().open_file_of(look.runner.pid, 0));
+        let Some(Ok(found)) = found else {
+            started.has_unseen_stdin = true;
             return;
-        }
-        let Ok(found) = self.host().open_file_of(look.runner.pid, 0) else { return };
+        };
         match found.kind {
             FileType::RegularFile if !is_here_document(&found) => {
                 let Ok(path) = ImagePath::lexical(b"/", &found.path().unwrap_or_default()) else { return };
@@ -220,6 +223,13 @@ impl Judge {
             }
             _ => started.pipe = started.pipe.or(pipe_of(&found)),
         }
+    }
+
+    /// Judges what a process that is gone had on standard input, by the name that the engine knows.
+    pub fn judge_stdin(&self, container: &Container, runner: &Runner<'_>, name: &[u8]) -> Option<Script> {
+        let is_text = name.starts_with(b"/dev/") || is_here_documents_name(name);
+        let is_file = name.starts_with(b"/") && !is_text;
+        is_file.then(|| Script { via: Via::Stdin, ..self.judge_script(container, runner, name) })
     }
 
     /// The directory that names begin at after `-C dir`.
@@ -422,9 +432,11 @@ fn pipe_of(found: &FoundFile) -> Option<u64> {
 /// than a pipe holds, `sh-thd.*` or `sh-thd-*` in its redir.c). Its text is code on a command line, as after `-c`: whoever
 /// makes a file of that name to unlink it could do as much without.
 fn is_here_document(found: &FoundFile) -> bool {
-    let base =
-        |path: Vec<u8>| path.rsplit(|b| *b == b'/').next().is_some_and(|name| name.starts_with(b"sh-thd"));
-    found.links == 0 && found.path().is_some_and(base)
+    found.links == 0 && found.path().is_some_and(|path| is_here_documents_name(&path))
+}
+
+fn is_here_documents_name(path: &[u8]) -> bool {
+    path.rsplit(|b| *b == b'/').next().is_some_and(|name| name.starts_with(b"sh-thd"))
 }
 
 /// The descriptor that `/proc/self/fd/N`, `/dev/fd/N` or `/dev/stdin` mean to the process itself.

@@ -1,0 +1,53 @@
+//! What the event thread's tables take when they are full, by the bounds of a default configuration: the numbers in
+//! docs/performance.md, "What the memory is".
+
+use super::*;
+use crate::config::RawConfig;
+use std::mem::size_of;
+
+/// What the allocator adds to a block.
+const BLOCK: usize = 16;
+/// A path of usual length as a block of its own.
+const PATH: usize = 48 + BLOCK;
+/// A command line, behind a shared pointer.
+const COMMAND: usize = 96 + BLOCK;
+
+/// A table, and its bytes when it is full.
+fn tables() -> Vec<(&'static str, usize)> {
+    let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
+    let cache = config.cache;
+    let engine = Engine::new(config, Vec::new(), Lists::default(), Arc::default());
+    // `lru`: a block for each entry with two neighbours, and two words and a byte for each of a power of two places.
+    let lru = |bound: usize, entry: usize| {
+        bound * (entry + 2 * size_of::<usize>() + BLOCK) + (bound * 8 / 7).next_power_of_two() * 17
+    };
+    let binary = size_of::<Binary>() + 2 * size_of::<usize>() + BLOCK + 2 * PATH;
+    vec![
+        ("threads", lru(cache.max_threads, size_of::<(i64, ThreadState)>()) + cache.max_threads * COMMAND),
+        ("verdicts", engine.verdicts.bytes_when_full() + cache.max_verdicts * binary),
+        ("writers of files", engine.written.bytes_when_full()),
+        ("runs", engine.runs.bytes_when_full() + engine.script_runs.bytes_when_full()),
+        ("libraries", engine.libraries.bytes_when_full()),
+        ("changed secrets", engine.tampered.bytes_when_full()),
+        ("ports", engine.ports.bytes_when_full()),
+        ("peers and names", engine.peers.bytes_when_full()),
+        ("paths asked of images", engine.image_files.bytes_when_full()),
+    ]
+}
+
+#[test]
+fn full_tables_take_what_the_documentation_says() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md")).unwrap();
+    let tables = tables();
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    tables.iter().for_each(|(table, bytes)| println!("{table}: {:.1} MiB", mib(*bytes)));
+    for (table, bytes) in &tables {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {table} |")));
+        let said = row.and_then(|row| row.rsplit('|').nth(1)).and_then(|cell| cell.trim().split(' ').next());
+        let said: f64 = said.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no row of {table}"));
+        let now = mib(*bytes);
+        assert!((now - said).abs() <= 0.3, "{table}: {now:.1} MiB, and docs/performance.md says {said}");
+    }
+    let sum: usize = tables.iter().map(|(_, bytes)| bytes).sum();
+    assert!(sum <= 44 << 20, "the tables of the event thread together: {sum} bytes");
+}
