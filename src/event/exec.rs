@@ -1,12 +1,13 @@
 //! The facts of a successful exec, as the kernel reported them.
 //!
 //! Parameters as in falcosecurity/libs `driver/event_table.c`, `PPME_SYSCALL_EXECVE_19_X` and
-//! `PPME_SYSCALL_EXECVEAT_X`, whose first 30 are the same. The 31st of the former, `filename`, came with libs 0.23: of an exec
-//! that succeeded it is the kernel's `bprm->filename`, which stays the script's name when the kernel goes on to the script's
-//! interpreter (`sched_process_exec.bpf.c`); of one that failed it is what the call was given (`execve.bpf.c`). Probes before
-//! have it in the enter event alone, which plugins do not see.
+//! `PPME_SYSCALL_EXECVEAT_X`, whose first 30 are the same. The 31st of the former, `filename`, came with libs
+//! 0.23: of an exec that succeeded it is the kernel's `bprm->filename`, which stays the script's name when
+//! the kernel goes on to the script's interpreter (`sched_process_exec.bpf.c`); of one that failed it is what
+//! the call was given (`execve.bpf.c`). Probes before have it in the enter event alone, which plugins do not
+//! see.
 
-use super::raw::{code, SyscallEvent};
+use super::raw::{code, Span, SyscallEvent};
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::verdict::script::Start;
 use drift_formats::bytes::nul_separated;
@@ -26,6 +27,8 @@ pub struct ExecFacts<'a> {
     cgroups: &'a [u8],
     /// Environment, each variable ended by a NUL; cut by the probe. `None` in captures without it.
     pub environment: Option<&'a [u8]>,
+    /// Effective user id.
+    pub user: Option<u32>,
     /// Layer flags.
     pub flags: ExeFlags,
     /// Inode of the executable.
@@ -45,7 +48,8 @@ const MAX_ARGUMENTS: usize = 4096;
 /// Longest name of a thread (`TASK_COMM_LEN`), its NUL not counted.
 const MAX_COMM: usize = 15;
 
-/// The name of a file that a process tried to execute, and that execve(2) refused for its format: it has no shebang.
+/// The name of a file that a process tried to execute, and that execve(2) refused for its format: it has no
+/// shebang.
 pub fn refused_format<'a>(event: &SyscallEvent<'a>) -> Option<&'a [u8]> {
     const ENOEXEC: i64 = 8;
     let is_refused = event.code == code::EXECVE_X && event.i64_param(0) == Some(-ENOEXEC);
@@ -71,6 +75,7 @@ impl<'a> ExecFacts<'a> {
             cwd: event.str_param(6).unwrap_or_default(),
             cgroups: event.param(14)?,
             environment: event.param(15),
+            user: event.u32_param(26),
             flags: event.u32_param(19).map(ExeFlags::from_bits).unwrap_or_default(),
             inode: InodeId {
                 ino: event.u64_param(23).unwrap_or(0),
@@ -91,8 +96,9 @@ impl<'a> ExecFacts<'a> {
         self.argv0.len() + 1 + self.args.len() >= MAX_ARGUMENTS - 1
     }
 
-    /// What was executed, as the kernel was given it. Where the probe does not tell: the argument whose last component the
-    /// kernel took for the thread's name (`begin_new_exec` in fs/exec.c), unless that is the executable's own.
+    /// What was executed, as the kernel was given it. Where the probe does not tell: the argument whose last
+    /// component the kernel took for the thread's name (`begin_new_exec` in fs/exec.c), unless that is the
+    /// executable's own.
     fn executed(&self) -> &'a [u8] {
         let is_named = |path: &[u8]| {
             let base = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
@@ -130,5 +136,68 @@ impl<'a> ExecFacts<'a> {
     /// The bytes of the control groups: the same bytes are the same control groups.
     pub fn raw_cgroups(&self) -> &'a [u8] {
         self.cgroups
+    }
+}
+
+/// The decoded facts of an exec, which outlive the call that gave the event: with every call the engine may
+/// have its bytes somewhere else.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecLayout {
+    pid: i64,
+    ptid: i64,
+    argv0: Span,
+    args: Span,
+    cwd: Span,
+    cgroups: Span,
+    environment: Option<Span>,
+    user: Option<u32>,
+    flags: ExeFlags,
+    inode: InodeId,
+    exe_path: Span,
+    filename: Span,
+    comm: Span,
+}
+
+impl ExecLayout {
+    /// As [`ExecFacts::from_event`].
+    pub fn of(event: &SyscallEvent<'_>) -> Option<Self> {
+        let facts = ExecFacts::from_event(event)?;
+        Some(Self {
+            pid: facts.pid,
+            ptid: facts.ptid,
+            argv0: event.span(facts.argv0),
+            args: event.span(facts.args),
+            cwd: event.span(facts.cwd),
+            cgroups: event.span(facts.cgroups),
+            environment: facts.environment.map(|environment| event.span(environment)),
+            user: facts.user,
+            flags: facts.flags,
+            inode: facts.inode,
+            exe_path: event.span(facts.exe_path),
+            filename: event.span(facts.filename),
+            comm: event.span(facts.comm),
+        })
+    }
+
+    /// The facts of the same event; `None` if it is another one, and shorter.
+    pub fn facts<'a>(&self, event: &SyscallEvent<'a>) -> Option<ExecFacts<'a>> {
+        Some(ExecFacts {
+            pid: self.pid,
+            ptid: self.ptid,
+            argv0: event.at(self.argv0)?,
+            args: event.at(self.args)?,
+            cwd: event.at(self.cwd)?,
+            cgroups: event.at(self.cgroups)?,
+            environment: match self.environment {
+                Some(span) => Some(event.at(span)?),
+                None => None,
+            },
+            user: self.user,
+            flags: self.flags,
+            inode: self.inode,
+            exe_path: event.at(self.exe_path)?,
+            filename: event.at(self.filename)?,
+            comm: event.at(self.comm)?,
+        })
     }
 }

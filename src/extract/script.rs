@@ -10,9 +10,9 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.script_path",
         FieldType::String,
-        "Path of the script, or other file or directory of code, that a process was started on: by shebang, argument, \
-         option, search path or standard input. Of several the first that is not the image's, else the script itself. \
-         Links are resolved where the container can be looked at.",
+        "Path of the script, or other file or directory of code, that a process was started on: by shebang, \
+         argument, option, search path or standard input. Of several the first that is not the image's, else the \
+         script itself. Links are resolved where the container can be looked at.",
         path,
     ),
     field(
@@ -24,9 +24,10 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.script_source",
         FieldType::String,
-        "How the process came to that script: `shebang` (the file was executed, whatever interprets it), `no_shebang` (it \
-         was executed, execve refused its format, and the shell runs it itself: the event is the failed call), `argument`, \
-         `option` (one that loads code, such as `node -r`), `search_path` (a module, or a directory of modules) or `stdin`.",
+        "How the process came to that script: `shebang` (the file was executed, whatever interprets it), \
+         `no_shebang` (it was executed, execve refused its format, and the shell runs it itself: the event is the \
+         failed call), `argument`, `option` (one that loads code, such as `node -r`), `search_path` (a module, or a \
+         directory of modules) or `stdin`.",
         source,
     ),
     field(
@@ -62,41 +63,41 @@ pub(super) const FIELDS: &[FieldDef] = &[
 ];
 
 fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let script = q.engine.script(q.event, q.reader);
+    let script = q.engine.script();
     Value::or_absent(script.map(|s| Value::bytes(q.arena, &s.path)))
 }
 
 fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let script = q.engine.script(q.event, q.reader);
+    let script = q.engine.script();
     Value::or_absent(script.map(|s| Value::Text(s.judgement.origin.as_str().as_bytes())))
 }
 
 fn source<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let script = q.engine.script(q.event, q.reader);
+    let script = q.engine.script();
     Value::or_absent(script.map(|s| Value::Text(s.via.as_str().as_bytes())))
 }
 
 fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    written_by(q.engine.script_provenance(q.event, q.reader), q.arena)
+    written_by(q.engine.script_provenance(), q.arena)
 }
 
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let written = q.engine.script_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
+    let written = q.engine.script_provenance().and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let known = q.engine.script_provenance(q.event, q.reader);
+    let known = q.engine.script_provenance();
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
 
 fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.engine.script_runs(q.event, q.reader).map(Value::U64))
+    Value::or_absent(q.engine.script_runs().map(Value::U64))
 }
 
 fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let Some(container) = q.engine.container(q.event, q.reader) else { return Value::Absent };
-    let Some(script) = q.engine.script(q.event, q.reader) else { return Value::Absent };
+    let Some(container) = q.engine.container() else { return Value::Absent };
+    let Some(script) = q.engine.script() else { return Value::Absent };
     let path = script.judgement.path.as_ref();
     match script.judgement.origin {
         Origin::Image | Origin::ImageTouched | Origin::ImageModified | Origin::ImageUnverified => {}

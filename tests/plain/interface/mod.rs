@@ -66,6 +66,7 @@ const FIELDS: [&str; 86] = [
     "binary_runs",
     "script_path",
     "script_origin",
+    "script_source",
     "script_package",
     "script_writer",
     "script_provenance",

@@ -1,7 +1,7 @@
 //! The command lines of the interpreters Drift knows: one table, from their manual pages.
 //!
-//! Only what decides where the script is: options that take the next argument, and options that mean there is no
-//! script. An option that no table names is a flag.
+//! Only what decides where the script is: options that take the next argument, and options that mean there is
+//! no script. An option that no table names is a flag.
 
 /// What an option does to the search for the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub(super) enum Effect {
     Load,
     /// As [`Effect::Load`], of [`Effect::Next`]'s form.
     LoadNext,
-    /// Its argument is a module by its name, looked for in directories; attached to the option, or the next element.
+    /// Its argument is a module by its name, looked for in directories; attached to the option, or the next
+    /// element.
     Module,
     /// As [`Effect::Module`], attached only (Perl's `-MFoo`).
     ModuleRest,
@@ -133,8 +134,8 @@ pub(super) struct Grammar {
     pub(super) defaults: &'static [&'static str],
     /// How modules are named.
     pub(super) modules: Modules,
-    /// Whether what execve(2) does not know is run in the process itself, without another exec: bash and ksh93
-    /// (execute_cmd.c, `shell_execve`; sh/xec.c). Others start `sh` on it.
+    /// Whether what execve(2) does not know is run in the process itself, without another exec: bash and
+    /// ksh93 (execute_cmd.c, `shell_execve`; sh/xec.c). Others start `sh` on it.
     pub(super) runs_unknown: bool,
 }
 
@@ -179,7 +180,8 @@ pub(super) fn by_name(name: &[u8]) -> Option<&'static Grammar> {
     ALL.iter().find(|g| g.names.iter().any(|n| n.as_bytes() == stem)).copied()
 }
 
-/// glibc's and musl's dynamic loaders, under their names on every architecture (`ld-linux-x86-64.so.2`, `ld64.so.1`,
+/// glibc's and musl's dynamic loaders, under their names on every architecture (`ld-linux-x86-64.so.2`,
+/// `ld64.so.1`,
 /// `ld-2.31.so`, `ld-musl-aarch64.so.1`).
 fn is_elf_interpreter(name: &[u8]) -> bool {
     let loader = [&b"ld-linux"[..], b"ld-musl-", b"ld64.so.", b"ld.so."].iter().any(|p| name.starts_with(p));
@@ -187,7 +189,8 @@ fn is_elf_interpreter(name: &[u8]) -> bool {
     loader || versioned.is_some_and(|v| v.first().is_some_and(u8::is_ascii_digit))
 }
 
-/// `python3.11` → `python`, `perl5.36-x86_64-linux-gnu` → `perl`, `luajit-2.1.0-beta3` → `luajit`, `bash-static` →
+/// `python3.11` → `python`, `perl5.36-x86_64-linux-gnu` → `perl`, `luajit-2.1.0-beta3` → `luajit`,
+/// `bash-static` →
 /// `bash`; a name of another shape is left as it is.
 fn stem(name: &[u8]) -> &[u8] {
     for suffix in [&b"-static"[..], b".static", b"-dbg"] {
@@ -350,7 +353,8 @@ static PYTHON: Grammar = Grammar {
     ..LANGUAGE
 };
 
-// perlrun(1). Of `-0777` and `-0xFF` the digits count as flags and `x` takes the rest, as Perl itself falls back to.
+// perlrun(1). Of `-0777` and `-0xFF` the digits count as flags and `x` takes the rest, as Perl itself falls
+// back to.
 static PERL: Grammar = Grammar {
     names: &["perl"],
     shorts: &[(b"eE", Code), (b"vVh?", NoScript), (b"I", ModuleDir), (b"mM", ModuleRest), (b"CDFix", Rest)],
@@ -774,8 +778,8 @@ static GUILE: Grammar = Grammar {
     ..LANGUAGE
 };
 
-// ld.so(8), and musl's ldso/dynlink.c, whose options are among glibc's. Started by hand, the loader runs any program,
-// also one without execute permission or on a noexec mount: what it was given is what runs.
+// ld.so(8), and musl's ldso/dynlink.c, whose options are among glibc's. Started by hand, the loader runs any
+// program, also one without execute permission or on a noexec mount: what it was given is what runs.
 static LD_SO: Grammar = Grammar {
     names: &["ld.so"],
     longs: &[

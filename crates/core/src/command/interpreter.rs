@@ -1,15 +1,17 @@
 //! Which code an interpreter was started on, from its executable's name and its arguments.
 //!
-//! Invariant: every name in the answer comes from `argv` (or the tail of an argument, as in `--file=x`), with at most a
-//! directory of `argv` before it and an ending of the interpreter's after it. An invocation that names no code (`sh -c`,
+//! Invariant: every name in the answer comes from `argv` (or the tail of an argument, as in `--file=x`), with
+//! at most a directory of `argv` before it and an ending of the interpreter's after it. An invocation that
+//! names no code (`sh -c`,
 //! `perl -e`, reading from standard input) has no sources. What each interpreter's options mean is in
 //! `crate::command::grammar`.
 
 use crate::command::grammar::{self, Dash, DoubleDash, Effect, Grammar, Modules, Positional};
 use std::borrow::Cow;
 
-/// Most sources of one command line: each costs a look at the file system on the event thread. The longest command lines
-/// that people write by hand have a handful; class paths have more, and of those the first count.
+/// Most sources of one command line: each costs a look at the file system on the event thread. The longest
+/// command lines that people write by hand have a handful; class paths have more, and of those the first
+/// count.
 const MAX_SOURCES: usize = 32;
 
 /// What kind of argument names a source.
@@ -26,7 +28,8 @@ pub enum Role {
 /// A file or directory of code that an argument names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source<'a> {
-    /// Its name, as the process spells it: not resolved against the working directory, nor searched for in `PATH` as
+    /// Its name, as the process spells it: not resolved against the working directory, nor searched for in
+    /// `PATH` as
     /// `bash x.sh` or `perl -S x.pl` do.
     pub name: Cow<'a, [u8]>,
     /// What the interpreter puts after the name where no file has it.
@@ -42,8 +45,8 @@ pub struct Program<'a> {
     pub sources: Vec<Source<'a>>,
     /// Code is read from standard input.
     pub reads_stdin: bool,
-    /// The command line says what is run: more of it would be arguments. False where what is run may yet follow, if the
-    /// command line was cut.
+    /// The command line says what is run: more of it would be arguments. False where what is run may yet
+    /// follow, if the command line was cut.
     pub is_whole: bool,
     /// The directory that names begin at, where that is not the working directory.
     pub dir: Option<&'a [u8]>,
@@ -70,11 +73,11 @@ impl<'a> Program<'a> {
 /// The script an interpreter was started on, as its argument spells it.
 ///
 /// `exe` is the executable's path (its base name decides, without version and build suffixes) and `argv` its
-/// arguments as the kernel left them: for a shebang `[interpreter, optional argument, script, arguments…]`. For
-/// busybox, `argv[0]` names the applet, or `argv[1]` where `argv[0]` is busybox itself.
+/// arguments as the kernel left them: for a shebang `[interpreter, optional argument, script, arguments…]`.
+/// For busybox, `argv[0]` names the applet, or `argv[1]` where `argv[0]` is busybox itself.
 ///
-/// `None` where the executable is no known interpreter, or where it was given no script. Java's `@argfiles` are
-/// skipped, not followed.
+/// `None` where the executable is no known interpreter, or where it was given no script. Java's `@argfiles`
+/// are skipped, not followed.
 pub fn script_argument<'a>(exe: &[u8], argv: &[&'a [u8]]) -> Option<&'a [u8]> {
     match &program(exe, argv, b"")?.script()?.name {
         Cow::Borrowed(name) => Some(*name),
@@ -82,7 +85,8 @@ pub fn script_argument<'a>(exe: &[u8], argv: &[&'a [u8]]) -> Option<&'a [u8]> {
     }
 }
 
-/// What the command line of a process has an interpreter run; `None` where the executable is no known interpreter.
+/// What the command line of a process has an interpreter run; `None` where the executable is no known
+/// interpreter.
 /// `python_path` is the value of `PYTHONPATH`, where it is known.
 pub fn program<'a>(exe: &[u8], argv: &[&'a [u8]], python_path: &'a [u8]) -> Option<Program<'a>> {
     let name = base_name(exe);
@@ -93,21 +97,22 @@ pub fn program<'a>(exe: &[u8], argv: &[&'a [u8]], python_path: &'a [u8]) -> Opti
     Some(Scan::new(grammar, argv, skipped, python_path).run())
 }
 
-/// Whether an executable of this name, when execve(2) does not know a file's format, runs it as a script without another
-/// exec.
+/// Whether an executable of this name, when execve(2) does not know a file's format, runs it as a script
+/// without another exec.
 pub fn runs_unknown_formats(exe: &[u8]) -> bool {
     grammar::by_name(base_name(exe)).is_some_and(|grammar| grammar.runs_unknown)
 }
 
-/// Most elements that the kernel puts before a script's name: an interpreter and an argument for each of the five scripts
-/// that may be each other's interpreters (fs/exec.c, `exec_binprm`).
+/// Most elements that the kernel puts before a script's name: an interpreter and an argument for each of the
+/// five scripts that may be each other's interpreters (fs/exec.c, `exec_binprm`).
 const MAX_SHEBANG: usize = 10;
 
-/// Whether what was executed is a file that its interpreter was started on: a script with a shebang, or what binfmt_misc
-/// has an interpreter for. Then the kernel has put the name that execve(2) was given behind the interpreter's (fs/binfmt_script.c,
-/// fs/binfmt_misc.c). `is_cut`: the last element is not whole.
+/// Whether what was executed is a file that its interpreter was started on: a script with a shebang, or what
+/// binfmt_misc has an interpreter for. Then the kernel has put the name that execve(2) was given behind the
+/// interpreter's (fs/binfmt_script.c, fs/binfmt_misc.c). `is_cut`: the last element is not whole.
 ///
-/// A process can start any program with such arguments; so the file counts only if it is not the executable itself.
+/// A process can start any program with such arguments; so the file counts only if it is not the executable
+/// itself.
 pub fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
     let last = argv.len().saturating_sub(1);
     !filename.is_empty()
@@ -117,7 +122,8 @@ pub fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
         })
 }
 
-/// Whether `env` was started to start an interpreter that is known: its own exec, which follows, names the script.
+/// Whether `env` was started to start an interpreter that is known: its own exec, which follows, names the
+/// script.
 pub fn is_env_for_interpreter(exe: &[u8], argv: &[&[u8]]) -> bool {
     let name = base_name(exe);
     let is_env = name == b"env"
@@ -126,7 +132,8 @@ pub fn is_env_for_interpreter(exe: &[u8], argv: &[&[u8]]) -> bool {
     let command = words
         .map(|word| word.strip_prefix(b"-S").unwrap_or(word))
         .find(|w| !matches!(*w, b"" | b"-" | b"-i") && (w.starts_with(b"-") || !w.contains(&b'=')));
-    // Of another option it is not known here whether it takes a value: then the command is none that is known.
+    // Of another option it is not known here whether it takes a value: then the command is none that is
+    // known.
     is_env && command.is_some_and(|command| grammar::by_name(base_name(command)).is_some())
 }
 
@@ -138,8 +145,8 @@ pub fn is_interpreter(exe: &[u8]) -> bool {
 
 /// Whether an executable goes by the name of a container runtime that starts processes through its own copy.
 pub fn names_a_runtime(path: &[u8], argv: &[&[u8]]) -> bool {
-    // runc before 1.2 runs from a memfd of this name (libcontainer/nsenter/cloned_binary.c); crun and later runc
-    // from a sealed mount of the binary, or from the host's file.
+    // runc before 1.2 runs from a memfd of this name (libcontainer/nsenter/cloned_binary.c); crun and later
+    // runc from a sealed mount of the binary, or from the host's file.
     if crate::verdict::judge::is_memfd_path(path) {
         let name = path.strip_prefix(b"/").unwrap_or(path);
         return name.starts_with(b"memfd:runc_cloned:") || name.starts_with(b"memfd:crun");
@@ -149,8 +156,8 @@ pub fn names_a_runtime(path: &[u8], argv: &[&[u8]]) -> bool {
     matches!(base, b"runc" | b"crun" | b"youki") || (base == b"exe" && is_init)
 }
 
-/// Busybox takes its applet's name from `argv[0]`, and when that is busybox from the next argument. The applet's grammar, and
-/// where its arguments begin.
+/// Busybox takes its applet's name from `argv[0]`, and when that is busybox from the next argument. The
+/// applet's grammar, and where its arguments begin.
 fn applet(argv: &[&[u8]]) -> Option<(&'static Grammar, usize)> {
     for (at, argument) in argv.iter().enumerate() {
         let name = base_name(argument);
@@ -311,7 +318,8 @@ impl<'s, 'a> Scan<'s, 'a> {
             b"" => {}
             b"-" => self.program.reads_stdin = true,
             _ => {
-                // Before what options have named: it is the script that is reported where all are the image's.
+                // Before what options have named: it is the script that is reported where all are the
+                // image's.
                 let script = Source { name: name.into(), endings: self.grammar.endings, role: Role::Script };
                 self.program.sources.truncate(MAX_SOURCES - 1);
                 self.program.sources.insert(0, script);
@@ -330,8 +338,8 @@ impl<'s, 'a> Scan<'s, 'a> {
     }
 
     fn option(&mut self, arg: &'a [u8]) -> Step {
-        // A shebang's whole tail is one element ("--source 17"), so a space separates a value as `=` does; Java takes a colon
-        // in `-javaagent:x`.
+        // A shebang's whole tail is one element ("--source 17"), so a space separates a value as `=` does;
+        // Java takes a colon in `-javaagent:x`.
         let is_java = self.grammar.positional == Positional::JavaSource;
         let cut = arg.iter().position(|b| matches!(b, b'=' | b' ' | b'\t') || (is_java && *b == b':'));
         let name = cut.and_then(|at| arg.get(..at)).unwrap_or(arg);
@@ -410,8 +418,8 @@ impl<'s, 'a> Scan<'s, 'a> {
             rest = after;
             match self.grammar.short(*letter) {
                 Effect::Flag if letter.is_ascii_alphanumeric() => {}
-                // No option is spelled so: either a value (`-d:Trace`, `-W:no-x`), or a shebang's tail with a space in
-                // it, which only Perl reads on from (`-w -T`).
+                // No option is spelled so: either a value (`-d:Trace`, `-W:no-x`), or a shebang's tail with a
+                // space in it, which only Perl reads on from (`-w -T`).
                 Effect::Flag => match self.grammar.spaces.then(|| after_space(*letter, rest)).flatten() {
                     Some(more) => rest = more,
                     None => return step,
@@ -499,8 +507,8 @@ impl<'s, 'a> Scan<'s, 'a> {
         dirs.into_iter().for_each(|dir| self.program.add(dir, &[], Role::Sought));
     }
 
-    /// `-m a.b` runs `a/__init__.py` and `a/b.py`, or `a/b/__main__.py`, of the first directory that has `a`. (`-I` and `-P`
-    /// leave the working directory out; a module there is no less drift.)
+    /// `-m a.b` runs `a/__init__.py` and `a/b.py`, or `a/b/__main__.py`, of the first directory that has `a`.
+    /// (`-I` and `-P` leave the working directory out; a module there is no less drift.)
     fn add_python_module(&mut self, module: &[u8]) {
         let path = replaced(module, b".");
         let top = path.split(|b| *b == b'/').next().unwrap_or_default();

@@ -417,8 +417,8 @@ fn others_are_no_interpreters() {
     assert!(!is_interpreter(b"/usr/bin/ls"));
 }
 
-/// All that a command line has run: names with `+` before what options load and `?` before what is sought, `<` for standard
-/// input.
+/// All that a command line has run: names with `+` before what options load and `?` before what is sought,
+/// `<` for standard input.
 fn sources(exe: &str, argv: &str) -> String {
     let argv: Vec<&[u8]> = argv.split('|').map(str::as_bytes).collect();
     let Some(program) = program(exe.as_bytes(), &argv, b"/pp:") else { return "none".to_owned() };

@@ -9,14 +9,15 @@ const MAX_ARGUMENTS: usize = 16;
 /// The part of a program in a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// It brings in what is not in the container, or what nobody can read as it is: a download, a decoded text.
+    /// It brings in what is not in the container, or what nobody can read as it is: a download, a decoded
+    /// text.
     Source,
     /// It hands on what it reads.
     Filter,
 }
 
-/// The part of a program in a pipeline, by its executable and arguments, and its name; `None` for one that makes its text
-/// itself, or of which it is not known.
+/// The part of a program in a pipeline, by its executable and arguments, and its name; `None` for one that
+/// makes its text itself, or of which it is not known.
 pub fn part<'a>(exe: &'a [u8], argv: &[&'a [u8]]) -> Option<(Part, &'a [u8])> {
     let name = base_name(exe);
     let (name, arguments) = match grammar::is_busybox(name) {

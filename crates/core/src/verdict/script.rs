@@ -72,7 +72,7 @@ impl Script {
     }
 
     /// Whether it is not, or may not be, what the image shipped.
-    fn is_drift(&self) -> bool {
+    pub fn is_drift(&self) -> bool {
         !matches!(
             self.judgement.origin,
             Origin::Image | Origin::ImageTouched | Origin::ImageVolume | Origin::Runtime | Origin::Unknown
@@ -151,8 +151,8 @@ impl Started {
 impl Judge {
     /// What a process was started on, by all ways that a file can become its program.
     ///
-    /// Bounded: as many names of a command line as [`interpreter::program`] gives, a few endings each. What cannot be looked
-    /// at any more is judged by its path alone.
+    /// Bounded: as many names of a command line as [`interpreter::program`] gives, a few endings each. What
+    /// cannot be looked at any more is judged by its path alone.
     pub fn script_of(&self, container: &Container, runner: Runner<'_>, start: &Start<'_>) -> Started {
         let mut started = Started::default();
         let alive = live::is_member(self.host(), runner.pid, &container.id);
@@ -245,7 +245,8 @@ impl Judge {
         }
     }
 
-    /// Judges what an argument names, and gives the pipe that it is. `None`: there is nothing of that name, nor need there be.
+    /// Judges what an argument names, and gives the pipe that it is. `None`: there is nothing of that name,
+    /// nor need there be.
     fn judge_source(&self, look: &Look<'_>, source: &Source<'_>) -> (Option<Script>, Option<u64>) {
         let name: &[u8] = &source.name;
         if look.container.live.is_none() {
@@ -279,7 +280,8 @@ impl Judge {
         (script, pipe)
     }
 
-    /// A directory of code is drift if the image has nothing at its path. On a volume, it is data as often as code.
+    /// A directory of code is drift if the image has nothing at its path. On a volume, it is data as often as
+    /// code.
     fn judge_directory(&self, look: &Look<'_>, path: &ImagePath, found: &FoundFile) -> Option<Script> {
         let real = found.path().unwrap_or_else(|| path.as_bytes().to_vec());
         let judgement = self.judge(look.container, &subject(&real, Some(found), look.runner.pid));
@@ -294,7 +296,8 @@ impl Judge {
         Some(Script { path: real, judgement, ino: found.inode.ino, via: Via::SearchPath })
     }
 
-    /// Judges a file that execve(2) refused for its format, and that the shell which tried runs in its own process.
+    /// Judges a file that execve(2) refused for its format, and that the shell which tried runs in its own
+    /// process.
     pub fn unknown_format(&self, container: &Container, runner: &Runner<'_>, filename: &[u8]) -> Script {
         Script { via: Via::NoShebang, ..self.judge_script(container, runner, filename) }
     }
@@ -321,9 +324,10 @@ impl Judge {
         Script::unseen(path.as_bytes(), judge_replayed(look.container, &path))
     }
 
-    /// The working directory that a relative name began at. The engine knows it as it was at the exec, the kernel as it is
-    /// now: a script that changes its directory at once could name another file by that. But of a process in a chroot the
-    /// engine does not know the root, and after lost events it may be wrong: then the file is not where it says.
+    /// The working directory that a relative name began at. The engine knows it as it was at the exec, the
+    /// kernel as it is now: a script that changes its directory at once could name another file by that. But
+    /// of a process in a chroot the engine does not know the root, and after lost events it may be wrong:
+    /// then the file is not where it says.
     fn directory_at_exec(&self, container: &Container, runner: &Runner<'_>, argument: &[u8]) -> Vec<u8> {
         let is_there = || {
             let root = container.live.as_ref()?.root(self.host(), &[])?;
@@ -388,8 +392,8 @@ impl Judge {
     }
 }
 
-/// In a replay no layer can be told for a script: the kernel gives no flags for it. A path that the image has may
-/// have been written to since. One that it lacks was added, unless it may lie on a mount.
+/// In a replay no layer can be told for a script: the kernel gives no flags for it. A path that the image has
+/// may have been written to since. One that it lacks was added, unless it may lie on a mount.
 fn judge_replayed(container: &Container, path: &ImagePath) -> Judgement {
     let Ok(image) = &container.image else { return unknown("image not known") };
     let (real, presence) = image.resolve(path);
@@ -428,9 +432,9 @@ fn pipe_of(found: &FoundFile) -> Option<u64> {
     is_pipe.then_some(found.inode.ino)
 }
 
-/// Whether a file is what a shell has made of a here-document: unlinked before it is read (bash up to 5.0, and for texts larger
-/// than a pipe holds, `sh-thd.*` or `sh-thd-*` in its redir.c). Its text is code on a command line, as after `-c`: whoever
-/// makes a file of that name to unlink it could do as much without.
+/// Whether a file is what a shell has made of a here-document: unlinked before it is read (bash up to 5.0,
+/// and for texts larger than a pipe holds, `sh-thd.*` or `sh-thd-*` in its redir.c). Its text is code on a
+/// command line, as after `-c`: whoever makes a file of that name to unlink it could do as much without.
 fn is_here_document(found: &FoundFile) -> bool {
     found.links == 0 && found.path().is_some_and(|path| is_here_documents_name(&path))
 }
