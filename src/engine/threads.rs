@@ -3,7 +3,7 @@
 use super::bound;
 use super::containers::Containers;
 use super::context::{Context, Dependencies};
-use super::declared::EnvNames;
+use super::environment::EnvironmentState;
 use super::packages::PackageWork;
 use super::work::WorkState;
 use crate::event::exec::ExecFacts;
@@ -16,8 +16,8 @@ use drift_core::verdict::script::Script;
 use lru::LruCache;
 use std::sync::Arc;
 
-/// A start before this (the year 2000, nanoseconds since the epoch) is not one: the kernel counts from boot, and a
-/// capture without the machine's boot time leaves it so.
+/// A start before this (the year 2000, nanoseconds since the epoch) is not one: the kernel counts from boot,
+/// and a capture without the machine's boot time leaves it so.
 const EPOCH_FLOOR: u64 = 946_684_800_000_000_000;
 
 /// What is known of a thread.
@@ -37,8 +37,8 @@ pub(super) struct ThreadState {
     command: Option<Arc<str>>,
     /// The thread as a writer of files, while nothing can change it; `None`: not asked yet, or it can.
     pub(super) writer: Option<Arc<Writer>>,
-    /// When the container's first process started, nanoseconds since the epoch; outer `None`: not asked yet; inner: not
-    /// known.
+    /// When the container's first process started, nanoseconds since the epoch; outer `None`: not asked yet;
+    /// inner: not known.
     started: Option<Option<u64>>,
     /// State of the registry when the container was last compared with it.
     registry: u64,
@@ -54,10 +54,10 @@ pub(super) struct ThreadState {
     pub(super) work: Option<WorkState>,
     /// Who is behind what this process does to packages; `None`: not looked at yet.
     pub(super) agent: Option<Arc<Agent>>,
-    /// The environment against the declared one; `None`: not asked yet, or not known yet.
-    pub(super) environment: Option<Arc<EnvNames>>,
-    /// Whether the container's first process starts what was declared; outer `None`: not asked yet, or what was
-    /// declared is not read yet; inner: not known, or it is another process.
+    /// The environment against the declared one.
+    pub(super) environment: EnvironmentState,
+    /// Whether the container's first process starts what was declared; outer `None`: not asked yet, or what
+    /// was declared is not read yet; inner: not known, or it is another process.
     pub(super) entrypoint: Option<Option<bool>>,
     /// Its exec was seen.
     pub(super) executed: bool,
@@ -96,12 +96,14 @@ impl Threads {
         self.states.peek_mut(&tid)
     }
 
-    /// A process has executed a program. It may be gone by the time a rule asks: a new container is looked at now.
+    /// A process has executed a program. It may be gone by the time a rule asks: a new container is looked at
+    /// now.
     pub(super) fn note_exec(&mut self, deps: &Dependencies, exec: &ExecFacts<'_>) {
         let container = self.containers.of_exec(deps, exec);
         let id = container.as_ref().map(|c| &c.id);
         let before = self.states.peek(&exec.pid);
         let again = before.is_some_and(|s| s.executed && s.container.as_ref().map(|c| &c.id) == id);
+        let environment = before.filter(|_| again).map(|s| s.environment.after_exec());
         let before = before.filter(|s| s.package.is_some());
         let was_changing = before.is_some_and(|s| s.own_package.iter().flatten().any(|i| i.action.changes()));
         let state = ThreadState {
@@ -110,6 +112,7 @@ impl Threads {
             was_changing,
             executed: true,
             first_exec: !again,
+            environment: environment.unwrap_or_default(),
             ..ThreadState::default()
         };
         self.states.put(exec.pid, state);
@@ -126,7 +129,8 @@ impl Threads {
         self.containers.registry.note_exit(tid);
     }
 
-    /// The state of the event's thread, read from the table if its exec was not seen. `None` if nobody knows it.
+    /// The state of the event's thread, read from the table if its exec was not seen. `None` if nobody knows
+    /// it.
     pub(super) fn of_event(&mut self, cx: &Context<'_>) -> Option<&mut ThreadState> {
         let tid = cx.event.tid;
         if self.states.contains(&tid) {
@@ -214,7 +218,8 @@ impl Threads {
         if let Some(known) = state.started {
             return known;
         }
-        // The start of the PID namespace's init process; a container in the host's namespace has none of its own.
+        // The start of the PID namespace's init process; a container in the host's namespace has none of its
+        // own.
         let thread = cx.table.get(cx.event.tid).filter(|t| t.vtid != cx.event.tid);
         let of_namespace = thread.map(|t| t.pidns_init_start).filter(|started| *started > EPOCH_FLOOR);
         let of_process = || container.live.as_ref()?.started.filter(|started| *started != 0);
