@@ -14,6 +14,7 @@ mod cache;
 mod containers;
 mod context;
 mod declared;
+mod environment;
 mod files;
 mod libraries;
 #[cfg(test)]
@@ -33,13 +34,13 @@ mod secrets;
 mod threads;
 mod work;
 
-pub use declared::EnvNames;
 pub use files::EventFile;
 pub use packages::{PackageRole, PackageWork};
 pub use peers::PeerFacts;
 pub use query::Query;
 
 use crate::config::Config;
+use crate::event::exec::refused_format;
 use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::ThreadReader;
@@ -173,6 +174,8 @@ impl Engine {
                 if let Some(exec) = cx.exec() {
                     state.processes.programs.note_flags(exec.flags);
                     threads.note_exec(deps, &exec);
+                } else if let Some(name) = refused_format(event) {
+                    scripts::note_refused(&cx, name, threads);
                 }
             }
             code::PROCEXIT => threads.note_exit(event.tid),
