@@ -157,6 +157,7 @@ impl Files {
         let file = self.of_event(cx, p)?;
         if file.compared.set(()).is_ok() {
             let writer = writer(cx, file.pid, packages, p);
+            log::debug!("file {:?}: {:?} by {writer:?}", (&*file.container.id, &file.path), file.change);
             if file.mount.is_none() {
                 note_written(cx, &file, &writer, &mut p.writers);
             }
@@ -372,7 +373,7 @@ fn writer(cx: &Context<'_>, pid: i64, packages: &mut Packages, p: &mut Processes
     let (command, manager) = (p.threads.command(cx), packages.writing_manager(cx, p));
     // What a package manager does, builds included, is its own.
     let work = if manager.is_none() { work::of_event(cx, p) } else { None };
-    let WriterProcess { name, parent, user } = p.threads.writer_process(cx, pid);
+    let WriterProcess { name, parent, user } = WriterProcess::clone(&p.threads.writer_process(cx, pid));
     let tid = cx.event.tid;
     let writer = Arc::new(Writer { pid, tid, name, parent, user, command, origin, manager, work });
     if let Some(state) = p.threads.of_event(cx).filter(|state| p.programs.is_latest(state)) {

@@ -36,7 +36,7 @@ pub(super) struct ThreadState {
     /// Command line of the thread; `None`: not asked yet.
     command: Option<Arc<str>>,
     /// Its process as a writer of files; `None`: not asked yet.
-    process: Option<WriterProcess>,
+    process: Option<Arc<WriterProcess>>,
     /// The thread as a writer of files, while nothing can change it; `None`: not asked yet, or it can.
     pub(super) writer: Option<Arc<Writer>>,
     /// When the container's first process started, nanoseconds since the epoch; outer `None`: not asked yet;
@@ -243,7 +243,7 @@ impl Threads {
     }
 
     /// The event's process as a writer of files, read once for each program it runs.
-    pub(super) fn writer_process(&mut self, cx: &Context<'_>, pid: i64) -> WriterProcess {
+    pub(super) fn writer_process(&mut self, cx: &Context<'_>, pid: i64) -> Arc<WriterProcess> {
         let known = self.of_event(cx).and_then(|state| state.process.clone());
         known.unwrap_or_else(|| {
             let name_of = |tid: i64| {
@@ -252,9 +252,10 @@ impl Threads {
             };
             let tid = cx.event.tid;
             let parent = cx.table.get(tid).and_then(|thread| name_of(thread.ptid));
-            let process = WriterProcess { name: name_of(tid), parent, user: cx.host().user_of(pid) };
+            let user = cx.host().user_of(pid);
+            let process = Arc::new(WriterProcess { name: name_of(tid), parent, user });
             if let Some(state) = self.of_event(cx) {
-                state.process = Some(process.clone());
+                state.process = Some(Arc::clone(&process));
             }
             process
         })

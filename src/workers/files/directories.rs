@@ -96,6 +96,7 @@ mod tests {
             kind: "other",
             package: None,
             gained: Vec::new(),
+            explained: None,
             was: None,
             count: None,
             sensitive: false,
