@@ -304,7 +304,7 @@ impl Resolver {
     fn is_at_root_of(&self, tid: i64, container: &Container) -> bool {
         let root = self.judge.host().root_of(tid);
         let live = container.live.as_ref();
-        root.is_ok_and(|root| live.is_some_and(|live| live.root_dev == root.dev))
+        root.is_ok_and(|root| live.is_some_and(|live| live.is_root(&root)))
     }
 
     /// Where a path through `/proc` (`/proc/self/fd/7`, `/proc/self/root/etc/passwd`) led the process: its own links there mean

@@ -432,8 +432,7 @@ impl Registry {
                 match live::image_of(&self.host, live.pid(), &root, &self.settings.storage_roots, self.cache)
                 {
                     Ok((image, upper)) => {
-                        live.upper = upper.as_ref().map(|upper| self.host.path(upper));
-                        live.upper_on_host = upper;
+                        live.set_layers(&self.host, &image, upper);
                         let fresh = Some(image.clone());
                         let c = Container {
                             id: id.into(),

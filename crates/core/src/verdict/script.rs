@@ -1,13 +1,15 @@
 //! The script an interpreter was started on: which file that is, and its judgement.
 
-use crate::container::live;
+use crate::container::live::{self, Live};
+use crate::container::mounts::{Place, Sight};
 use crate::container::registry::Container;
-use crate::host::FoundFile;
+use crate::host::{path_of, strip_deleted, FoundFile};
 use crate::host::{ExeFlags, InodeId};
 use crate::image::view::Presence;
-use crate::verdict::judge::{Judge, Judgement, Subject};
+use crate::verdict::judge::{is_memfd_path, Judge, Judgement, Subject};
 use crate::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
+use rustix::io::Errno;
 
 /// A script and its judgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +53,19 @@ impl Judge {
         let Ok(path) = ImagePath::lexical(&cwd, argument) else {
             return Script::unseen(argument, unknown("path too long"));
         };
-        if container.live.is_some() {
-            let found = self.find_script(container, runner.pid, alive, absolute, &path, argument);
-            return self.judge_live_script(container, runner.pid, &path, found);
+        if let Some(live) = &container.live {
+            return match self.find_script(container, live, runner.pid, alive, absolute, &path, argument) {
+                Ok(Sight::File(found, place)) => {
+                    self.judge_live_script(container, runner.pid, &path, Some(found), place)
+                }
+                Ok(Sight::Mount(place)) => self.judge_unlooked(container, runner.pid, &path, place),
+                // On some mount, and which one only a server could tell.
+                Err(Errno::XDEV) => Script::unseen(
+                    path.as_bytes(),
+                    Judgement { origin: Origin::Volume, path: Some(path.clone()), ..unknown("") },
+                ),
+                Err(_) => self.judge_live_script(container, runner.pid, &path, None, None),
+            };
         }
         Script::unseen(path.as_bytes(), judge_replayed(container, &path))
     }
@@ -63,8 +75,10 @@ impl Judge {
     /// engine does not know the root, and after lost events it may be wrong: then the file is not where it says.
     fn directory_at_exec(&self, container: &Container, runner: &Runner<'_>, argument: &[u8]) -> Vec<u8> {
         let is_there = || {
-            let root = container.live.as_ref()?.root(self.host(), &[])?;
-            root.find(ImagePath::lexical(runner.cwd, argument).ok()?.as_bytes()).ok()
+            let live = container.live.as_ref()?;
+            let root = live.root(self.host(), &[])?;
+            let path = ImagePath::lexical(runner.cwd, argument).ok()?;
+            live.find(self.host(), &container.id, live.pid(), &root, &path).ok()
         };
         let has_own_root = || self.host().root_path_of(runner.pid).is_none_or(|root| root != b"/");
         if runner.cwd.starts_with(b"/") && !has_own_root() && is_there().is_some() {
@@ -74,27 +88,46 @@ impl Judge {
     }
 
     /// Looks for the file as the process would open it: from its own root (a chroot, perhaps) when it lives.
+    #[expect(clippy::too_many_arguments, reason = "two ways to name one file, and who names it")]
     fn find_script(
         &self,
         container: &Container,
+        live: &Live,
         pid: i64,
         alive: bool,
         absolute: bool,
         path: &ImagePath,
         argument: &[u8],
-    ) -> Option<FoundFile> {
+    ) -> Result<Sight, Errno> {
+        let host = self.host();
         if alive {
-            if let Some(fd) = own_descriptor(argument) {
-                return self.host().open_file_of(pid, fd).ok();
+            if let Some(number) = own_descriptor(argument) {
+                let fd = host.hold_open_file(pid, number)?;
+                let named = path_of(&fd).ok_or(Errno::NOENT)?;
+                // What is no file, or in memory, is the kernel's own: nobody has to answer for it.
+                if !named.starts_with(b"/") || is_memfd_path(&named) {
+                    return Ok(Sight::File(FoundFile::from_fd(fd)?, None));
+                }
+                let Ok(named) = ImagePath::lexical(b"/", strip_deleted(&named)) else { return Err(Errno::NAMETOOLONG) };
+                return live.look_at(host, &container.id, pid, fd, &named).ok_or(Errno::NOENT);
             }
             // A working directory is a path from the namespace's root, also for a process in a chroot.
             if absolute {
-                if let Ok(root) = self.host().root_of(pid) {
-                    return root.find(argument).ok();
+                if let Ok(root) = host.root_of(pid) {
+                    let path = ImagePath::lexical(b"/", argument).map_err(|_| Errno::NAMETOOLONG)?;
+                    return live.find(host, &container.id, pid, &root, &path);
                 }
             }
         }
-        container.live.as_ref()?.root(self.host(), &[])?.find(path.as_bytes()).ok()
+        let root = live.root(host, &[]).ok_or(Errno::NOENT)?;
+        live.find(host, &container.id, live.pid(), &root, path)
+    }
+
+    /// A script that may not be looked at: where it lies is known.
+    fn judge_unlooked(&self, container: &Container, pid: i64, path: &ImagePath, place: Place) -> Script {
+        let (flags, inode) = Default::default();
+        let subject = Subject { path: path.as_bytes(), flags, flags_given: false, inode, found: None, pid };
+        Script::unseen(path.as_bytes(), self.judge_at(container, &subject, Some(place)))
     }
 
     fn judge_live_script(
@@ -103,6 +136,7 @@ impl Judge {
         pid: i64,
         path: &ImagePath,
         found: Option<FoundFile>,
+        place: Option<Place>,
     ) -> Script {
         let Some(found) = found else {
             // Gone since. A path that the image never had is drift whatever was there.
@@ -134,7 +168,7 @@ impl Judge {
             found: Some(&found),
             pid,
         };
-        let mut judgement = self.judge(container, &subject);
+        let mut judgement = self.judge_at(container, &subject, place);
         if found.kind != rustix::fs::FileType::RegularFile && judgement.origin != Origin::Memfd {
             judgement = unknown("script is no regular file");
         }
