@@ -57,10 +57,10 @@ clean:
 .PHONY: hostile faults load fuzz sanitize audit
 
 hostile:
-	$(CARGO) test --locked --test hostile --test vanished -- --nocapture
+	$(CARGO) test --locked --test hostile -- --nocapture
 
 faults:
-	$(CARGO) test --locked --test faults --test lifecycle -- --nocapture
+	$(CARGO) test --locked --test mounts --test lifecycle -- --nocapture
 
 # The library is the release build; the test's own work is small.
 load: build
@@ -68,11 +68,13 @@ load: build
 		$(CARGO) test --locked --test load -- --nocapture
 
 FUZZ_SECONDS ?= 600
-# With a nightly toolchain and cargo-fuzz. New inputs go to the target folder; those that fail, to fuzz/artifacts.
+# With a nightly toolchain and cargo-fuzz. New inputs go to the target folder, from where `scripts/corpus.sh add` keeps
+# them; those that fail go to fuzz/artifacts.
 fuzz:
-	cd fuzz && for target in $(notdir $(wildcard fuzz/corpus/*)); do \
-		found=$(abspath $(TARGET))/fuzz-found/$$target; mkdir -p $$found; \
-		$(CARGO) +nightly fuzz run $$target $$found corpus/$$target -- \
+	for target in $(basename $(notdir $(wildcard fuzz/corpus/*.tar))); do \
+		found=$(abspath $(TARGET))/fuzz-found/$$target; corpus=$(abspath $(TARGET))/fuzz-corpus/$$target; \
+		mkdir -p $$found; scripts/corpus.sh unpack $$target $$corpus || exit 1; \
+		$(CARGO) +nightly fuzz run $$target $$found $$corpus -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 || exit 1; \
 	done
 
@@ -82,4 +84,4 @@ sanitize:
 	RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly test -Zbuild-std --target $$(uname -m)-unknown-linux-gnu --lib
 
 audit:
-	$(CARGO) test --locked --test dependencies
+	$(CARGO) test --locked --test plain dependencies::

@@ -1,8 +1,9 @@
 //! Keeps `libgcc_s.so.1` out of what the plugin needs at run time.
 //!
-//! rustc asks the linker for `-lgcc_s`, the shared unwinder; Falco's image need not have it. The same code is in
-//! `libgcc_eh.a` of every gcc. A linker script named `libgcc_s.so`, found before the real one, puts it in instead.
-//! Where there is no such archive nothing changes. Builds with zig bring their own unwinder and never look here.
+//! rustc asks the linker for `-lgcc_s`, the shared unwinder; Falco's image need not have it. The same code is
+//! in `libgcc_eh.a` of every gcc. A linker script named `libgcc_s.so`, found before the real one, puts it in
+//! instead. Where there is no such archive nothing changes. Builds with zig bring their own unwinder and
+//! never look here.
 
 use std::io::Write;
 use std::path::Path;

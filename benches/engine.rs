@@ -1,9 +1,9 @@
-//! What drift costs inside the real engine: CPU time of libsinsp replaying `busy.scap`, many times over, with no
-//! drift field, with rules on the engine's own fields, and with drift's.
+//! What drift costs inside the real engine: CPU time of libsinsp replaying `busy.scap`, many times over, with
+//! no drift field, with rules on the engine's own fields, and with drift's.
 //!
-//! Runs are interleaved, so that whatever else the machine does falls on all of them alike; ratios are made run by
-//! run within one round, and their median and spread reported. `net` times have the start taken off (the same run on
-//! a capture of ten events: loading the plugin and the image's manifest).
+//! Runs are interleaved, so that whatever else the machine does falls on all of them alike; ratios are made
+//! run by run within one round, and their median and spread reported. `net` times have the start taken off
+//! (the same run on a capture of ten events: loading the plugin and the image's manifest).
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 // wait4 waits for the children.
@@ -22,8 +22,9 @@ use testkit::engine::Engine;
 /// libscap's block type of an event (`scap_savefile.h`, `EV_BLOCK_TYPE_V2`).
 const EVENT_V2: u32 = 0x216;
 
-/// Writes the capture's head, and its first events (at most so many) so many times; each pass is later than the one
-/// before. Nothing is kept in memory: a child's peak memory as the kernel counts it begins with its parent's.
+/// Writes the capture's head, and its first events (at most so many) so many times; each pass is later than
+/// the one before. Nothing is kept in memory: a child's peak memory as the kernel counts it begins with its
+/// parent's.
 fn scaled(capture: &Path, most: usize, times: u64, to: &Path) -> usize {
     let mut out = std::io::BufWriter::new(std::fs::File::create(to).unwrap());
     let (mut first, mut last, mut events) = (u64::MAX, 0, 0);
@@ -36,7 +37,8 @@ fn scaled(capture: &Path, most: usize, times: u64, to: &Path) -> usize {
         let mut block = vec![0u8; 8];
         while left > 0 && input.read_exact(&mut block[..8]).is_ok() {
             let number = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().unwrap());
-            // Block: type, length, body, length; an event's body: cpu (2 bytes), then its header, the time first.
+            // Block: type, length, body, length; an event's body: cpu (2 bytes), then its header, the time
+            // first.
             let (kind, len) = (number(0), number(4) as usize);
             block.resize(len.max(8), 0);
             input.read_exact(&mut block[8..len]).unwrap();
@@ -123,7 +125,8 @@ fn main() {
     let manifest = captures.join("image.mtree.gz");
     let config = file("config.yaml");
     let text = format!(
-        "plugins:\n  - name: drift\n    library_path: {}\n    init_config:\n      host_root: {}\n      manifests:\n        \
+        "plugins:\n  - name: drift\n    library_path: {}\n    init_config:\n      host_root: {}\n      \
+         manifests:\n        \
          - path: {}\n          containers: [\"*\"]\nload_plugins: [drift]\n",
         library.display(),
         file("nowhere").display(),

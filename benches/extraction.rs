@@ -1,11 +1,12 @@
-//! What an answer costs through the plugin's C interface, field by field, against a field of a bare SDK plugin that
-//! reads one string from the threads table.
+//! What an answer costs through the plugin's C interface, field by field, against a field of a bare SDK
+//! plugin that reads one string from the threads table.
 //!
-//! First answers: a process that was not asked about before, whose executable has no verdict yet. `layers` look-ups
-//! go to the layers' directories (the index is not built yet), `indexed` ones to memory; `unlisted` ones are of executables
-//! on a mount that was made after the container was looked at, so that tables of mounts are read. Cached answers: the same
-//! event again, a later event of the same thread, later events of thousands of threads in turn. Absent: a thread of
-//! the host. Every call is timed by itself; the clock's own cost is in every number, and reported.
+//! First answers: a process that was not asked about before, whose executable has no verdict yet. `layers`
+//! look-ups go to the layers' directories (the index is not built yet), `indexed` ones to memory; `unlisted`
+//! ones are of executables on a mount that was made after the container was looked at, so that tables of
+//! mounts are read. Cached answers: the same event again, a later event of the same thread, later events of
+//! thousands of threads in turn. Absent: a thread of the host. Every call is timed by itself; the clock's own
+//! cost is in every number, and reported.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
@@ -143,7 +144,8 @@ impl Bench {
         (one, turn)
     }
 
-    /// First answers: each of `firsts` new processes is asked one field. Each runs an executable of its own name.
+    /// First answers: each of `firsts` new processes is asked one field. Each runs an executable of its own
+    /// name.
     fn first(&mut self, how: &str, rival: f64) {
         let indexed = how != "layers";
         let questions = questions();
@@ -265,8 +267,9 @@ impl Bench {
         engine.background(false);
     }
 
-    /// What each file that is opened for writing costs the event thread: the path is found, the writer remembered, and the
-    /// background told, while the event is parsed. Of one file again and again, and of a new one each time.
+    /// What each file that is opened for writing costs the event thread: the path is found, the writer
+    /// remembered, and the background told, while the event is parsed. Of one file again and again, and of a
+    /// new one each time.
     fn writes(&mut self, rival: f64) {
         let host = Hosts::new(LAYERS);
         let inode = host.executables(1);
@@ -283,7 +286,8 @@ impl Bench {
         let answer = engine.text(&mut question, kind, &first, 2);
         assert_eq!(answer.as_deref(), Some("opened"), "nothing is measured without an answer");
         for (what, files) in [("the same file", 1), ("another file each time", u64::MAX)] {
-            // Twenty thousand a second, in bursts: an engine takes what has come from the kernel's buffer, and then waits.
+            // Twenty thousand a second, in bursts: an engine takes what has come from the kernel's buffer,
+            // and then waits.
             let mut times = Vec::new();
             for n in 0..self.rounds.min(20_000) as u64 {
                 let file = n % files;
@@ -372,8 +376,9 @@ fn syscalls(report: &mut Report) {
     }
 }
 
-/// Asks `times` times for what `what` says, and ends: what callgrind counts. A field's name: for the same answer again;
-/// `write`: for another file that is opened for writing each time, as it is parsed; `bare`: the rival's field.
+/// Asks `times` times for what `what` says, and ends: what callgrind counts. A field's name: for the same
+/// answer again; `write`: for another file that is opened for writing each time, as it is parsed; `bare`: the
+/// rival's field.
 fn ask_only(times: u64, what: &str) {
     let host = Hosts::new(LAYERS);
     let inode = host.executables(1);

@@ -1,6 +1,7 @@
-//! Indexing image layers against `find -printf '%p %y\n'` on the same trees in the same run: wall time, CPU time,
-//! and bytes of memory a file, owning packages included. Directory caches are warm for both. `find` also starts a process for
-//! each layer, which is part of its numbers (about a millisecond each). `--large` adds trees of 1.5 million files.
+//! Indexing image layers against `find -printf '%p %y\n'` on the same trees in the same run: wall time, CPU
+//! time, and bytes of memory a file, owning packages included. Directory caches are warm for both. `find`
+//! also starts a process for each layer, which is part of its numbers (about a millisecond each). `--large`
+//! adds trees of 1.5 million files.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 // wait4 waits for the children.
@@ -22,9 +23,9 @@ use std::time::Instant;
 /// Files of a directory, and directories of a package.
 const SHAPE: (usize, usize) = (12, 10);
 
-/// Makes `layers` directories that hold `files` paths together, shaped as Debian's /usr: a dozen files a directory,
-/// three to six levels deep, one path in ten a link. Each package lies in one layer, and four of five are in that layer's
-/// database of dpkg.
+/// Makes `layers` directories that hold `files` paths together, shaped as Debian's /usr: a dozen files a
+/// directory, three to six levels deep, one path in ten a link. Each package lies in one layer, and four of
+/// five are in that layer's database of dpkg.
 fn trees(root: &Path, files: usize, layers: usize) -> Vec<PathBuf> {
     let mut made = 0;
     let dirs: Vec<PathBuf> = (0..layers).map(|l| root.join(format!("layer{l}"))).collect();
@@ -73,7 +74,8 @@ fn seconds(usage: &libc::rusage) -> f64 {
 }
 
 fn own_cpu() -> f64 {
-    // SAFETY: a plain C struct, filled by the kernel. Not getrusage, which counts the current slice at its end only.
+    // SAFETY: a plain C struct, filled by the kernel. Not getrusage, which counts the current slice at its
+    // end only.
     let time = unsafe {
         let mut time = std::mem::zeroed::<libc::timespec>();
         assert_eq!(libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time), 0);
@@ -144,7 +146,8 @@ fn find(layers: &[PathBuf]) -> (f64, f64) {
         let mut command = Command::new("find");
         command.arg(layer).args(["-printf", "%p %y\\n"]).stdout(Stdio::null());
         let child = command.spawn().unwrap();
-        // SAFETY: plain C structs, filled by the kernel; the child is ours and not waited for by anybody else.
+        // SAFETY: plain C structs, filled by the kernel; the child is ours and not waited for by anybody
+        // else.
         unsafe {
             let (mut status, mut usage) = (0, std::mem::zeroed::<libc::rusage>());
             assert_eq!(libc::wait4(child.id() as i32, &mut status, 0, &mut usage), child.id() as i32);

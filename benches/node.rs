@@ -1,8 +1,9 @@
-//! A node: hundreds of containers, dozens of images that share base layers, more than a million files. How long the engine
-//! is held up at its start, how long the images take to be indexed and at what share of a CPU, what memory it takes, and
-//! whether that stays so while containers come and go.
+//! A node: hundreds of containers, dozens of images that share base layers, more than a million files. How
+//! long the engine is held up at its start, how long the images take to be indexed and at what share of a
+//! CPU, what memory it takes, and whether that stays so while containers come and go.
 //!
-//! The node is one of plain directories (`common::node`), like `common::image`: every look-up meets a real file system.
+//! The node is one of plain directories (`common::node`), like `common::image`: every look-up meets a real
+//! file system.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
@@ -108,8 +109,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Until the background is done with what waits there: what is declared of a container is read three times in six
-    /// seconds.
+    /// Until the background is done with what waits there: what is declared of a container is read three
+    /// times in six seconds.
     fn rest(&self) {
         std::thread::sleep(if quick() { Duration::from_millis(100) } else { Duration::from_secs(8) });
     }
@@ -133,8 +134,9 @@ fn main() {
     engine.background(true);
     report.add("node/start holds the engine up", started.elapsed().as_secs_f64() * 1000.0, "ms", None);
 
-    // The containers do what containers do: each event that is not passed over (of opens to read, one of sixteen is not) lets
-    // one more be looked at. The background indexes meanwhile: of the wall time a part is the scheduler's.
+    // The containers do what containers do: each event that is not passed over (of opens to read, one of
+    // sixteen is not) lets one more be looked at. The background indexes meanwhile: of the wall time a part
+    // is the scheduler's.
     let (mut slowest, mut slowest_cpu) = (0.0f64, 0.0f64);
     for n in 0..node.processes() {
         let call = openat(node.pid(n));

@@ -1,5 +1,6 @@
-//! Hashing and comparing files, as the background does, against `sha256sum` and `cmp` on the same files in turn. The files
-//! are in the page cache for both. The rivals start a process each, which is part of their numbers (about a millisecond).
+//! Hashing and comparing files, as the background does, against `sha256sum` and `cmp` on the same files in
+//! turn. The files are in the page cache for both. The rivals start a process each, which is part of their
+//! numbers (about a millisecond).
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 

@@ -9,6 +9,7 @@
 
 use crate::event::open::{opening, Opening};
 use crate::event::raw::SyscallEvent;
+use crate::metrics;
 use crate::plugin::Drift;
 use falco_event::events::RawEvent;
 use falco_plugin::api::{
@@ -20,23 +21,14 @@ use falco_plugin::api::{
 use falco_plugin::internals::{async_event, base, extract, parse, source};
 use std::ffi::{c_char, CStr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The event schema that the events read here belong to; parameters drift reads are the same since 4.0.0.
 const EVENT_SCHEMA: &CStr = c"4.0.0";
 
-/// Panics caught at this interface since the library was loaded.
-static PANICS: AtomicU64 = AtomicU64::new(0);
-
-/// Number of panics caught so far in this process.
-pub(crate) fn panics_caught() -> u64 {
-    PANICS.load(Ordering::Relaxed)
-}
-
 fn guard<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
     // After a panic an instance's state is whole: every change to it is a single insertion or removal.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-        PANICS.fetch_add(1, Ordering::Relaxed);
+        metrics::note_panic();
         otherwise
     })
 }

@@ -6,13 +6,14 @@
 
 pub mod config;
 pub mod event;
+pub mod events;
 pub mod extract;
+pub mod facts;
 #[expect(unsafe_code, reason = "the C interface")]
 mod ffi;
 pub mod metrics;
 pub mod plugin;
 pub mod prebuilt;
-pub mod report;
 pub mod resolver;
 pub mod source;
 pub mod workers;

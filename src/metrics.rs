@@ -5,6 +5,19 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Panics caught at the C interface since the library was loaded, of all instances.
+static INTERFACE_PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a panic caught at the C interface.
+pub(crate) fn note_panic() {
+    INTERFACE_PANICS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Number of panics caught at the C interface so far.
+pub(crate) fn interface_panics() -> u64 {
+    INTERFACE_PANICS.load(Ordering::Relaxed)
+}
+
 /// A counter or gauge.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);

@@ -3,21 +3,15 @@
 use crate::config::{Config, InitConfig};
 use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
-use crate::extract::{
-    self, BINARY_EVENT, CONTAINER_EVENT, EVENTS, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT,
-    PORT_EVENT, SECRET_EVENT,
-};
-use crate::metrics::{Kind, Metrics};
+use crate::events::{Reporter, EVENTS};
+use crate::extract;
+use crate::metrics::{self, Kind, Metrics};
 use crate::prebuilt::{self, Lists};
-use crate::report::{
-    binary_payload, container_payload, file_payload, library_payload, packages_payload, peer_payload,
-    port_payload, secret_payload, send,
-};
 use crate::resolver::Resolver;
 use crate::source::params::Params;
 use crate::source::scanner::Means;
 use crate::source::{self, Next, Opened};
-use crate::workers::{Reports, Workers};
+use crate::workers::Workers;
 use drift_core::container::registry::LoadedManifest;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
 use falco_plugin::async_event::{AsyncEventPlugin, AsyncHandler};
@@ -84,7 +78,7 @@ impl Plugin for Drift {
     }
 
     fn get_metrics(&mut self) -> impl IntoIterator<Item = Metric> {
-        self.metrics.panics_caught.set(crate::ffi::panics_caught());
+        self.metrics.panics_caught.set(metrics::interface_panics());
         self.metrics.list().into_iter().map(|(name, kind, _, value)| {
             let kind = match kind {
                 Kind::Counter => MetricType::Monotonic,
@@ -162,40 +156,9 @@ impl AsyncEventPlugin for Drift {
             // threads.
             return Ok(());
         }
-        let handler = Arc::new(handler);
-        let (for_files, for_libraries) = (Arc::clone(&handler), Arc::clone(&handler));
-        let (for_containers, for_packages) = (Arc::clone(&handler), Arc::clone(&handler));
-        let (for_peers, for_ports) = (Arc::clone(&handler), Arc::clone(&handler));
-        let for_secrets = Arc::clone(&handler);
-        // The engine refuses events while it shuts down; there is nobody to tell then.
-        let reports = Reports {
-            binary: Box::new(move |finding| {
-                let _ = send(&handler, BINARY_EVENT, finding.tid, &binary_payload(finding));
-            }),
-            file: Box::new(move |change| {
-                let _ = send(&for_files, FILE_EVENT, change.writer.tid, &file_payload(change));
-            }),
-            secret: Box::new(move |tampering| {
-                let _ = send(&for_secrets, SECRET_EVENT, tampering.writer.tid, &secret_payload(tampering));
-            }),
-            library: Box::new(move |library| {
-                let _ = send(&for_libraries, LIBRARY_EVENT, library.job.tid, &library_payload(library));
-            }),
-            container: Box::new(move |container| {
-                let _ = send(&for_containers, CONTAINER_EVENT, container.tid, &container_payload(container));
-            }),
-            port: Box::new(move |port| {
-                let _ = send(&for_ports, PORT_EVENT, port.tid, &port_payload(port));
-            }),
-            peer: Box::new(move |peer| {
-                let _ = send(&for_peers, PEER_EVENT, peer.early.tid, &peer_payload(peer));
-            }),
-            packages: Box::new(move |packages| {
-                let _ = send(&for_packages, PACKAGES_EVENT, packages.agent.pid, &packages_payload(packages));
-            }),
-        };
+        let reporter = Reporter::to_engine(handler);
         let lists = self.lists.clone();
-        let background = Workers::start(self.resolver.host(), &self.config, &self.metrics, lists, reports)?;
+        let background = Workers::start(self.resolver.host(), &self.config, &self.metrics, lists, &reporter)?;
         self.resolver.start(background);
         Ok(())
     }

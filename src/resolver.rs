@@ -8,12 +8,10 @@ use crate::event::exec::ExecFacts;
 use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
-use crate::extract::CONTAINER_EVENT;
+use crate::events::{container, ContainerReport, OwnEvent, Payload};
+use crate::facts::{Agent, NewImage, Writer};
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
-use crate::workers::files::Writer;
-use crate::workers::indexer::NewImage;
-use crate::workers::packages::Agent;
 use crate::workers::Workers;
 use cgroups::LastCgroups;
 use drift_core::command::manager::Invocation;
@@ -61,7 +59,6 @@ mod work;
 pub use declared::EnvNames;
 pub use packages::{PackageRole, PackageWork};
 pub use peers::PeerFacts;
-pub use provenance::{Provenance, Written};
 
 /// A start before this (the year 2000, nanoseconds since the epoch) is none: the kernel counts from boot, and a capture
 /// without the machine's boot time leaves it so.
@@ -322,20 +319,19 @@ impl Resolver {
     fn observe_async(&mut self, event: &SyscallEvent<'_>) {
         const MAX_JSON: usize = 1 << 20;
         let Some((name, data)) = event.async_payload() else { return };
-        let ours = name == CONTAINER_EVENT.as_bytes() && self.background.is_none();
-        let data = data.strip_suffix(b"\0").unwrap_or(data);
-        if data.len() > MAX_JSON || !(ours || name == b"container") {
-            return;
-        }
-        let Ok(json) = serde_json::from_slice::<serde_json::Value>(data) else { return };
-        if ours {
+        if name == ContainerReport::NAME.as_bytes() && self.background.is_none() {
             // Recorded with drift at work: what package managers did is in the capture, too.
-            let followed = json.get("pkg_followed").and_then(serde_json::Value::as_bool);
-            if let (Some(true), Some(id)) = (followed, json.get("container_id").and_then(|id| id.as_str())) {
+            let payload = Payload::parse(data);
+            if let Some(id) = payload.as_ref().and_then(container::recorded_as_followed) {
                 self.followed_once.put(id.into(), ());
             }
             return;
         }
+        let data = data.strip_suffix(b"\0").unwrap_or(data);
+        if data.len() > MAX_JSON || name != b"container" {
+            return;
+        }
+        let Ok(json) = serde_json::from_slice::<serde_json::Value>(data) else { return };
         let text = |key: &str| json.pointer(&format!("/container/{key}")).and_then(|v| v.as_str());
         if let (Some(id), Some(image)) = (text("full_id").or_else(|| text("id")), text("image")) {
             let digest = |text: &str| Digest::parse(text).ok().or_else(|| Digest::from_hex(text));

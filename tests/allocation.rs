@@ -1,11 +1,10 @@
 //! An answer given before costs no allocation.
 //!
-//! The library's own allocator cannot be watched from outside, so here drift is linked in, and its C functions are
-//! called under an allocator that counts. Only what happens inside `plugin_extract_fields` counts.
+//! The library's own allocator cannot be watched from outside, so here drift is linked in, and its C
+//! functions are called under an allocator that counts. Only what happens inside `plugin_extract_fields`
+//! counts. A process of its own, because the allocator is the whole process's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod host;
 
 // For its C functions.
 use drift as _;
@@ -13,12 +12,13 @@ use falco_plugin::api::{
     plugin_api, ss_plugin_async_event_handler_t, ss_plugin_event_input, ss_plugin_event_parse_input,
     ss_plugin_field_extract_input, ss_plugin_init_input, ss_plugin_owner_t, ss_plugin_rc, ss_plugin_t,
 };
-use host::event::{event, Exec, ACCEPT4_6_X, LOWER, OPENAT_2_X, UPPER};
-use host::Host;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ffi::c_char;
 use std::sync::OnceLock;
+use testkit::host;
+use testkit::host::event::{event, Exec, ACCEPT4_6_X, LOWER, OPENAT_2_X, UPPER};
+use testkit::host::Host;
 
 struct Counting;
 

@@ -1,4 +1,5 @@
-//! Small files that unpack to very much: an image or a manifest is refused at its bound, soon and without taking memory.
+//! Small files that unpack to very much: an image or a manifest is refused at its bound, soon and without
+//! taking memory. One test in a process of its own, because it measures the process's memory.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

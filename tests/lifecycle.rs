@@ -1,19 +1,20 @@
-//! Falco makes and destroys a plugin many times in one process: for `--list`, dry runs, each source, each reload. Nothing
-//! may stay behind. One test in a process of its own, because it counts the process's threads and descriptors.
+//! Falco makes and destroys a plugin many times in one process: for `--list`, dry runs, each source, each
+//! reload. Nothing may stay behind. One test in a process of its own, because it counts the process's threads
+//! and descriptors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod host;
-
-use host::library::{self, Instance};
 use std::path::Path;
+use testkit::host;
+use testkit::host::library::{self, Instance};
 
 /// Number of the process's threads.
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Asserts the number of threads. The kernel lists a thread a moment longer than it lets others wait for its end.
+/// Asserts the number of threads. The kernel lists a thread a moment longer than it lets others wait for its
+/// end.
 fn expect_threads(want: usize) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
     while threads() != want && std::time::Instant::now() < deadline {
@@ -65,7 +66,8 @@ fn round(api: &falco_plugin::api::plugin_api, host: &Path, good: &str) {
     expect_threads(before);
 }
 
-/// How many rounds, of six instances each, between two looks at the memory: 100, or what DRIFT_LIFECYCLE_ROUNDS says.
+/// How many rounds, of six instances each, between two looks at the memory: 100, or what
+/// DRIFT_LIFECYCLE_ROUNDS says.
 fn rounds() -> u32 {
     std::env::var("DRIFT_LIFECYCLE_ROUNDS").map_or(100, |n| n.parse().expect("a number of rounds"))
 }
@@ -79,8 +81,8 @@ fn nothing_stays_behind() {
 
     (0..20).for_each(|_| round(api, dir.path(), &good));
     let (threads_before, descriptors_before) = (threads(), descriptors());
-    // The allocator takes memory for each thread that it meets, when they happen to run at the same time: that ends. A leak
-    // goes on, and shows each time.
+    // The allocator takes memory for each thread that it meets, when they happen to run at the same time:
+    // that ends. A leak goes on, and shows each time.
     let grown: Vec<u64> = (0..6)
         .map(|_| {
             let before = resident();

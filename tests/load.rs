@@ -1,17 +1,17 @@
-//! 100,000 events a second through the C interface while containers come and go: nothing grows without bound, and no
-//! verdict is lost without being counted.
+//! 100,000 events a second through the C interface while containers come and go: nothing grows without bound,
+//! and no verdict is lost without being counted.
 //!
-//! Runs for 2 seconds, or DRIFT_LOAD_SECONDS. Unoptimised it does not reach the rate and says what it reached;
-//! `make load` runs it with the release build for ten minutes.
+//! Runs for 2 seconds, or DRIFT_LOAD_SECONDS. Unoptimised it does not reach the rate and says what it
+//! reached; `make load` runs it with the release build for ten minutes. One test in a process of its own,
+//! because it measures the process's memory, threads and descriptors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod host;
-
-use host::direct::Direct;
-use host::event::{event, Exec, CLONE_20_X, LOWER, PROCEXIT_1_E, UPPER};
-use host::library;
 use std::time::{Duration, Instant};
+use testkit::host;
+use testkit::host::direct::Direct;
+use testkit::host::event::{event, Exec, CLONE_20_X, LOWER, PROCEXIT_1_E, UPPER};
+use testkit::host::library;
 
 /// Events a second.
 const RATE: u64 = 100_000;
@@ -41,7 +41,8 @@ fn unknowns(drift: &Direct<'_>) -> u64 {
     counters.iter().map(|name| drift.metric(name)).sum()
 }
 
-/// The container that the nth process is in: a new one every [`PROCESSES`]. Of one in eight the image is not known.
+/// The container that the nth process is in: a new one every [`PROCESSES`]. Of one in eight the image is not
+/// known.
 fn container(process: u64) -> String {
     let number = process / PROCESSES;
     let known = if number % 8 == 7 { "ffff" } else { "0123" };

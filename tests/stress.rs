@@ -1,5 +1,6 @@
-//! The layer cache, which all instances of a process share, under many threads at once: whatever is built, asked and
-//! dropped at the same time, every answer is the layer's. Also run under ThreadSanitizer (docs/security.md).
+//! The layer cache, which all instances of a process share, under many threads at once: whatever is built,
+//! asked and dropped at the same time, every answer is the layer's. Also run under ThreadSanitizer
+//! (docs/security.md), and for that in a process of its own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -1,9 +1,10 @@
-//! A small engine on the other side of the C interface: it has a table of threads, hands events over and asks for
-//! fields, with nothing in between that would be measured with them.
+//! A small engine on the other side of the C interface: it has a table of threads, hands events over and asks
+//! for fields, with nothing in between that would be measured with them.
 //!
-//! The table is a hash map of threads whose fields are an array. libsinsp's own does more for each read (checked
-//! casts, a shared pointer for each entry): reading the table costs less here than in a real engine, and so a ratio
-//! to it is less favourable to drift than there. benches/engine.rs measures in the real engine.
+//! The table is a hash map of threads whose fields are an array. libsinsp's own does more for each read
+//! (checked casts, a shared pointer for each entry): reading the table costs less here than in a real engine,
+//! and so a ratio to it is less favourable to drift than there. benches/engine.rs measures in the real
+//! engine.
 
 use falco_plugin::api::*;
 use std::collections::HashMap;

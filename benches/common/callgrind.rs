@@ -2,8 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-/// Instructions within a function of [`super::abi::Engine`] (one: with two, callgrind collects nothing) in a run of this
-/// program with these arguments; `None` where there is no valgrind.
+/// Instructions within a function of [`super::abi::Engine`] (one: with two, callgrind collects nothing) in a
+/// run of this program with these arguments; `None` where there is no valgrind.
 pub fn within(function: &str, arguments: &[&str]) -> Option<f64> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);

@@ -1,5 +1,5 @@
-//! Events as the kernel's probe writes them: falcosecurity/libs `driver/ppm_events_public.h` (`struct ppm_evt_hdr`)
-//! and `driver/event_table.c` (`PPME_SYSCALL_EXECVE_19_X`).
+//! Events as the kernel's probe writes them: falcosecurity/libs `driver/ppm_events_public.h`
+//! (`struct ppm_evt_hdr`) and `driver/event_table.c` (`PPME_SYSCALL_EXECVE_19_X`).
 
 pub const EXECVE_X: u16 = 293;
 pub const OPENAT_X: u16 = 307;

@@ -1,6 +1,6 @@
 //! A host and its containers, made of plain directories: a `/proc` of our own with processes whose root is an
-//! overlay of as many layers as wanted. No privilege, no mount, the same on every machine; the look-ups that drift
-//! makes are real ones on the file system that holds it.
+//! overlay of as many layers as wanted. No privilege, no mount, the same on every machine; the look-ups that
+//! drift makes are real ones on the file system that holds it.
 
 use super::event::Inode;
 use std::fs;
@@ -44,7 +44,8 @@ impl Hosts {
         host
     }
 
-    /// The same, but the executables are on a mount that no table has: made since, or the kernel tells no ids of mounts.
+    /// The same, but the executables are on a mount that no table has: made since, or the kernel tells no ids
+    /// of mounts.
     pub fn on_unlisted_mount(self) -> Self {
         Self { mount: u64::from(u32::MAX), ..self }
     }
@@ -81,8 +82,10 @@ impl Hosts {
         let root = self.mount;
         let mounts = format!(
             "{root} 1 {major}:{minor} / / rw,relatime - overlay overlay rw,{options}\n\
-             1000001 {root} 0:201 / /proc rw - proc proc rw\n1000002 {root} 0:202 / /dev rw - tmpfs tmpfs rw\n\
-             1000003 1000002 0:203 / /dev/shm rw - tmpfs shm rw\n1000004 {root} 0:204 / /sys ro - sysfs sysfs ro\n\
+             1000001 {root} 0:201 / /proc rw - proc proc rw\n\
+             1000002 {root} 0:202 / /dev rw - tmpfs tmpfs rw\n\
+             1000003 1000002 0:203 / /dev/shm rw - tmpfs shm rw\n\
+             1000004 {root} 0:204 / /sys ro - sysfs sysfs ro\n\
              1000005 {root} 254:99 /var/lib/kubelet/pods/p/etc-hosts /etc/hosts rw - ext4 /dev/vda rw\n"
         );
         fs::write(dir.join("mountinfo"), mounts).unwrap();

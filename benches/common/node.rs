@@ -1,4 +1,5 @@
-//! A node made of plain directories: images of shared and own layers, containers of them, each with a process.
+//! A node made of plain directories: images of shared and own layers, containers of them, each with a
+//! process.
 
 use super::event::Inode;
 use std::cell::RefCell;
@@ -115,7 +116,8 @@ impl Node {
         super::image::cgroup(&format!("{n:032x}{generation:032x}"))
     }
 
-    /// Ends a container's process and starts another container of the same image: the old process and the new.
+    /// Ends a container's process and starts another container of the same image: the old process and the
+    /// new.
     pub fn replace(&self, n: usize, hour: usize) -> (i64, i64) {
         let old = self.pid(n);
         let new = 100_000 + (hour * self.size.containers + n) as i64;

@@ -42,7 +42,8 @@ impl Report {
         median
     }
 
-    /// Writes the rows to `bench.json`, in place of those of the same groups. A short run's are not worth keeping.
+    /// Writes the rows to `bench.json`, in place of those of the same groups. A short run's are not worth
+    /// keeping.
     pub fn write(self) {
         if quick() {
             return;

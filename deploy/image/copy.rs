@@ -1,11 +1,11 @@
-//! The one program of the init container's image: copies Drift's files from the image into the volumes that Falco's
-//! container mounts, and ends.
+//! The one program of the init container's image: copies Drift's files from the image into the volumes that
+//! Falco's container mounts, and ends.
 //!
-//!     copy [PLUGINS [RULES]]      default: /plugins /rulesfiles, where Falco's chart mounts them for falcoctl
+//!     copy [PLUGINS [RULES]]      default: /plugins /rulesfiles, where Falco's chart mounts them
 //!
-//! An image from scratch has no shell and no `cp`. This needs the standard library only, and is linked statically
-//! (`scripts/image.sh`). Each file is written under another name and renamed, so that a Falco that is running never
-//! sees half of one.
+//! An image from scratch has no shell and no `cp`. This needs the standard library only, and is linked
+//! statically (`scripts/image.sh`). Each file is written under another name and renamed, so that a Falco that
+//! is running never sees half of one.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Copies each file of a folder. The target folder must be there: it is a mounted volume, and a made one would be lost.
+/// Copies each file of a folder. The target folder must be there: it is a mounted volume, and a made one
+/// would be lost.
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;

@@ -1,4 +1,5 @@
-//! What is configured and declared: drift's own settings, runtimes' state, image configurations, environments.
+//! What is configured and declared: drift's own settings, runtimes' state, image configurations,
+//! environments.
 
 use super::parts;
 use drift::config::{Config, InitConfig};

@@ -1,6 +1,8 @@
-//! The C interface, as an engine without threads and files drives it: events of any bytes, and every field asked on each.
+//! The C interface, as an engine without threads and files drives it: events of any bytes, and every field
+//! asked on each.
 //!
-//! An input is a list of events: a byte for the code, one for the thread, one for what the parameters are, then they.
+//! An input is a list of events: a byte for the code, one for the thread, one for what the parameters are,
+//! then they.
 
 use drift::extract::{Argument, FieldType, FIELDS};
 use falco_plugin::api::{

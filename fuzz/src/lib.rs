@@ -1,7 +1,7 @@
 //! What fuzzing calls: one function for each family of parsers, and one for the C interface.
 //!
-//! cargo-fuzz runs them under a sanitizer (`fuzz_targets/`), `cargo test --test fuzz` replays what it has found with the
-//! stable compiler. Each takes any bytes, and fails by a panic.
+//! cargo-fuzz runs them under a sanitizer (`bin/`), `cargo test --test plain fuzz::` replays what it has
+//! found with the stable compiler. Each takes any bytes, and fails by a panic.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -14,7 +14,7 @@ pub mod tables;
 
 /// One target.
 pub struct Target {
-    /// Its name: of the folder below `corpus/`, and of the program in `fuzz_targets/`.
+    /// Its name: of the archive in `corpus/`, and of the program in `bin/`.
     pub name: &'static str,
     /// What it runs.
     pub run: fn(&[u8]),

@@ -2,7 +2,7 @@
 
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use crate::resolver::{Provenance, Written};
+use crate::facts::{Provenance, Written};
 use bumpalo::Bump;
 use drift_core::container::registry::Container;
 use drift_core::verdict::origin::Origin;

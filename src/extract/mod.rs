@@ -18,14 +18,10 @@ mod script;
 mod source_event;
 pub mod value;
 
-pub(crate) use payload::{
-    BINARY_EVENT, CONTAINER_EVENT, EVENTS, FILE_EVENT, LIBRARY_EVENT, PACKAGES_EVENT, PEER_EVENT, PORT_EVENT,
-    SECRET_EVENT,
-};
-
 pub use definition::{Argument, FieldDef, FieldType, Question, Source};
 
 use crate::event::raw::{code, SyscallEvent};
+use crate::events::{is_ours, OwnEvent, PackageReport};
 use crate::resolver::{Resolver, ThreadReader};
 use bumpalo::Bump;
 use falco_plugin::api::ss_plugin_extract_field;
@@ -103,12 +99,12 @@ pub fn answer(
         // One alert for each: an end whose start was told is not.
         Some((name, _))
             if def.name == package::FOLLOWED
-                && name == PACKAGES_EVENT.as_bytes()
+                && name == PackageReport::NAME.as_bytes()
                 && resolver.has_told_start(event) =>
         {
             Value::Bool(false)
         }
-        Some((name, data)) if payload::is_ours(name) => payload::value(def, data, arena),
+        Some((name, data)) if is_ours(name) => payload::value(def, data, arena),
         Some(_) => Value::Absent,
         None => (def.answer)(&mut Question { resolver, event, reader, argument, arena }),
     };

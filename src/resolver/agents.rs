@@ -1,11 +1,11 @@
 //! Who is behind a change of packages, for the background that tells it: command lines and ancestors are gone by the time a
 //! change has ended.
 
-use super::{PackageWork, Resolver, ThreadReader, Written};
+use super::{PackageWork, Resolver, ThreadReader};
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
+use crate::facts::{can_follow_packages, Agent, PackageNotice, Touch, Written};
 use crate::resolver::files::EventFile;
-use crate::workers::packages::{Agent, PackageNotice, Touch};
 use drift_core::command::manager::Action;
 use drift_core::container::registry::Container;
 use drift_core::packages::inventory::database_of;
@@ -37,7 +37,7 @@ impl Resolver {
         if let Some(background) = &self.background {
             background.files_are_watched();
         }
-        if self.background.is_none() || !Self::can_follow(&file.container) {
+        if self.background.is_none() || !can_follow_packages(&file.container) {
             return;
         }
         let paths = [file.path.as_ref(), file.new_path.as_ref()];

@@ -4,7 +4,8 @@ use super::{Resolver, ThreadReader};
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Thread;
-use crate::workers::verifier::{Against, Finding, Job};
+use crate::events::Finding;
+use crate::facts::{Against, VerifyJob};
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
 use drift_core::host::{strip_deleted, FoundFile};
@@ -280,7 +281,7 @@ impl Resolver {
             _ => None,
         });
         let against = Some(Against { layer, path, sha256 });
-        let job = Job { key: binary.key, container: Arc::clone(container), file, against, tid };
+        let job = VerifyJob { key: binary.key, container: Arc::clone(container), file, against, tid };
         background.verify(job);
     }
 
@@ -312,7 +313,7 @@ impl Resolver {
         let found = find_executable(self.judge.host(), &container, pid, &binary.path, &binary.inode)?;
         if found.size <= self.config.background_max {
             let file = found.open().ok()?;
-            let job = Job { key: binary.key, container, file, against: None, tid: event.tid };
+            let job = VerifyJob { key: binary.key, container, file, against: None, tid: event.tid };
             if background.verify(job) {
                 let _ = binary.hashing.set(());
             }

@@ -3,11 +3,11 @@
 //! Invariant: naming a file costs memory look-ups only, unless its directory is known to the kernel alone; what the file
 //! has become is found out in the background ([`crate::workers::files`]).
 
-use super::{Provenance, Resolver, ThreadReader, Written};
+use super::{Resolver, ThreadReader};
 use crate::event::file::{self, Act, FileCall, Named};
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Place;
-use crate::workers::files::{FileJob, Notice, Unnamed, Writer};
+use crate::facts::{FileJob, FileNotice, Provenance, Unnamed, Writer, Written};
 use drift_core::container::live::Live;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
@@ -359,10 +359,10 @@ impl Resolver {
         };
         match (&file.new_path, file.act) {
             (Some(new), Act::Exchanged) => {
-                background.file_changed(Notice::Path(job(path, None)));
-                background.file_changed(Notice::Path(job(new, None)));
+                background.file_changed(FileNotice::Path(job(path, None)));
+                background.file_changed(FileNotice::Path(job(new, None)));
             }
-            (new, _) => background.file_changed(Notice::Path(job(path, new.clone()))),
+            (new, _) => background.file_changed(FileNotice::Path(job(path, new.clone()))),
         }
     }
 
@@ -385,7 +385,7 @@ impl Resolver {
     fn sweep_container(&self, event: &SyscallEvent<'_>, container: &Arc<Container>, writer: &Arc<Writer>) {
         let (container, writer) = (Arc::clone(container), Arc::clone(writer));
         if let Some(background) = self.background.as_ref().filter(|_| container.image.is_ok()) {
-            background.file_changed(Notice::Unnamed(Unnamed { container, at: event.ts, writer }));
+            background.file_changed(FileNotice::Unnamed(Unnamed { container, at: event.ts, writer }));
         }
     }
 

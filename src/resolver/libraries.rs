@@ -5,7 +5,7 @@
 use super::{Resolver, ThreadReader};
 use crate::event::library::LibraryCall;
 use crate::event::raw::SyscallEvent;
-use crate::workers::libraries::LibraryJob;
+use crate::facts::LibraryJob;
 use drift_core::verdict::origin::Origin;
 
 /// Most files remembered as looked at, by container, program and file.

@@ -7,7 +7,8 @@
 use super::{Resolver, ThreadReader};
 use crate::event::exec::{is_exec, ExecFacts};
 use crate::event::raw::SyscallEvent;
-use crate::workers::packages::{leaves_traces, PackageNotice};
+use crate::facts::{can_follow_packages, PackageNotice};
+use crate::workers::packages::leaves_traces;
 use drift_core::command::interpreter;
 use drift_core::command::manager::{self, Invocation};
 use drift_core::container::registry::Container;
@@ -158,7 +159,7 @@ impl Resolver {
             }
             return followed;
         }
-        if !Self::can_follow(container) {
+        if !can_follow_packages(container) {
             return false;
         }
         let agent = self.agent_of(event, reader, Some(work), true);
@@ -170,11 +171,6 @@ impl Resolver {
     /// followed by an event that comes after the start, where what was declared of the container took a moment to read.
     pub fn has_told_start(&self, event: &SyscallEvent<'_>) -> bool {
         self.told_at_start.contains(&event.tid)
-    }
-
-    /// Whether the databases of a container can be compared with its image's.
-    pub fn can_follow(container: &Container) -> bool {
-        container.live.is_some() && container.image.is_ok() && !container.from_manifest
     }
 
     /// The package manager that a thread's process is by itself, and its parent's thread id; `None` where the thread is

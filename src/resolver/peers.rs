@@ -7,7 +7,7 @@ use super::remembered::Remembered;
 use super::{bound, EventKey, Resolver, ThreadReader};
 use crate::event::raw::SyscallEvent;
 use crate::event::socket::{answer_of_nameserver, contact};
-use crate::workers::network::Early;
+use crate::facts::EarlyPeer;
 use drift_core::container::registry::Container;
 use drift_core::network::baseline::Peer;
 use drift_core::network::learned::LearnedPeer;
@@ -161,7 +161,7 @@ impl Resolver {
             let is_early = is_first && container.declaration.read().is_none();
             if let Some(background) = self.background.as_ref().filter(|_| is_early) {
                 let (container, name) = (Arc::clone(container), facts.name.clone());
-                background.early_peer(Early::new(container, &peer, name, tid));
+                background.early_peer(EarlyPeer::new(container, &peer, name, tid));
             }
             return (Opinion::UNKNOWN, false);
         };

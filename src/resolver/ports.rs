@@ -4,7 +4,7 @@ use super::remembered::Remembered;
 use super::{EventKey, Resolver, ThreadReader};
 use crate::event::raw::SyscallEvent;
 use crate::event::socket::{claim, Claim};
-use crate::workers::early_ports::EarlyPort;
+use crate::facts::EarlyPort;
 use drift_core::container::registry::Container;
 use drift_formats::path_key::value_key;
 use drift_formats::ports::{Ports, Protocol};

@@ -7,47 +7,16 @@ use super::files::EventFile;
 use super::remembered::Remembered;
 use super::{Resolver, ThreadReader};
 use crate::event::raw::SyscallEvent;
-use crate::workers::files::Writer;
+use crate::facts::{Provenance, Writer, Written};
 use drift_core::command::manager::Manager;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
-use drift_core::verdict::work::ImageWork;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Most files whose writers are remembered.
 const MAX_WRITTEN: usize = 32_768;
-
-/// Who wrote a file last.
-#[derive(Debug, Clone)]
-pub struct Written {
-    /// Command line.
-    pub command: Arc<str>,
-    /// The package manager that the process worked for, if its program is the image's.
-    pub manager: Option<Manager>,
-    /// The other work of the image's own that the process took part in.
-    pub work: Option<ImageWork>,
-    /// When, nanoseconds since the epoch.
-    pub at: u64,
-}
-
-/// Where a file comes from, by what is known of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provenance {
-    /// The image shipped it.
-    Image,
-    /// A package manager wrote it.
-    Package(Manager),
-    /// Another process wrote it.
-    Written,
-    /// It lies on a volume.
-    Volume,
-    /// It was never in a file system.
-    Memory,
-    /// It was written before drift looked, or by a way that was not seen.
-    Unknown,
-}
 
 /// Writers of files, by a keyed hash of the container and the inode number on its root file system.
 #[derive(Debug)]
@@ -168,20 +137,6 @@ impl Resolver {
                 (provenance, written)
             }
             Origin::Runtime | Origin::Host | Origin::Unknown => (Provenance::Unknown, None),
-        }
-    }
-}
-
-impl std::fmt::Display for Provenance {
-    /// The value of `drift.binary_provenance`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Image => f.write_str("image"),
-            Self::Package(manager) => write!(f, "package:{}", manager.as_str()),
-            Self::Written => f.write_str("written"),
-            Self::Volume => f.write_str("volume"),
-            Self::Memory => f.write_str("memory"),
-            Self::Unknown => f.write_str("unknown"),
         }
     }
 }

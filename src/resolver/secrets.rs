@@ -3,7 +3,7 @@
 use super::files::EventFile;
 use super::Resolver;
 use crate::event::raw::SyscallEvent;
-use crate::workers::files::{Notice, Tampering, Writer};
+use crate::facts::{FileNotice, Tampering, Writer};
 use drift_core::container::volume::VolumeKind;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::origin::Origin;
@@ -39,7 +39,7 @@ impl Resolver {
             writer: Arc::clone(writer),
         };
         if let Some(background) = &self.background {
-            background.file_changed(Notice::Secret(Box::new(tampering)));
+            background.file_changed(FileNotice::Secret(Box::new(tampering)));
         }
     }
 }

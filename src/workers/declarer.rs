@@ -1,16 +1,18 @@
 //! Reads what was declared of containers, and the list of approved images when it changes.
 
-use super::early_ports::{EarlyPort, EarlyPorts};
+use super::early_ports::EarlyPorts;
 use crate::config::Config;
+use crate::events::ContainerReport;
+use crate::facts::EarlyPort;
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use drift_core::container::declared::read::read;
 use drift_core::container::declared::Declared;
-use drift_core::container::registry::{Container, ImageFacts};
+use drift_core::container::registry::Container;
 use drift_core::host::Host;
 use drift_core::network::nameservers;
-use drift_core::policy::approved::{Approval, Approved, Watch};
+use drift_core::policy::approved::{Approved, Watch};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,23 +35,6 @@ pub enum Notice {
     Container(Arc<Container>),
     /// Whether a port is declared of which that is not known yet.
     Port(Box<EarlyPort>),
-}
-
-/// What was declared of a container, for the event `drift_container`.
-#[derive(Debug)]
-pub struct ContainerReport {
-    /// The container.
-    pub container: Arc<Container>,
-    /// What was declared.
-    pub declared: Arc<Declared>,
-    /// Its image.
-    pub image: Arc<ImageFacts>,
-    /// What the list says of the image; `None` without a list.
-    pub approval: Option<Approval>,
-    /// Whether the first process runs what was declared; `None` where that is not known.
-    pub entrypoint_match: Option<bool>,
-    /// A process of the container.
-    pub tid: i64,
 }
 
 /// A container whose records were not all there.

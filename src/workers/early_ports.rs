@@ -5,40 +5,16 @@
 //!
 //! Invariant: bounded in number and time; each port of a container is told once.
 
-use drift_core::container::registry::Container;
-use drift_core::verdict::origin::Origin;
-use drift_formats::ports::Protocol;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use crate::facts::EarlyPort;
+use std::time::Duration;
 
 /// How long what a container declares may take to be known; its files are read three times within 6 seconds.
 const LIMIT: Duration = Duration::from_secs(15);
 /// Most ports that wait for that.
 const MAX_WAITING: usize = 4096;
 
-/// A port that a container opened.
-#[derive(Debug, Clone)]
-pub struct EarlyPort {
-    /// The container.
-    pub container: Arc<Container>,
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// The port.
-    pub port: u16,
-    /// The thread that opened it.
-    pub tid: i64,
-    /// Command line of its process.
-    pub command: Arc<str>,
-    /// Where the process's executable comes from.
-    pub origin: Option<Origin>,
-    /// When it was opened.
-    pub since: Instant,
-}
-
-impl EarlyPort {
-    fn same(&self, other: &Self) -> bool {
-        (self.protocol, self.port) == (other.protocol, other.port) && self.container.id == other.container.id
-    }
+fn same(a: &EarlyPort, b: &EarlyPort) -> bool {
+    (a.protocol, a.port) == (b.protocol, b.port) && a.container.id == b.container.id
 }
 
 /// Those that wait.
@@ -53,7 +29,7 @@ impl EarlyPorts {
 
     /// Has a port wait; `false` if there is no room.
     pub(super) fn take(&mut self, port: EarlyPort) -> bool {
-        if self.0.iter().any(|waiting| waiting.same(&port)) {
+        if self.0.iter().any(|waiting| same(waiting, &port)) {
             return true;
         }
         let has_room = self.0.len() < MAX_WAITING;
@@ -81,9 +57,14 @@ impl EarlyPorts {
 mod tests {
     use super::*;
     use drift_core::container::declared::Declared;
+    use drift_core::container::registry::Container;
     use drift_core::container::registry::Declaration;
+    use drift_core::verdict::origin::Origin;
     use drift_formats::ports::Ports;
+    use drift_formats::ports::Protocol;
     use std::cell::RefCell;
+    use std::sync::Arc;
+    use std::time::Instant;
 
     fn container() -> Arc<Container> {
         Arc::new(Container {

@@ -2,6 +2,7 @@
 
 use super::Pace;
 use crate::config::Config;
+use crate::facts::NewImage;
 use crate::metrics::Metrics;
 use crossbeam_channel::Receiver;
 use drift_core::host::Host;
@@ -10,16 +11,6 @@ use drift_core::image::disk::WalkLimits;
 use drift_core::image::view::Image;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
-use std::time::Instant;
-
-/// An image whose container was just found.
-#[derive(Debug)]
-pub struct NewImage {
-    /// The image.
-    pub image: Image,
-    /// When its container was looked at.
-    pub looked_at: Instant,
-}
 
 /// The indexer's thread.
 #[derive(Debug)]
@@ -72,6 +63,7 @@ mod tests {
     use crate::config::RawConfig;
     use drift_core::image::disk::XattrSpace;
     use drift_core::image::layer::Layer;
+    use std::time::Instant;
 
     #[test]
     fn a_layer_that_is_gone_is_counted_and_the_others_are_indexed() {

@@ -4,11 +4,10 @@
 //! mappings do, for as long as it lives; of one that is gone an open in a loader's way is believed. Invariant: files
 //! waiting are bounded, each is asked about a few times within a second.
 
+use crate::events::LibraryReport;
+use crate::facts::LibraryJob;
 use crate::metrics::Metrics;
-use crate::resolver::Written;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use drift_core::container::registry::Container;
-use drift_core::container::volume::VolumeKind;
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::host::{FoundFile, Host};
 use drift_core::packages::owners::owner_now;
@@ -34,44 +33,6 @@ const LOOKS: [Duration; 4] = [
 ];
 /// Longest wait while nothing is due. A stop closes the queue, which ends it.
 const IDLE: Duration = Duration::from_secs(10);
-
-/// A file that a process opened the way a loader does, or mapped.
-#[derive(Debug, Clone)]
-pub struct LibraryJob {
-    /// The container.
-    pub container: Arc<Container>,
-    /// Path in the container, absolute; links not resolved.
-    pub path: ImagePath,
-    /// The process.
-    pub pid: i64,
-    /// The thread.
-    pub tid: i64,
-    /// Descriptor of the file in the process.
-    pub fd: i64,
-    /// Whether it is known to be mapped.
-    pub mapped: bool,
-    /// Command line of the process.
-    pub command: Arc<str>,
-    /// Origin of the process's executable, where it is known.
-    pub binary_origin: Option<Origin>,
-    /// Who wrote the file, where that was seen.
-    pub written: Option<Written>,
-}
-
-/// A loaded library that is not the image's, as the event `drift_library` tells it.
-#[derive(Debug)]
-pub struct LibraryReport {
-    /// What was asked.
-    pub job: LibraryJob,
-    /// Path, links resolved.
-    pub path: ImagePath,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// What volume it lies on; `None` on the root file system.
-    pub volume: Option<VolumeKind>,
-    /// Package that owns the path in the image.
-    pub package: Option<String>,
-}
 
 struct Candidate {
     job: LibraryJob,

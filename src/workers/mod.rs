@@ -13,24 +13,18 @@ pub mod packages;
 pub mod verifier;
 
 use crate::config::Config;
+use crate::events::{Finding, Reporter};
+use crate::facts::{EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
 use crossbeam_channel::{Receiver, Sender};
-use declarer::ContainerReport;
 use drift_core::container::registry::Container;
 use drift_core::host::Host;
 use drift_core::network::learned::LearnedPeer;
-use early_ports::EarlyPort;
-use files::{FileReport, Notice, Tampering};
-use indexer::NewImage;
-use libraries::{LibraryJob, LibraryReport};
-use network::{Early, PeerReport};
-use packages::{PackageNotice, PackageReport};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use verifier::{Finding, Job};
 
 /// Images waiting to be indexed.
 const INDEX_QUEUE: usize = 1024;
@@ -47,42 +41,13 @@ const FILE_QUEUE: usize = 8192;
 /// Started package managers and changed paths of package databases waiting to be taken in.
 const PACKAGE_QUEUE: usize = 16_384;
 
-/// Takes what a thread has found, and is called on that thread.
-pub type Report<T> = Box<dyn Fn(&T) + Send>;
-
-/// Where the threads tell what they have found.
-pub struct Reports {
-    /// Each executable whose comparison is done and whose event is to be sent.
-    pub binary: Report<Finding>,
-    /// Each verified change of a file.
-    pub file: Report<FileReport>,
-    /// Each change of a mounted secret or configuration.
-    pub secret: Report<Tampering>,
-    /// Each library that was loaded and is not the image's.
-    pub library: Report<LibraryReport>,
-    /// Each container whose declaration was read.
-    pub container: Report<ContainerReport>,
-    /// Each undeclared port that a container opened before it was known what it declares.
-    pub port: Report<EarlyPort>,
-    /// Each unexpected peer that a container had before its image was known.
-    pub peer: Report<PeerReport>,
-    /// What each package manager has done.
-    pub packages: Report<PackageReport>,
-}
-
-impl std::fmt::Debug for Reports {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Reports")
-    }
-}
-
 /// The running threads of an instance.
 #[derive(Debug)]
 pub struct Workers {
     stop: Arc<AtomicBool>,
     images: Option<Sender<NewImage>>,
-    jobs: Option<Sender<Job>>,
-    changes: Option<Sender<Notice>>,
+    jobs: Option<Sender<VerifyJob>>,
+    changes: Option<Sender<FileNotice>>,
     libraries: Option<Sender<LibraryJob>>,
     declarations: Option<Sender<declarer::Notice>>,
     network: Option<Sender<network::Notice>>,
@@ -103,7 +68,7 @@ impl Workers {
         config: &Arc<Config>,
         metrics: &Arc<Metrics>,
         lists: Lists,
-        reports: Reports,
+        reporter: &Reporter,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (images, to_index) = crossbeam_channel::bounded(INDEX_QUEUE);
@@ -132,11 +97,15 @@ impl Workers {
             indexer::Indexer::new(host.clone(), Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
         this.spawn("drift-indexer", move || indexer.run(&to_index))?;
         let verifier = verifier::Verifier::new(Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
-        this.spawn("drift-verifier", move || verifier.run(&to_verify, &found, &reports.binary))?;
+        let reports = reporter.clone();
+        this.spawn("drift-verifier", move || {
+            verifier.run(&to_verify, &found, &|event| reports.report(event))
+        })?;
         let counters = Arc::clone(metrics);
         let libraries =
             libraries::Libraries::new(host.clone(), config.background_max, counters, Arc::clone(&stop));
-        this.spawn("drift-libraries", move || libraries.run(&to_look_at, &reports.library))?;
+        let reports = reporter.clone();
+        this.spawn("drift-libraries", move || libraries.run(&to_look_at, &|event| reports.report(event)))?;
         let declarer = declarer::Declarer::new(
             host.clone(),
             Arc::clone(config),
@@ -144,19 +113,27 @@ impl Workers {
             Arc::clone(&stop),
             lists.approved,
         );
-        this.spawn("drift-declarer", move || declarer.run(&to_declare, &reports.container, &reports.port))?;
+        let reports = reporter.clone();
+        this.spawn("drift-declarer", move || {
+            declarer.run(&to_declare, &|event| reports.report(event), &|event| reports.report(event))
+        })?;
         if let Some(baselines) = lists.network {
             let (notices, to_learn) = crossbeam_channel::bounded(NETWORK_QUEUE);
             this.network = Some(notices);
             let (config, counters) = (Arc::clone(config), Arc::clone(metrics));
             let learner = network::Learner::new(baselines, host.clone(), config, counters, Arc::clone(&stop));
-            this.spawn("drift-network", move || learner.run(&to_learn, &reports.peer))?;
+            let reports = reporter.clone();
+            this.spawn("drift-network", move || learner.run(&to_learn, &|event| reports.report(event)))?;
         }
         let packages =
             packages::Packages::new(host.clone(), Arc::clone(metrics), Arc::clone(&stop), files_watched);
-        this.spawn("drift-packages", move || packages.run(&to_follow, &reports.packages))?;
+        let reports = reporter.clone();
+        this.spawn("drift-packages", move || packages.run(&to_follow, &|event| reports.report(event)))?;
         let files = files::Files::new(host.clone(), Arc::clone(config), Arc::clone(metrics), stop);
-        this.spawn("drift-files", move || files.run(&to_compare, &reports.file, &reports.secret))?;
+        let reports = reporter.clone();
+        this.spawn("drift-files", move || {
+            files.run(&to_compare, &|event| reports.report(event), &|event| reports.report(event))
+        })?;
         Ok(this)
     }
 
@@ -179,14 +156,14 @@ impl Workers {
     }
 
     /// Asks for a file to be compared or hashed; `false` if the queue is full.
-    pub fn verify(&self, job: Job) -> bool {
+    pub fn verify(&self, job: VerifyJob) -> bool {
         let sent = self.jobs.as_ref().is_some_and(|q| q.try_send(job).is_ok());
         self.note_sent(sent);
         sent
     }
 
     /// Asks for a path to be compared with the image once it is settled.
-    pub fn file_changed(&self, notice: Notice) {
+    pub fn file_changed(&self, notice: FileNotice) {
         if self.changes.as_ref().is_none_or(|q| q.try_send(notice).is_err()) {
             self.metrics.files_dropped.inc();
         }
@@ -219,7 +196,7 @@ impl Workers {
     }
 
     /// Hands over a peer that a container had before its image was known.
-    pub fn early_peer(&self, early: Early) {
+    pub fn early_peer(&self, early: EarlyPeer) {
         self.tell_network(network::Notice::Early(Box::new(early)));
     }
 

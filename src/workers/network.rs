@@ -4,13 +4,14 @@
 //! bounded; only time in which a container of the image runs counts.
 
 use crate::config::{Config, Learning};
+use crate::events::PeerReport;
+use crate::facts::EarlyPeer;
 use crate::metrics::Metrics;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use drift_core::container::registry::Container;
 use drift_core::host::Host;
-use drift_core::network::baseline::Peer;
 use drift_core::network::learned::{Learned, LearnedPeer};
-use drift_core::network::{store, Expected, Network, Opinion};
+use drift_core::network::{store, Expected, Network};
 use drift_core::policy::lists;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,59 +39,7 @@ pub enum Notice {
     /// A peer of an image that is being learned.
     Peer(Box<str>, LearnedPeer),
     /// A peer of a container whose image was not known yet.
-    Early(Box<Early>),
-}
-
-/// A peer, for as long as it is needed.
-#[derive(Debug, Clone)]
-pub struct OwnedPeer {
-    /// As [`Peer`]'s.
-    pub direction: drift_core::network::Direction,
-    /// As [`Peer`]'s.
-    pub address: std::net::IpAddr,
-    /// As [`Peer`]'s.
-    pub name: Option<Arc<str>>,
-    /// As [`Peer`]'s.
-    pub port: u16,
-    /// As [`Peer`]'s.
-    pub protocol: drift_formats::ports::Protocol,
-}
-
-impl OwnedPeer {
-    fn peer(&self) -> Peer<'_> {
-        let (direction, address, port, protocol) = (self.direction, self.address, self.port, self.protocol);
-        Peer { direction, address, name: self.name.as_deref(), port, protocol }
-    }
-}
-
-/// A peer that a container had before its image was known.
-#[derive(Debug)]
-pub struct Early {
-    /// The container.
-    pub container: Arc<Container>,
-    /// The peer.
-    pub peer: OwnedPeer,
-    /// The thread that made the connection.
-    pub tid: i64,
-    since: Instant,
-}
-
-impl Early {
-    /// Such a peer.
-    pub fn new(container: Arc<Container>, peer: &Peer<'_>, name: Option<Arc<str>>, tid: i64) -> Self {
-        let (direction, address, port, protocol) = (peer.direction, peer.address, peer.port, peer.protocol);
-        let peer = OwnedPeer { direction, address, name, port, protocol };
-        Self { container, peer, tid, since: Instant::now() }
-    }
-}
-
-/// An unexpected peer, for the event `drift_peer`.
-#[derive(Debug)]
-pub struct PeerReport {
-    /// Whose peer it is.
-    pub early: Early,
-    /// What is thought of it.
-    pub opinion: Opinion,
+    Early(Box<EarlyPeer>),
 }
 
 /// The thread's work.
@@ -115,7 +64,7 @@ struct State {
     /// Times of it are not stored yet.
     has_more_time: bool,
     running: Vec<Arc<Container>>,
-    early: Vec<Early>,
+    early: Vec<EarlyPeer>,
     files: lists::State,
 }
 

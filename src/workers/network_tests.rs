@@ -1,8 +1,10 @@
 use super::*;
 use crate::config::RawConfig;
+use crate::events::OwnEvent;
 use drift_core::container::declared::ImageIdentity;
 use drift_core::container::registry::Declaration;
 use drift_core::network::baseline::Baselines;
+use drift_core::network::baseline::Peer;
 use drift_core::network::Direction;
 use drift_formats::ports::Protocol;
 use std::sync::Mutex;
@@ -22,7 +24,7 @@ fn container() -> Arc<Container> {
 fn early(container: &Arc<Container>, address: [u8; 4], port: u16) -> Notice {
     let address = address.into();
     let peer = Peer { direction: Direction::Outbound, address, name: None, port, protocol: Protocol::Tcp };
-    Notice::Early(Box::new(Early::new(Arc::clone(container), &peer, None, 7)))
+    Notice::Early(Box::new(EarlyPeer::new(Arc::clone(container), &peer, None, 7)))
 }
 
 fn learner(network: &Arc<Network>) -> Learner {
@@ -47,7 +49,7 @@ fn early_peers_are_judged_later() {
         learner.take(notice, &mut state);
     }
     let told = Mutex::new(Vec::new());
-    let report = |report: &PeerReport| told.lock().unwrap().push(crate::report::peer_payload(report));
+    let report = |report: &PeerReport| told.lock().unwrap().push(report.payload());
     learner.judge_early(&mut state, &report);
     assert!(told.lock().unwrap().is_empty(), "nothing is known yet");
     assert_eq!(state.early.len(), 4);

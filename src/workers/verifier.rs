@@ -2,66 +2,17 @@
 
 use super::Pace;
 use crate::config::Config;
+use crate::events::Finding;
+use crate::facts::{Against, VerifyJob};
 use crate::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender};
 use drift_core::container::registry::Container;
-use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::compare::{same_content, sha256, Comparison};
 use drift_core::verdict::origin::Origin;
-use drift_formats::entry::ImagePath;
 use std::fs::File;
 use std::io::Seek;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
-
-/// A file to look at.
-#[derive(Debug)]
-pub struct Job {
-    /// Whose verdict it is.
-    pub key: BinaryKey,
-    /// The container.
-    pub container: Arc<Container>,
-    /// The file's content, open.
-    pub file: File,
-    /// The image's copy to compare with: a layer and a path; `None` to hash only.
-    pub against: Option<Against>,
-    /// Thread whose event asked, for the event that tells the result.
-    pub tid: i64,
-}
-
-/// What a file is compared with.
-#[derive(Debug)]
-pub struct Against {
-    /// Index into the image's layers.
-    pub layer: usize,
-    /// Path in the image.
-    pub path: ImagePath,
-    /// Digest that the image records, where there is no copy to read.
-    pub sha256: Option<[u8; 32]>,
-}
-
-/// What came out.
-#[derive(Debug, Clone)]
-pub struct Finding {
-    /// Whose verdict it is.
-    pub key: BinaryKey,
-    /// The container's id.
-    pub container: Box<str>,
-    /// Reference of its image, where known.
-    pub image: Option<String>,
-    /// Path compared; `None` where the file was hashed only.
-    pub path: Option<ImagePath>,
-    /// The final origin; `None` where the file was hashed only.
-    pub origin: Option<Origin>,
-    /// Image layer that has the path, as users see it.
-    pub layer: Option<String>,
-    /// Package that owns the path in the image, where known.
-    pub package: Option<String>,
-    /// SHA-256 of the content.
-    pub sha256: Option<[u8; 32]>,
-    /// Thread whose event asked.
-    pub tid: i64,
-}
 
 /// The verifier's thread.
 #[derive(Debug)]
@@ -78,7 +29,7 @@ impl Verifier {
     }
 
     /// Works until the queue closes; every finding goes to the event thread, comparisons to `report` as well.
-    pub fn run(&self, jobs: &Receiver<Job>, found: &Sender<Finding>, report: &dyn Fn(&Finding)) {
+    pub fn run(&self, jobs: &Receiver<VerifyJob>, found: &Sender<Finding>, report: &dyn Fn(&Finding)) {
         let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
         for job in jobs {
             pace.begin();
@@ -98,7 +49,7 @@ impl Verifier {
         }
     }
 
-    fn verify(&self, mut job: Job, pace: &mut Pace) -> std::io::Result<Finding> {
+    fn verify(&self, mut job: VerifyJob, pace: &mut Pace) -> std::io::Result<Finding> {
         let digest = sha256(&mut job.file, self.config.background_max, || pace.step())?;
         let origin = match &job.against {
             Some(against) => self.compare(&mut job.file, &job.container, against, digest)?,

@@ -1,9 +1,10 @@
 //! A rules file evaluated over a capture: the alerts that Falco gives, as Falco's JSON.
 //!
-//! With sysdig each rule is one replay with the rule's resolved condition as the filter; the results are joined by
-//! event number with `rule_matching: first`, Falco's default: the first matching rule in file order wins. In Falco all
-//! rules are asked of each event in one engine, and a rule that never alerts can have drift look at something
-//! ([`Rule::never_alerts`]): such rules are asked first in each replay. With Falco its own alerts are read.
+//! With sysdig each rule is one replay with the rule's resolved condition as the filter; the results are
+//! joined by event number with `rule_matching: first`, Falco's default: the first matching rule in file order
+//! wins. In Falco all rules are asked of each event in one engine, and a rule that never alerts can have
+//! drift look at something ([`Rule::never_alerts`]): such rules are asked first in each replay. With Falco
+//! its own alerts are read.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::HashMap;
@@ -56,8 +57,8 @@ pub struct Evaluation {
 /// Evaluates the enabled `syscall` rules of a file over a capture.
 ///
 /// # Errors
-/// The rules do not load, or the engine refused the plugin, the capture, a condition or an output field; the error
-/// names the rule.
+/// The rules do not load, or the engine refused the plugin, the capture, a condition or an output field; the
+/// error names the rule.
 pub fn evaluate(engine: &Engine, replay: &Replay, rules_file: &Path) -> Result<Evaluation> {
     let rules = rules::load(rules_file)?;
     let (rules, others): (Vec<Rule>, Vec<Rule>) =

@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 pub fn drift() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        // target/<profile>/deps/<test>: Cargo sets CARGO_BIN_EXE_* only for tests of the program's own package.
+        // target/<profile>/deps/<test>: Cargo sets CARGO_BIN_EXE_* only for tests of the program's own
+        // package.
         let test = std::env::current_exe().expect("the test's own path");
         let profile = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps");
         let release: &[&str] = if profile.ends_with("release") { &["--release"] } else { &[] };

@@ -12,8 +12,8 @@ pub enum Part {
     Field(String),
 }
 
-/// Splits an output format such as `shell in a container (command=%proc.cmdline)`. A leading `*` (Falco adds it) is
-/// dropped.
+/// Splits an output format such as `shell in a container (command=%proc.cmdline)`. A leading `*` (Falco adds
+/// it) is dropped.
 ///
 /// # Errors
 /// A `%` that no field follows, or a length or transformer (`%10proc.name`, `%toupper(proc.name)`), which are
@@ -56,8 +56,8 @@ fn head(text: &str) -> String {
     text.chars().take(12).collect()
 }
 
-/// Bytes of the field name at the start of `text`: letters, digits, `_` in parts that begin with a letter, joined
-/// by dots; a dot that ends a sentence is not part of it (libsinsp's FieldName).
+/// Bytes of the field name at the start of `text`: letters, digits, `_` in parts that begin with a letter,
+/// joined by dots; a dot that ends a sentence is not part of it (libsinsp's FieldName).
 fn field_length(text: &str) -> usize {
     let mut length = 0;
     for part in text.split('.') {
@@ -74,7 +74,8 @@ fn field_length(text: &str) -> usize {
     length
 }
 
-/// A field's value as libsinsp prints it: `<NA>` when absent, lists as `(a,b)`, the times in their formats (UTC).
+/// A field's value as libsinsp prints it: `<NA>` when absent, lists as `(a,b)`, the times in their formats
+/// (UTC).
 pub fn value(field: &str, value: Option<&Value>) -> String {
     match (field, value) {
         (_, None | Some(Value::Null)) => "<NA>".to_owned(),
@@ -92,7 +93,8 @@ pub fn value(field: &str, value: Option<&Value>) -> String {
     }
 }
 
-/// Nanoseconds since 1970 as RFC 3339 in UTC with nine decimals, as Falco's JSON has it: `2026-11-23T18:13:51.709183122Z`.
+/// Nanoseconds since 1970 as RFC 3339 in UTC with nine decimals, as Falco's JSON has it:
+/// `2026-11-23T18:13:51.709183122Z`.
 pub fn rfc3339(ns: u64) -> String {
     format!("{}T{}Z", date(ns), clock(ns))
 }
@@ -104,8 +106,8 @@ pub fn clock(ns: u64) -> String {
     format!("{:02}:{:02}:{:02}.{nanos:09}", day / 3600, day / 60 % 60, day % 60)
 }
 
-/// Nanoseconds since 1970 as the date in UTC. From H. Hinnant's `civil_from_days`: years are counted from March, so
-/// that a leap day is the last of its year; 146,097 days are 400 years.
+/// Nanoseconds since 1970 as the date in UTC. From H. Hinnant's `civil_from_days`: years are counted from
+/// March, so that a leap day is the last of its year; 146,097 days are 400 years.
 fn date(ns: u64) -> String {
     let days = ns / 1_000_000_000 / 86_400 + 719_468; // since 0000-03-01
     let (era, day_of_era) = (days / 146_097, days % 146_097);

@@ -4,8 +4,9 @@ use std::io::Write;
 
 use crate::target_dir;
 
-/// Reports that `test` cannot run here and why. Writes `SKIP: <test>: <reason>` to stderr (past the test harness,
-/// which would hide it) and adds the line to `skips.txt` in the target folder, which `make test` counts.
+/// Reports that `test` cannot run here and why. Writes `SKIP: <test>: <reason>` to stderr (past the test
+/// harness, which would hide it) and adds the line to `skips.txt` in the target folder, which `make test`
+/// counts.
 ///
 /// # Panics
 /// As root with `CI=true`: there every test must run, so a skip is a failure of the set-up.
@@ -18,7 +19,8 @@ pub fn skip(test: &str, reason: &str) {
     }
 }
 
-/// Like [`skip`] for tests that need what CI does not have either (a live Falco, falcosidekick): never a failure.
+/// Like [`skip`] for tests that need what CI does not have either (a live Falco, falcosidekick): never a
+/// failure.
 pub fn skip_optional(test: &str, reason: &str) {
     record(test, reason);
 }

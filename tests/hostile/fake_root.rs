@@ -1,14 +1,13 @@
-//! A container that has made itself a root before drift looks at it: an overlay whose layers are named as directories
-//! of the host are. Drift must look at the container as its runtime made it.
+//! A container that has made itself a root before drift looks at it: an overlay whose layers are named as
+//! directories of the host are. Drift must look at the container as its runtime made it.
 
-use super::{ask, marker, opened, prepare, race_seconds, start, Host, Outside, Watch, ALONE};
-use std::sync::PoisonError;
+use super::{alone, ask, marker, opened, prepare, race_seconds, start, Host, Outside, Watch};
 use testkit::live::{self, Facts, Runtime};
 
 #[test]
 fn the_first_process_seen_has_a_root_of_its_own() {
     const TEST: &str = "hostile: a root of its own";
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     // Before the container, so that drift knows nothing of it, and is told of one process only.
     let mut host = Host::start(&serde_json::json!({}));
     let Some(container) = start(TEST, Runtime::Containerd) else { return };

@@ -1,6 +1,7 @@
-//! Tier 3: a container that does its worst (`tests/fixtures/hostile.sh`), told to the plugin's C interface event by event
-//! while each process stands at its exec. Drift answers as the table says, opens nothing outside of what it may
-//! (`opened`), and is left with no more than it had.
+//! Tier 3: a container that does its worst (`tests/fixtures/hostile.sh`), told to the plugin's C interface
+//! event by event while each process stands at its exec. Drift answers as the table says, opens nothing
+//! outside of what it may (`opened`), and is left with no more than it had. A process of its own: strace
+//! looks at all that the process does, and its threads and descriptors are counted.
 
 // Helpers of tests: a failure there is a failure of the test.
 #![allow(
@@ -13,20 +14,19 @@
 
 mod control_groups;
 mod fake_root;
-#[path = "../host/mod.rs"]
-mod host;
 mod mounted;
 mod opened;
 mod scan;
 mod table;
+mod vanished;
 
 use control_groups::Forged;
-use host::Host;
 use opened::{Outside, Watch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use table::Case;
+use testkit::host::Host;
 use testkit::live::{self, Container, Event, Facts, Image, Runtime};
 
 /// A container; `None`, said and counted, where the test cannot run.
@@ -42,6 +42,10 @@ fn start_with(test: &str, runtime: Runtime, options: &[&str]) -> Option<Containe
 
 /// One at a time: the calls of the whole process are looked at.
 static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How long the race goes on: two seconds, or what DRIFT_RACE_SECONDS says.
 fn race_seconds() -> String {
@@ -132,13 +136,13 @@ fn count(what: &str) -> usize {
 
 /// Whether a case is there in this runtime's container.
 fn applies(case: &Case, runtime: Runtime) -> bool {
-    // podman gives no capability to make devices, and its seccomp profile allows no user namespaces; containerd's
-    // default, as Kubernetes uses it, has neither.
+    // podman gives no capability to make devices, and its seccomp profile allows no user namespaces;
+    // containerd's default, as Kubernetes uses it, has neither.
     case.needs.is_empty() || runtime == Runtime::Containerd
 }
 
 fn run(test: &str, runtime: Runtime) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let Some(container) = start(test, runtime) else { return };
     let outside = Outside::new();
     let (answers, opens) = play(&container, &outside);

@@ -1,9 +1,8 @@
-//! A container that may mount, and mounts over a program of its image that was judged before: each run is judged by the file that
-//! runs, whatever drift remembers of the container's mounts and of that path.
+//! A container that may mount, and mounts over a program of its image that was judged before: each run is
+//! judged by the file that runs, whatever drift remembers of the container's mounts and of that path.
 
-use super::{ask, start_with, Host, Watch, ALONE};
+use super::{alone, ask, start_with, Host, Watch};
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
 use testkit::live::{self, Facts, Runtime};
 
 /// The runs, by `mnt-NN` in their arguments, and their origins.
@@ -57,7 +56,7 @@ mount --bind /tmp/own /usr/bin
 ";
 
 fn run(test: &str, runtime: Runtime, options: &[&str]) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let Some(container) = start_with(test, runtime, options) else { return };
     let script = container.put("mounts.sh", SCRIPT.as_bytes()).unwrap();
     let mut host = Host::start(&serde_json::json!({}));

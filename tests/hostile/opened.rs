@@ -1,4 +1,5 @@
-//! What was opened: by drift's calls, as strace sees them; and of a directory that nobody may open, as inotify does.
+//! What was opened: by drift's calls, as strace sees them; and of a directory that nobody may open, as
+//! inotify does.
 
 use rustix::fs::inotify;
 use std::collections::BTreeSet;
@@ -111,9 +112,10 @@ impl Watch {
 
 /// The opens that drift has no business with.
 ///
-/// Allowed are: files of `/proc/<pid>` (but not what lies behind `root`, `cwd`, `exe` or a descriptor, other than as a handle),
-/// the machine's start time, what is resolved beneath a handle in the kernel's own hands, directories of the container's
-/// layers, what one of our own descriptors is, and the plugin's and the test's own shared files.
+/// Allowed are: files of `/proc/<pid>` (but not what lies behind `root`, `cwd`, `exe` or a descriptor, other
+/// than as a handle), the machine's start time, what is resolved beneath a handle in the kernel's own hands,
+/// directories of the container's layers, what one of our own descriptors is, and the plugin's and the test's
+/// own shared files.
 pub fn not_allowed(lines: &[String], dirs: &[PathBuf]) -> BTreeSet<String> {
     lines.iter().filter(|line| !is_allowed(line, dirs)).map(|line| format!("opened: {line}")).collect()
 }

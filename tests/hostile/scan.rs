@@ -1,8 +1,8 @@
-//! The comparison without events, in a container that has littered itself (`tests/fixtures/litter.sh`) and goes on swapping
-//! a directory for a link out: everything is told or said to be a gap, in bounded time and memory, and nothing of the
-//! host is opened.
+//! The comparison without events, in a container that has littered itself (`tests/fixtures/litter.sh`) and
+//! goes on swapping a directory for a link out: everything is told or said to be a gap, in bounded time and
+//! memory, and nothing of the host is opened.
 
-use super::{opened, prepare, race_seconds, start, Outside, Watch, ALONE};
+use super::{alone, opened, prepare, race_seconds, start, Outside, Watch};
 use drift::config::{Config, RawConfig};
 use drift_core::container::registry::Registry;
 use drift_core::host::Host;
@@ -11,7 +11,7 @@ use drift_core::scan::{FileChange, FileFinding, FileScan, Limits, Summary};
 use drift_formats::entry::ImagePath;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::live::{Container, Runtime};
 
@@ -73,7 +73,7 @@ fn scan(container: &Container) -> (Seen, Inventory) {
 #[test]
 fn a_littered_container_is_compared_within_bounds() {
     const TEST: &str = "hostile: a littered container";
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let Some(container) = start(TEST, Runtime::Podman) else { return };
     prepare(&container);
     let outside = Outside::new();

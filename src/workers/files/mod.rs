@@ -11,11 +11,10 @@ mod waiting;
 mod writers;
 
 use crate::config::Config;
+use crate::events::FileReport;
+use crate::facts::{FileJob, FileNotice, Tampering};
 use crate::metrics::Metrics;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use drift_core::command::manager::Manager;
-use drift_core::container::registry::Container;
-use drift_core::container::volume::VolumeKind;
 use drift_core::host::{FoundFile, Host, RootDir};
 use drift_core::image::view::Presence;
 use drift_core::packages::owners::owner_now;
@@ -24,7 +23,6 @@ use drift_core::verdict::change::{
     compare, file_kind, is_images_file, locate, Change, Compared, Incomparable, Located,
 };
 use drift_core::verdict::origin::Origin;
-use drift_core::verdict::work::ImageWork;
 use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
 use std::collections::HashMap;
@@ -44,104 +42,6 @@ const MAX_RENAMED: usize = 10_000;
 const IDLE: Duration = Duration::from_secs(10);
 /// As [`IDLE`], while files are watched.
 const WATCHING: Duration = Duration::from_millis(200);
-
-/// Who changed a file, captured at the event.
-#[derive(Debug, Clone)]
-pub struct Writer {
-    /// Process id.
-    pub pid: i64,
-    /// Thread id.
-    pub tid: i64,
-    /// Command line.
-    pub command: Arc<str>,
-    /// Origin of the executable, where it is known.
-    pub origin: Option<Origin>,
-    /// The package manager that it works for, if its program is the image's.
-    pub manager: Option<Manager>,
-    /// The other work of the image's own that it takes part in.
-    pub work: Option<ImageWork>,
-}
-
-/// A path that may have changed.
-#[derive(Debug, Clone)]
-pub struct FileJob {
-    /// The container.
-    pub container: Arc<Container>,
-    /// Path in the container, absolute; links not resolved.
-    pub path: ImagePath,
-    /// New name, if the path was renamed.
-    pub new_path: Option<ImagePath>,
-    /// Whether the call followed a symbolic link as the last component.
-    pub follows: bool,
-    /// Who did it.
-    pub writer: Arc<Writer>,
-}
-
-/// A change of which the event does not say where.
-#[derive(Debug, Clone)]
-pub struct Unnamed {
-    /// The container.
-    pub container: Arc<Container>,
-    /// When, nanoseconds since the epoch.
-    pub at: u64,
-    /// Who did it.
-    pub writer: Arc<Writer>,
-}
-
-/// A call by which a process of a container changed a mounted secret or configuration, or was about to.
-#[derive(Debug, Clone)]
-pub struct Tampering {
-    /// The container.
-    pub container: Arc<Container>,
-    /// Path in the container, absolute; links not resolved.
-    pub path: ImagePath,
-    /// New name, if the path was renamed.
-    pub new_path: Option<ImagePath>,
-    /// What the call says, as `drift.file_change`.
-    pub change: &'static str,
-    /// What the path lies on.
-    pub volume: VolumeKind,
-    /// Who did it.
-    pub writer: Arc<Writer>,
-}
-
-/// What an event says of a change.
-#[derive(Debug, Clone)]
-pub enum Notice {
-    /// A path may have changed.
-    Path(FileJob),
-    /// Some path has.
-    Unnamed(Unnamed),
-    /// A mounted secret or configuration: told at once, whatever became of it.
-    Secret(Box<Tampering>),
-}
-
-/// A verified change, as the event `drift_file` tells it.
-#[derive(Debug, Clone)]
-pub struct FileReport {
-    /// The container's id.
-    pub container: Box<str>,
-    /// Reference of its image, where known.
-    pub image: Option<String>,
-    /// Path, links resolved; of a renamed file the old one.
-    pub path: ImagePath,
-    /// New name of a renamed file.
-    pub new_path: Option<ImagePath>,
-    /// The change.
-    pub change: Change,
-    /// What the file is by now: `added`, `image_modified`, `image_touched`, or `image` of one that is gone.
-    pub origin: Origin,
-    /// Value of `drift.file_kind`.
-    pub kind: &'static str,
-    /// Package that owns the path in the image.
-    pub package: Option<String>,
-    /// Privileges gained: `setuid`, `setgid`, `filecaps`.
-    pub gained: Vec<&'static str>,
-    /// Who did it last.
-    pub writer: Arc<Writer>,
-    /// Drift seen in the container so far, this change included.
-    pub drifts: u64,
-}
 
 /// How much longer paths wait that were found by looking for them: what is told by name comes first.
 const SWEPT: Duration = Duration::from_millis(300);
@@ -191,7 +91,7 @@ impl Files {
     /// Works until the queue closes; each verified change goes to `report`, and each change of a mounted secret to `tampered`.
     pub fn run(
         mut self,
-        notices: &Receiver<Notice>,
+        notices: &Receiver<FileNotice>,
         report: &dyn Fn(&FileReport),
         tampered: &dyn Fn(&Tampering),
     ) {
@@ -225,11 +125,11 @@ impl Files {
         }
     }
 
-    fn take(&mut self, notice: Notice, tampered: &dyn Fn(&Tampering)) {
+    fn take(&mut self, notice: FileNotice, tampered: &dyn Fn(&Tampering)) {
         match notice {
-            Notice::Secret(tampering) => tampered(&tampering),
-            Notice::Path(job) => self.accept(job),
-            Notice::Unnamed(change) => {
+            FileNotice::Secret(tampering) => tampered(&tampering),
+            FileNotice::Path(job) => self.accept(job),
+            FileNotice::Unnamed(change) => {
                 if !self.sweeps.add(change, Instant::now()) {
                     self.metrics.files_dropped.inc();
                 }

@@ -3,7 +3,7 @@
 //!
 //! Invariants: one sweep of a container at a time, at most a twentieth of the time; a bounded number of entries.
 
-use super::{FileJob, Unnamed};
+use crate::facts::{FileJob, Unnamed};
 use drift_core::host::RootDir;
 use drift_core::scan::walk::{Item, Walk, MAX_DEPTH};
 use drift_formats::entry::ImagePath;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: one entry for each path of a container, at most [`MAX_WAITING`] in all.
 
-use super::FileJob;
+use crate::facts::FileJob;
 use drift_core::host::RootDir;
 use drift_formats::path_key::{path_key, value_key, PathKey};
 use std::cmp::Reverse;

@@ -4,7 +4,7 @@
 //! the descriptors of the processes that opened it, and a watch that tells when a writer closes it, whoever that is
 //! (inotify(7)). Invariants: watches and descriptors looked at are bounded.
 
-use super::FileJob;
+use crate::facts::FileJob;
 use drift_core::host::{FileId, FoundFile, Host};
 use lru::LruCache;
 use rustix::fd::OwnedFd;

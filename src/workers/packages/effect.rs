@@ -2,6 +2,7 @@
 
 use super::known::Known;
 use super::transaction::Transaction;
+use crate::events::Effect;
 use drift_core::command::manager::Action;
 use drift_core::container::live::Live;
 use drift_core::container::registry::Container;
@@ -17,51 +18,6 @@ use std::collections::BTreeSet;
 const MAX_LISTED: usize = 400;
 /// Most bytes of all lists of an event: it has 64 KiB.
 const MAX_BYTES: usize = 40 << 10;
-
-/// What a transaction did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Effect {
-    /// `name=version` of packages that are new.
-    pub added: Vec<String>,
-    /// `name=version` of packages that are gone.
-    pub removed: Vec<String>,
-    /// `name=old->new` of packages in another version.
-    pub upgraded: Vec<String>,
-    /// `name=version` of packages that were installed again in the same version.
-    pub reinstalled: Vec<String>,
-    /// Names of all of them.
-    pub names: Vec<String>,
-    /// How many there are, those that are not listed too.
-    total: u64,
-    /// What it comes to.
-    pub action: Option<Action>,
-    /// Why this may not be all; `None` where it is.
-    pub unknown: Option<String>,
-}
-
-impl Effect {
-    /// Whether it may be more than this.
-    pub fn is_incomplete(&self) -> bool {
-        self.unknown.is_some()
-    }
-
-    /// How many packages are not what they were.
-    pub fn changed(&self) -> u64 {
-        self.total
-    }
-}
-
-impl std::fmt::Display for Effect {
-    /// The value of `drift.pkg_effect`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.total, &self.unknown) {
-            (0, None) => f.write_str("none"),
-            (0, Some(why)) => write!(f, "unknown:{why}"),
-            (_, None) => f.write_str("changed"),
-            (_, Some(why)) => write!(f, "partial:{why}"),
-        }
-    }
-}
 
 /// Compares the databases of a transaction. `None` if there is nothing to tell. `others` are the databases that other
 /// transactions in the container have touched, and that are not told yet.

@@ -9,15 +9,13 @@ mod effect;
 mod known;
 mod transaction;
 
+use crate::events::PackageReport;
+use crate::facts::PackageNotice;
 use crate::metrics::Metrics;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use drift_core::command::manager::{Action, Manager};
-use drift_core::container::registry::Container;
+use drift_core::command::manager::Manager;
 use drift_core::host::Host;
 use drift_core::packages::inventory::Ecosystem;
-use drift_core::verdict::origin::Origin;
-use drift_formats::entry::ImagePath;
-pub use effect::Effect;
 use known::Known;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,73 +31,6 @@ const IDLE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(100);
 /// Most notices taken in before that.
 const BATCH: usize = 8192;
-
-/// Who changes packages: the outermost package manager at work, or, where none is, the process that writes.
-#[derive(Debug, Clone)]
-pub struct Agent {
-    /// Process id.
-    pub pid: i64,
-    /// The package manager; `None` for anything else, and for a program that only has a package manager's name.
-    pub manager: Option<Manager>,
-    /// What the package manager was asked to do.
-    pub action: Option<Action>,
-    /// The packages that its command line names.
-    pub names: Vec<Box<str>>,
-    /// Command line.
-    pub command: Arc<str>,
-    /// Command line of its parent.
-    pub parent_command: Option<Box<str>>,
-    /// Names of its ancestors in the container, the parent first.
-    pub ancestors: Vec<Box<str>>,
-    /// Effective user id, as the host counts.
-    pub user: Option<u32>,
-    /// Origin of its executable.
-    pub origin: Option<Origin>,
-    /// Where the executable comes from, and who wrote it; as `drift.binary_provenance` and `drift.binary_writer` say.
-    pub provenance: Option<(String, Option<Arc<str>>)>,
-    /// Whether its effect is told, and its start is not.
-    pub followed: bool,
-}
-
-/// A path of a package database that may have changed.
-#[derive(Debug, Clone)]
-pub struct Touch {
-    /// The container.
-    pub container: Arc<Container>,
-    /// The path.
-    pub path: ImagePath,
-    /// Whether it lies on a mount of its own, which the image says nothing of.
-    pub on_volume: bool,
-    /// The process that did it.
-    pub writer: i64,
-    /// Who is behind it.
-    pub agent: Arc<Agent>,
-    /// Whether that is a package manager that was asked a question: it may only have opened the file, or have helped
-    /// somebody else (dpkg-deb unpacks for whatever starts it).
-    pub weak: bool,
-}
-
-/// What an event says.
-#[derive(Debug, Clone)]
-pub enum PackageNotice {
-    /// A package manager was started to change packages.
-    Started(Arc<Container>, Arc<Agent>),
-    /// A path of a database may have changed.
-    Touched(Touch),
-}
-
-/// What became of a container's packages, as the event `drift_packages` tells it.
-#[derive(Debug)]
-pub struct PackageReport {
-    /// The container.
-    pub container: Arc<Container>,
-    /// Who did it.
-    pub agent: Arc<Agent>,
-    /// What was done.
-    pub effect: Effect,
-    /// Drift seen in the container so far, these packages included.
-    pub drifts: u64,
-}
 
 /// The thread's state.
 #[derive(Debug)]

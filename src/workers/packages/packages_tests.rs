@@ -1,15 +1,19 @@
 //! Transactions of real processes, and their effects on databases below directories that stand for an image and a container.
 
-use super::effect::{self, Effect};
+use super::effect;
 use super::known::Known;
 use super::transaction::*;
 use super::*;
+use crate::events::Effect;
+use crate::facts::{Agent, Touch};
 use drift_core::command::manager::{Action, Manager};
+use drift_core::container::registry::Container;
 use drift_core::host::RootDir;
 use drift_core::image::disk::XattrSpace;
 use drift_core::image::layer::Layer;
 use drift_core::image::view::Image;
 use drift_core::packages::inventory::Database;
+use drift_formats::entry::ImagePath;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

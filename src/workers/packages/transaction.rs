@@ -2,7 +2,8 @@
 //!
 //! Invariant: databases and records remembered of one are bounded.
 
-use super::{system_of, Agent, PackageNotice, Touch};
+use super::system_of;
+use crate::facts::{Agent, PackageNotice, Touch};
 use drift_core::container::registry::Container;
 use drift_core::host::{Host, RootDir};
 use drift_core::packages::inventory::{database_of, record_of, Database};

@@ -1,13 +1,13 @@
 //! An event source for live tests: the kernel probe's own events, read from a Unix socket.
 //!
-//! An engine that replays a capture takes no events from plugins; one that reads from a source plugin does, and where
-//! the plugin has no id and names no source, its events are the engine's own system call events (plugin_api.h,
-//! `get_event_source`): threads, open files and filters work as with the probe.
+//! An engine that replays a capture takes no events from plugins; one that reads from a source plugin does,
+//! and where the plugin has no id and names no source, its events are the engine's own system call events
+//! (plugin_api.h, `get_event_source`): threads, open files and filters work as with the probe.
 //!
-//! The open parameters are the path of a listening socket. Through it come events one after the other, as the probe
-//! writes them: a header of 26 bytes that states the event's length, the parameters' lengths, the parameters. When
-//! nothing comes the engine is told so within milliseconds, so that it looks after events of other plugins. The end of
-//! the stream is the end of the capture.
+//! The open parameters are the path of a listening socket. Through it come events one after the other, as the
+//! probe writes them: a header of 26 bytes that states the event's length, the parameters' lengths, the
+//! parameters. When nothing comes the engine is told so within milliseconds, so that it looks after events of
+//! other plugins. The end of the stream is the end of the capture.
 
 mod platform;
 

@@ -1,10 +1,10 @@
 //! A way round two faults that keep sysdig 0.41 from reading system call events from a plugin.
 //!
-//! sysdig opens every source plugin on libsinsp's platform for plugins of other sources, `HOSTINFO`. There, libs 0.23
-//! end at the first clone event: their parser keeps a reference to a pointer that was not set yet when it was made
-//! (`sinsp_parser::is_syscall_plugin_enabled`). Falco opens a source plugin of system calls on the platform `FULL`, which
-//! reads `/proc` as live captures do, and does not meet it. So this library is preloaded into sysdig, takes the
-//! place of `sinsp::open_plugin` and calls the real one with `FULL`.
+//! sysdig opens every source plugin on libsinsp's platform for plugins of other sources, `HOSTINFO`. There,
+//! libs 0.23 end at the first clone event: their parser keeps a reference to a pointer that was not set yet
+//! when it was made (`sinsp_parser::is_syscall_plugin_enabled`). Falco opens a source plugin of system calls
+//! on the platform `FULL`, which reads `/proc` as live captures do, and does not meet it. So this library is
+//! preloaded into sysdig, takes the place of `sinsp::open_plugin` and calls the real one with `FULL`.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -31,8 +31,8 @@ unsafe extern "C-unwind" fn open_plugin(
     params: *const c_void,
     _: c_int,
 ) {
-    // SAFETY: dlsym's arguments are constants. Only an engine with libsinsp calls this function, so the real one is in
-    // the library that comes after; where it is not, there is nothing to go on with.
+    // SAFETY: dlsym's arguments are constants. Only an engine with libsinsp calls this function, so the real
+    // one is in the library that comes after; where it is not, there is nothing to go on with.
     let real = unsafe { dlsym(RTLD_NEXT, OPEN_PLUGIN) };
     if real.is_null() {
         std::process::abort();

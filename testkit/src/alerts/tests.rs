@@ -14,7 +14,8 @@ const RULES: &str = r#"
   tags: [b, a]
 - rule: Marked
   desc: the first three scenarios
-  condition: execution and (proc.args contains scn-01 or proc.args contains scn-02 or proc.args contains scn-03)
+  condition: >
+    execution and (proc.args contains scn-01 or proc.args contains scn-02 or proc.args contains scn-03)
   output: marked %proc.args
   priority: INFO
 - rule: Off
@@ -80,10 +81,15 @@ fn numbers_are_grouped() {
 #[test]
 fn falcos_own_alerts_are_read() {
     // As printed in https://falco.org/docs/concepts/outputs/formatting/
-    let line = r#"{"hostname":"h","output":"16:31:56.746609046: Error File below a known binary directory opened for writing (user=root command=touch /bin/hack file=/bin/hack)","priority":"Error","rule":"Write below binary dir","source":"syscall","tags":["filesystem","mitre_persistence"],"time":"2017-10-09T23:31:56.746609046Z","output_fields":{"user.name":"root","evt.time":1507591916746609046,"fd.name":"/bin/hack","proc.cmdline":"touch /bin/hack"}}"#;
-    let alert = from_falco(serde_json::from_str(line).unwrap()).unwrap();
+    let text = r#"{"hostname":"h",
+        "output":"16:31:56.746609046: Error File below a known binary directory opened for writing",
+        "priority":"Error","rule":"Write below binary dir","source":"syscall",
+        "tags":["filesystem","mitre_persistence"],"time":"2017-10-09T23:31:56.746609046Z",
+        "output_fields":{"user.name":"root","evt.time":1507591916746609046,"fd.name":"/bin/hack",
+        "proc.cmdline":"touch /bin/hack"}}"#;
+    let alert = from_falco(serde_json::from_str(text).unwrap()).unwrap();
     assert_eq!((alert.rule.as_str(), alert.priority.as_str()), ("Write below binary dir", "Error"));
     assert_eq!(alert.tags, ["filesystem", "mitre_persistence"]);
-    assert_eq!(serde_json::to_value(&alert).unwrap(), serde_json::from_str::<Value>(line).unwrap());
+    assert_eq!(serde_json::to_value(&alert).unwrap(), serde_json::from_str::<Value>(text).unwrap());
     assert!(from_falco(serde_json::from_str(r#"{"rule":"x"}"#).unwrap()).is_err());
 }

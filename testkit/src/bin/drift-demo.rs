@@ -1,5 +1,5 @@
-//! Replays a capture through the plugin in a real engine and prints each alert of the rules pack as Falco's JSON,
-//! then one line of totals.
+//! Replays a capture through the plugin in a real engine and prints each alert of the rules pack as Falco's
+//! JSON, then one line of totals.
 
 #![allow(clippy::print_stdout)] // Printing is its purpose.
 

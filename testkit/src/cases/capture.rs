@@ -114,7 +114,8 @@ impl Capture {
     }
 }
 
-/// The stretch of time of a case, by its name (FNV-1a): the alerts of the others stay as they are when one is added.
+/// The stretch of time of a case, by its name (FNV-1a): the alerts of the others stay as they are when one is
+/// added.
 fn slot_of(name: &str) -> u64 {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

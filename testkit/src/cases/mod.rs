@@ -1,8 +1,8 @@
-//! Cases of rules as data: what happens in a container, written down in YAML, made into a capture that real engines
-//! replay. `rules/tests/README.md` says how a case is written.
+//! Cases of rules as data: what happens in a container, written down in YAML, made into a capture that real
+//! engines replay. `rules/tests/README.md` says how a case is written.
 //!
-//! A case has a container, processes and a stretch of time of its own, so that all cases of a file are one capture and
-//! each alert belongs to the case in whose time it falls.
+//! A case has a container, processes and a stretch of time of its own, so that all cases of a file are one
+//! capture and each alert belongs to the case in whose time it falls.
 
 use std::collections::BTreeMap;
 use std::path::Path;

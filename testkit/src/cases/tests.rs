@@ -3,7 +3,8 @@ use super::*;
 #[test]
 fn a_case_says_what_happens() {
     let cases = parse(
-        "- case: a\n  rule: R\n  alerts: true\n  age: 30\n  mounts: [{target: /v, source: /srv/v, type: ext4}]\n  events:\n  \
+        "- case: a\n  rule: R\n  alerts: true\n  age: 30\n  mounts: [{target: /v, source: /srv/v, type: \
+         ext4}]\n  events:\n  \
          - exec: /tmp/x --now\n    layer: upper\n    under: [bash, cron]\n    as: x\n  \
          - open: /etc/passwd\n    process: x\n    write: true\n  \
          - bind: 0.0.0.0:53/udp\n    by: named\n  \

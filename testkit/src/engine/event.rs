@@ -18,8 +18,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// The value of a field: `None` when it is absent (`<NA>`), else what the engine's JSON has (text, number, bool;
-    /// an array for a list field).
+    /// The value of a field: `None` when it is absent (`<NA>`), else what the engine's JSON has (text,
+    /// number, bool; an array for a list field).
     ///
     /// # Errors
     /// The field was not asked for, so that a test cannot take a misspelt field for an absent one.

@@ -35,7 +35,8 @@ pub(super) fn config(replay: &Replay, rules: &Path) -> Result<String> {
     );
     yaml.push_str(
         "rule_matching: first\npriority: debug\njson_output: true\njson_include_output_property: true\n\
-         json_include_tags_property: true\nstdout_output:\n  enabled: true\nsyslog_output:\n  enabled: false\n\
+         json_include_tags_property: true\nstdout_output:\n  enabled: true\n\
+         syslog_output:\n  enabled: false\n\
          log_syslog: false\nlog_stderr: true\nlog_level: warning\nwatch_config_files: false\n\
          webserver:\n  enabled: false\n",
     );

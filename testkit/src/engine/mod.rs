@@ -1,7 +1,9 @@
-//! A real engine to load the plugin into: Falco, sysdig, or Debian testing's sysdig unpacked beside the build.
+//! A real engine to load the plugin into: Falco, sysdig, or Debian testing's sysdig unpacked beside the
+//! build.
 //!
-//! Looked for in this order: `DRIFT_ENGINE` and `FALCO_BIN` (binaries that must do), `falco` in PATH, `sysdig` in PATH,
-//! then Debian testing's package ([`Engine::debian`]). One found in PATH whose libsinsp is too old is passed over.
+//! Looked for in this order: `DRIFT_ENGINE` and `FALCO_BIN` (binaries that must do), `falco` in PATH,
+//! `sysdig` in PATH, then Debian testing's package ([`Engine::debian`]). One found in PATH whose libsinsp is
+//! too old is passed over.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -80,8 +82,8 @@ impl Engine {
     /// Finds an engine.
     ///
     /// # Errors
-    /// A binary that was named does not run or is too old, or nothing was found and Debian's sysdig could not be
-    /// unpacked; the error says what to do.
+    /// A binary that was named does not run or is too old, or nothing was found and Debian's sysdig could not
+    /// be unpacked; the error says what to do.
     pub fn find(choice: &Choice) -> Result<Engine> {
         let named = |variable: &str| std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
         if let Choice::Path(path) = choice {
@@ -160,7 +162,8 @@ impl Engine {
         engine.libs = libs.ok_or_else(|| anyhow!("it does not tell its libs version"))?;
         let libs = parse_version(&engine.libs)
             .ok_or_else(|| anyhow!("libs version {:?} is no version", engine.libs))?;
-        // A Falco built with libs from a tree of one's own calls them 0.0.0-local: then its own version tells.
+        // A Falco built with libs from a tree of one's own calls them 0.0.0-local: then its own version
+        // tells.
         let local = kind == Kind::Falco && libs == (0, 0, 0);
         if local && parse_version(&engine.version).is_some_and(|falco| falco >= MIN_FALCO) {
             return Ok(engine);
@@ -185,8 +188,8 @@ impl Engine {
         format!("{name} {} (libsinsp {})", self.version, self.libs)
     }
 
-    /// Replays `capture` through the plugin and gives `fields` of each event that passes `filter` (empty: all).
-    /// A shorthand for [`Engine::replay`].
+    /// Replays `capture` through the plugin and gives `fields` of each event that passes `filter` (empty:
+    /// all). A shorthand for [`Engine::replay`].
     ///
     /// # Errors
     /// As [`Engine::replay`].
@@ -202,12 +205,13 @@ impl Engine {
         Ok(self.replay(&replay, filter, fields)?.events)
     }
 
-    /// Replays a capture and gives `fields` of each event that passes `filter`. The filter is applied once the
-    /// event was parsed, as Falco applies its rules. Bytes that are no UTF-8 come as U+FFFD, as in Falco's JSON.
+    /// Replays a capture and gives `fields` of each event that passes `filter`. The filter is applied once
+    /// the event was parsed, as Falco applies its rules. Bytes that are no UTF-8 come as U+FFFD, as in
+    /// Falco's JSON.
     ///
     /// # Errors
-    /// The engine is no sysdig, or it refused the plugin, its configuration, the capture, the filter or a field: its
-    /// message is in the error.
+    /// The engine is no sysdig, or it refused the plugin, its configuration, the capture, the filter or a
+    /// field: its message is in the error.
     pub fn replay(&self, replay: &Replay, filter: &str, fields: &[&str]) -> Result<Replayed> {
         if self.kind != Kind::Sysdig {
             bail!("{} gives alerts, not fields: use Engine::sysdig()", self.describe());
@@ -281,6 +285,16 @@ fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
 
 fn dotted(version: (u32, u32, u32)) -> String {
     format!("{}.{}.{}", version.0, version.1, version.2)
+}
+
+/// Writes `falco.yaml` into a folder: a configuration that loads the plugin, for Falco and for sysdig.
+///
+/// # Errors
+/// The plugin was not built, or the file cannot be written.
+pub fn write_config(dir: &Path, init_config: &str) -> Result<PathBuf> {
+    let path = dir.join("falco.yaml");
+    std::fs::write(&path, plugin_config(&crate::plugin_library()?, init_config)?)?;
+    Ok(path)
 }
 
 /// The `plugins:` part of a Falco configuration, which sysdig's `--plugin-config-file` reads too.

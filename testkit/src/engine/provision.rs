@@ -1,8 +1,8 @@
 //! Debian testing's `sysdig` with its libraries, unpacked into a private folder and run with its own loader.
 //!
-//! No root, nothing installed: apt works on private state folders, verifies the archive's signature against the
-//! machine's own archive keyring, and only downloads; `dpkg-deb -x` unpacks. Safe under parallel callers (a lock) and
-//! against being interrupted (unpacked beside, checked, then renamed).
+//! No root, nothing installed: apt works on private state folders, verifies the archive's signature against
+//! the machine's own archive keyring, and only downloads; `dpkg-deb -x` unpacks. Safe under parallel callers
+//! (a lock) and against being interrupted (unpacked beside, checked, then renamed).
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -52,7 +52,8 @@ pub(super) fn ensure(dir: &Path) -> Result<Vec<OsString>> {
     let check = command(&unpacked)?;
     let (program, arguments) = check.split_first().ok_or_else(|| anyhow!("no command"))?;
     succeed(Command::new(program).args(arguments).arg("--version"), "the unpacked sysdig does not run")?;
-    // No stamp while the folder is in between: an interruption here means doing it again, never half an engine.
+    // No stamp while the folder is in between: an interruption here means doing it again, never half an
+    // engine.
     let _ = std::fs::remove_file(&stamp);
     if root.exists() {
         std::fs::remove_dir_all(&root)
@@ -123,8 +124,8 @@ pub(super) fn source_line(origin: &Origin) -> String {
     format!("deb [signed-by={}] {mirror} {suite} {components}\n", keyring.display())
 }
 
-/// Read after the machine's own configuration, of which proxies and such are kept. The machine's hooks are not run, only
-/// package lists are fetched.
+/// Read after the machine's own configuration, of which proxies and such are kept. The machine's hooks are
+/// not run, only package lists are fetched.
 fn apt_conf(dir: &Path) -> String {
     let dir = dir.display();
     format!(

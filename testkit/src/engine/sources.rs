@@ -11,7 +11,8 @@ pub struct Archive {
     pub components: Vec<String>,
 }
 
-/// Reads a `.list` file: `deb [options] uri suite component...`, one a line. Disabled and source lines are left out.
+/// Reads a `.list` file: `deb [options] uri suite component...`, one a line. Disabled and source lines are
+/// left out.
 pub fn one_line(text: &str) -> Vec<Archive> {
     let mut archives = Vec::new();
     for line in text.lines() {
@@ -76,9 +77,9 @@ fn field(paragraph: &[&str], key: &str) -> Vec<String> {
     words
 }
 
-/// The main mirror of distribution `id` (`debian`, `ubuntu`) among `archives`: the one that has component `main` of the
-/// release itself (not its security, updates or backports suites), preferring an address that ends like the
-/// distribution's own (`…/debian`), since others publish for the same release names.
+/// The main mirror of distribution `id` (`debian`, `ubuntu`) among `archives`: the one that has component
+/// `main` of the release itself (not its security, updates or backports suites), preferring an address that
+/// ends like the distribution's own (`…/debian`), since others publish for the same release names.
 pub fn main_mirror<'a>(archives: &'a [Archive], id: &str, codename: &str) -> Option<&'a str> {
     let rolling = ["stable", "oldstable", "testing", "unstable", "sid", "devel"];
     let mut candidates: Vec<&Archive> = archives

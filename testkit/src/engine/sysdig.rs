@@ -1,7 +1,8 @@
 //! Replay with sysdig.
 //!
-//! Fields are read from its JSON (`-j`): one line an event whatever bytes a value holds, absent (`null`) apart from
-//! empty, lists as arrays. The format starts with `*`, or events that lack a field would be left out.
+//! Fields are read from its JSON (`-j`): one line an event whatever bytes a value holds, absent (`null`)
+//! apart from empty, lists as arrays. The format starts with `*`, or events that lack a field would be left
+//! out.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -14,7 +15,10 @@ pub(super) fn replay(engine: &Engine, replay: &Replay, filter: &str, fields: &[&
     let mut format = String::from("*%evt.num %evt.time");
     for field in fields {
         if !field.contains('.') || field.contains(['%', '(', ' ', '"', '\'']) {
-            bail!("{field:?} is not a plain field name (`name.name`, `name.name[argument]`, no transformer, no quotes)");
+            bail!(
+                "{field:?} is not a plain field name (`name.name`, `name.name[argument]`, no transformer, \
+                no quotes)"
+            );
         }
         format.push_str(&format!(" %{field}"));
     }
@@ -32,7 +36,8 @@ pub(super) fn replay(engine: &Engine, replay: &Replay, filter: &str, fields: &[&
         arguments.extend([OsStr::new("--plugin-config-file"), config.path().as_os_str()]);
     }
     arguments.extend([OsStr::new("-r"), replay.capture.as_os_str()]);
-    // -v: whole values (else cut at 80 characters) and the number of events. -d: filter after parsing, as Falco.
+    // -v: whole values (else cut at 80 characters) and the number of events. -d: filter after parsing, as
+    // Falco.
     arguments.extend(["-j", "-v", "-d", "-p", &format].map(OsStr::new));
     if !filter.trim().is_empty() {
         arguments.push(OsStr::new(filter));

@@ -48,8 +48,10 @@ fn apt_sources_are_read() {
     ];
     assert_eq!(one_line(list), want);
 
-    let sources = "Types: deb deb-src\n# a comment\nURIs: http://a.example/debian\n  http://b.example/debian\nSuites: trixie trixie-updates\n\
-                   Components: main\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n URIs: http://evil.example\n\n\
+    let sources =
+        "Types: deb deb-src\n# a comment\nURIs: http://a.example/debian\n  http://b.example/debian\n\
+                   Suites: trixie trixie-updates\nComponents: main\nSigned-By:\n \
+                   -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n URIs: http://evil.example\n\n\
                    Enabled: no\nTypes: deb\nURIs: http://off.example\nSuites: trixie\nComponents: main\n\n\
                    Types: deb-src\nURIs: http://src.example\nSuites: trixie\nComponents: main\n";
     let want = [
@@ -124,7 +126,8 @@ fn the_plugin_configuration_keeps_what_was_written() {
 
 #[test]
 fn events_keep_absent_apart_from_empty_and_unasked() {
-    let line = r#"{"evt.num":7,"evt.time":9,"a.none":null,"a.empty":"","a.list":["x","y z"],"a.nasty":"a\nb\t\ufffd\"|"}"#;
+    let line = r#"{"evt.num":7,"evt.time":9,"a.none":null,"a.empty":"","a.list":["x","y z"],
+        "a.nasty":"a\nb\t\ufffd\"|"}"#;
     let event =
         Event::from_json(line, &["a.none", "a.empty", "a.list", "a.nasty", "evt.num", "a.none"]).unwrap();
     assert_eq!((event.num, event.time), (7, 9));
@@ -149,7 +152,8 @@ fn the_number_of_events_is_read() {
 
 #[test]
 fn falcos_lines_are_told_from_its_summary() {
-    let out = "{\"rule\":\"R\",\"output_fields\":{}}\n\nEvents detected: 1\n{\"time\":\"x\"}\nRule counts by severity:\n";
+    let out = "{\"rule\":\"R\",\"output_fields\":{}}\n\nEvents detected: 1\n{\"time\":\"x\"}\n\
+        Rule counts by severity:\n";
     assert_eq!(falco::alerts(out).len(), 1);
     let dir = tempfile::tempdir().unwrap();
     let rules = dir.path().join("r.yaml");
@@ -167,8 +171,8 @@ proptest::proptest! {
     }
 }
 
-/// An executable script that stands in for an engine. Written by a shell: a file this process holds open for writing could
-/// not be executed while another test forks.
+/// An executable script that stands in for an engine. Written by a shell: a file this process holds open for
+/// writing could not be executed while another test forks.
 fn script(path: &Path, body: &str) {
     let mut shell = std::process::Command::new("sh");
     shell
@@ -182,13 +186,15 @@ fn script(path: &Path, body: &str) {
 fn falco_evaluates_the_rules_itself() {
     let dir = tempfile::tempdir().unwrap();
     let falco = dir.path().join("falco");
-    let version = "if [ \"$1\" = --version ]; then echo 'Falco version: 0.43.1 (x86_64)'; echo 'Libs version:  0.23.2'; exit; fi\n";
+    let version = "if [ \"$1\" = --version ]; then echo 'Falco version: 0.43.1 (x86_64)'; \
+                   echo 'Libs version:  0.23.2'; exit; fi\n";
     // Prints the alert only when it was given a configuration that replays.
     script(
         &falco,
         &format!(
             "{version}grep -q 'kind: replay' \"$2\" || exit 1\n\
-             echo '{{\"output\":\"o\",\"output_fields\":{{\"evt.time\":1}},\"priority\":\"Notice\",\"rule\":\"R\",\"source\":\"syscall\",\"tags\":[],\"time\":\"t\"}}'\n\
+             echo '{{\"output\":\"o\",\"output_fields\":{{\"evt.time\":1}},\"priority\":\"Notice\",\
+             \"rule\":\"R\",\"source\":\"syscall\",\"tags\":[],\"time\":\"t\"}}'\n\
              echo 'Events detected: 1'\n"
         ),
     );
@@ -210,7 +216,11 @@ fn falco_evaluates_the_rules_itself() {
 fn an_engine_that_is_too_old_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let old = dir.path().join("sysdig");
-    script(&old, "case $1 in --libs-version) echo 'falcosecurity/libs version 0.9.40';; *) echo 'sysdig version 0.29.3';; esac\n");
+    script(
+        &old,
+        "case $1 in --libs-version) echo 'falcosecurity/libs version 0.9.40';; \
+         *) echo 'sysdig version 0.29.3';; esac\n",
+    );
     let error = format!("{:#}", Engine::find(&Choice::Path(old)).unwrap_err());
     assert!(error.contains("0.9.40") && error.contains("0.23.0"), "{error}");
     assert!(Engine::find(&Choice::Path(dir.path().join("gone"))).is_err());

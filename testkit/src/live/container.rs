@@ -1,8 +1,9 @@
 //! A container that waits for commands.
 //!
-//! Its init process reads commands, one at a time, from a named pipe that the host writes; so a tracer can attach
-//! before anything runs. Every container has the mounts the scenarios expect: `/vol`, a writable bind mount; `/corpus`,
-//! a read-only one with the scripts; `/scratch`, a tmpfs; `/dev/shm`, a tmpfs without execution.
+//! Its init process reads commands, one at a time, from a named pipe that the host writes; so a tracer can
+//! attach before anything runs. Every container has the mounts the scenarios expect: `/vol`, a writable bind
+//! mount; `/corpus`, a read-only one with the scripts; `/scratch`, a tmpfs; `/dev/shm`, a tmpfs without
+//! execution.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -24,8 +25,8 @@ const PIPE: &str = ".commands";
 /// How long init may take until it reads the pipe.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What every container's init runs: each line of the pipe is a command, in words separated by spaces. `exec` in a
-/// child of its own makes a process of every command, also of one that the shell has built in.
+/// What every container's init runs: each line of the pipe is a command, in words separated by spaces. `exec`
+/// in a child of its own makes a process of every command, also of one that the shell has built in.
 pub const INIT: [&str; 3] = ["/bin/sh", "-c", "while :; do read -r c < /corpus/.commands && (exec $c); done"];
 
 /// A runtime's own part: what it takes to remove the container.
@@ -98,8 +99,8 @@ impl Container {
         Self::podman_with(image, &[], &INIT)
     }
 
-    /// As [`Container::podman`], with more of `podman create`'s options, and another command: none for the image's own.
-    /// Such a container need not take commands.
+    /// As [`Container::podman`], with more of `podman create`'s options, and another command: none for the
+    /// image's own. Such a container need not take commands.
     ///
     /// # Errors
     /// As [`Container::podman`].
@@ -118,8 +119,8 @@ impl Container {
         Self::containerd_with(image, &[], &INIT)
     }
 
-    /// As [`Container::containerd`], with more of `ctr run`'s options, and another command: none for the image's own.
-    /// Such a container need not take commands.
+    /// As [`Container::containerd`], with more of `ctr run`'s options, and another command: none for the
+    /// image's own. Such a container need not take commands.
     ///
     /// # Errors
     /// As [`Container::containerd`].
@@ -129,8 +130,8 @@ impl Container {
         Self::started(id, init_pid, Box::new(runtime), shared)
     }
 
-    /// Runs the image under a Docker of its own, with storage below [`state_dir`](super::state_dir). The daemon is shared by the
-    /// containers of one process, and ended and removed with the last of them.
+    /// Runs the image under a Docker of its own, with storage below [`state_dir`](super::state_dir). The
+    /// daemon is shared by the containers of one process, and ended and removed with the last of them.
     ///
     /// # Errors
     /// dockerd cannot be started or fails (the error holds its words), or its storage is not overlayfs.
@@ -138,8 +139,8 @@ impl Container {
         Self::docker_with(image, &[], &INIT)
     }
 
-    /// As [`Container::docker`], with more of `docker create`'s options, and another command: none for the image's own.
-    /// Such a container need not take commands.
+    /// As [`Container::docker`], with more of `docker create`'s options, and another command: none for the
+    /// image's own. Such a container need not take commands.
     ///
     /// # Errors
     /// As [`Container::docker`].
@@ -175,8 +176,8 @@ impl Container {
         self.runtime.copy_in(from, to)
     }
 
-    /// What the runtime itself says has changed (`podman diff`, `docker diff`), each line `A`, `C` or `D` and a path; `None` where
-    /// the runtime cannot tell.
+    /// What the runtime itself says has changed (`podman diff`, `docker diff`), each line `A`, `C` or `D` and
+    /// a path; `None` where the runtime cannot tell.
     ///
     /// # Errors
     /// The runtime fails.
@@ -238,8 +239,8 @@ impl Container {
         self.run_while(command, &mut || Ok(()))
     }
 
-    /// The same; `meanwhile` is called again and again until init reads. A tracer lets init go on there: one that is stopped
-    /// never comes to read.
+    /// The same; `meanwhile` is called again and again until init reads. A tracer lets init go on there: one
+    /// that is stopped never comes to read.
     pub(crate) fn run_while(&self, command: &str, meanwhile: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         if command.contains('\n') {
             bail!("a command is one line, this one is not: {command:?}");

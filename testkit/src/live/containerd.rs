@@ -1,4 +1,5 @@
-//! Containers under containerd: a daemon of our own with its own storage, so that the machine's is not touched.
+//! Containers under containerd: a daemon of our own with its own storage, so that the machine's is not
+//! touched.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,13 +14,24 @@ use super::image::{self, Image};
 use super::run::{output, random_id};
 use super::state_dir;
 
+/// Plugins that tests have no use for, and that may fail to load.
+const DISABLED: [&str; 6] = [
+    "grpc.v1.cri",
+    "snapshotter.v1.btrfs",
+    "snapshotter.v1.zfs",
+    "snapshotter.v1.devmapper",
+    "internal.v1.opt",
+    "tracing.processor.v1.otlp",
+];
+
 const NAMESPACE: &str = "drift-live";
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The daemon of this process, while a container needs it.
 static RUNNING: Mutex<Weak<Daemon>> = Mutex::new(Weak::new());
 
-/// A containerd. Its storage is kept between runs, so only one process at a time may use it: the lock says who.
+/// A containerd. Its storage is kept between runs, so only one process at a time may use it: the lock says
+/// who.
 #[derive(Debug)]
 struct Daemon {
     child: Child,
@@ -54,7 +66,7 @@ impl Daemon {
             "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [{}]\n[grpc]\naddress = {:?}\n",
             dir.join("root"),
             state.join("state"),
-            r#""io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp""#,
+            DISABLED.map(|plugin| format!("{:?}", format!("io.containerd.{plugin}"))).join(", "),
             state.join("sock"),
         );
         std::fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
@@ -164,14 +176,14 @@ fn remove(daemon: &Daemon, id: &str) -> Result<()> {
     // The task may be gone or never have been: only the container's own removal must succeed.
     let _ = output(daemon.ctr().args(["task", "rm", "--force", id]));
     output(daemon.ctr().args(["container", "rm", id]))?;
-    // The writable layer's files go with containerd's next garbage collection. The daemon does not live that long, so
-    // it is asked for one now: that is what giving back a lease and waiting for it does.
+    // The writable layer's files go with containerd's next garbage collection. The daemon does not live that
+    // long, so it is asked for one now: that is what giving back a lease and waiting for it does.
     output(daemon.ctr().args(["leases", "create", "--id", id]))?;
     output(daemon.ctr().args(["leases", "rm", "--sync", id])).map(drop)
 }
 
-/// Ends a daemon that a killed test has left: it still holds the database. The file names its process id and its
-/// configuration; a process with another command line is not it.
+/// Ends a daemon that a killed test has left: it still holds the database. The file names its process id and
+/// its configuration; a process with another command line is not it.
 fn end_stale(pid_file: &Path) {
     let Ok(text) = std::fs::read_to_string(pid_file) else { return };
     let Some((pid, config)) = text.split_once(' ') else { return };

@@ -1,7 +1,8 @@
 //! Containers under Docker: a daemon of our own with its own storage, so that the machine's is not touched.
 //!
-//! It starts a containerd of its own, has no network but its containers' loopback, and changes no packet filter. Its data is
-//! removed with it. Whatever a killed test has left is ended and removed at the next start.
+//! It starts a containerd of its own, has no network but its containers' loopback, and changes no packet
+//! filter. Its data is removed with it. Whatever a killed test has left is ended and removed at the next
+//! start.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,8 @@ impl Dirs {
             end(&self.state.join(file), &self.state, signal);
         }
         for dir in [&self.state, &self.data] {
-            // Roots of containers are mounted in them; a directory that is mounted somewhere must not be emptied.
+            // Roots of containers are mounted in them; a directory that is mounted somewhere must not be
+            // emptied.
             for mount in mounts_below(dir)?.iter().rev() {
                 output(Command::new("umount").arg("--lazy").arg(mount))?;
             }
@@ -78,7 +80,8 @@ impl Dirs {
     }
 }
 
-/// Ends the process whose id is in a file, if its command line names the directory: another process may have that id.
+/// Ends the process whose id is in a file, if its command line names the directory: another process may have
+/// that id.
 fn end(pid_file: &Path, dir: &Path, signal: Signal) {
     let pid = std::fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse::<i32>().ok());
     let Some(pid) = pid else { return };
@@ -172,8 +175,8 @@ impl Daemon {
         }
     }
 
-    /// Docker's command, with our daemon, for a limited time. That of Debian's package where there is one: another may be too
-    /// new for the daemon.
+    /// Docker's command, with our daemon, for a limited time. That of Debian's package where there is one:
+    /// another may be too new for the daemon.
     fn docker(&self) -> Command {
         let packaged = Path::new("/usr/bin/docker");
         let mut command = Command::new("timeout");
@@ -184,7 +187,8 @@ impl Daemon {
         command
     }
 
-    /// Loads the image if it is not there yet. Its archive has the form that Docker takes only with one file more.
+    /// Loads the image if it is not there yet. Its archive has the form that Docker takes only with one file
+    /// more.
     fn load(&self, image: &Image) -> Result<()> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if loaded.iter().any(|known| known == image.reference()) {

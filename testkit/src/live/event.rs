@@ -1,7 +1,7 @@
 //! The events of the kernel probe: their parameters as libs 0.23's modern probe fills them in.
 //!
-//! The order and types are those of `event_table.c`; what goes in is what `sched_process_exec.bpf.c`, `clone.bpf.c`
-//! and `sched_process_exit.bpf.c` put in on x86_64.
+//! The order and types are those of `event_table.c`; what goes in is what `sched_process_exec.bpf.c`,
+//! `clone.bpf.c` and `sched_process_exit.bpf.c` put in on x86_64.
 
 use super::layer::Layer;
 use super::process::Process;
@@ -47,11 +47,12 @@ pub struct Facts {
     pub flags: Flags,
     /// When an exec is told.
     pub delay: Delay,
-    /// Times as the 0.23 probe reads them on kernel 6.18, whose inodes pack them otherwise: the change time of a
-    /// file off the overlay has the inode's generation added in its upper half, and the modification time of every
-    /// file has the nanoseconds of the change time added there. Both wrap at 2^64.
+    /// Times as the 0.23 probe reads them on kernel 6.18, whose inodes pack them otherwise: the change time
+    /// of a file off the overlay has the inode's generation added in its upper half, and the modification
+    /// time of every file has the nanoseconds of the change time added there. Both wrap at 2^64.
     pub garbled_times: bool,
-    /// System calls on files are told, too, when they have returned. Slower: each process stops at all of its calls.
+    /// System calls on files are told, too, when they have returned. Slower: each process stops at all of its
+    /// calls.
     pub files: bool,
     /// With `files`: system calls on sockets, too.
     pub sockets: bool,
@@ -156,7 +157,8 @@ impl Event {
         Self { ts, tid, kind: Kind::Call, block }
     }
 
-    /// The parent's side of a clone: `child_vtid` is what the call returned, the child's id in the parent's namespace.
+    /// The parent's side of a clone: `child_vtid` is what the call returned, the child's id in the parent's
+    /// namespace.
     #[must_use]
     pub fn from_parent(ts: u64, parent: &Process, child_vtid: i64, vfork: bool) -> Self {
         Self::cloned(ts, parent, child_vtid, 0, vfork)
@@ -273,7 +275,8 @@ mod tests {
 
     #[test]
     fn garbled_times_are_those_of_a_real_capture() {
-        // /usr/bin/sleep of an image, as the 0.23 probe recorded it on kernel 6.18; the file's mtime is a whole second.
+        // /usr/bin/sleep of an image, as the 0.23 probe recorded it on kernel 6.18; the file's mtime is a
+        // whole second.
         let facts = Facts { garbled_times: true, ..Facts::default() };
         let expected = (1_795_457_598_327_770_119, 3_071_449_588_711_028_224);
         assert_eq!(times(&process(Layer::Lower), &facts), expected);

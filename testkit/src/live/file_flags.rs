@@ -17,10 +17,11 @@ pub(super) const PPM_FD_UPPER_LAYER: u32 = 1 << 15;
 /// The opened file is in one of an overlay's lower layers.
 pub(super) const PPM_FD_LOWER_LAYER: u32 = 1 << 16;
 
-/// `open_flags_to_scap`: a flag of several bits counts when any of them is set, as there; so a directory's open
-/// carries the probe's `O_TMPFILE`.
+/// `open_flags_to_scap`: a flag of several bits counts when any of them is set, as there; so a directory's
+/// open carries the probe's `O_TMPFILE`.
 pub(super) fn open(flags: u32) -> u32 {
-    // Larger than 32 bits on no architecture; of 64-bit programs O_LARGEFILE is 0 in libc but not in the kernel.
+    // Larger than 32 bits on no architecture; of 64-bit programs O_LARGEFILE is 0 in libc but not in the
+    // kernel.
     const LARGEFILE: u32 = if cfg!(target_arch = "aarch64") { 0o400_000 } else { 0o100_000 };
     let table = [
         (O_CREAT, 1 << 2),
@@ -66,7 +67,8 @@ pub(super) fn node_mode(mode: u32) -> u32 {
     kind | (mode & 0o7777)
 }
 
-/// `fcntl_cmd_to_scap`, for the commands on descriptors and flags; the others (locks, leases) are told as unknown.
+/// `fcntl_cmd_to_scap`, for the commands on descriptors and flags; the others (locks, leases) are told as
+/// unknown.
 pub(super) fn fcntl_command(command: u32) -> u8 {
     match command as i32 {
         libc::F_DUPFD => 1,

@@ -1,8 +1,9 @@
-//! The kernel probe's events of system calls on files: which calls there are, and their parameters as libs 0.23's modern
-//! probe fills them in (`syscall_dispatched_events/*.bpf.c`); the order is that of `event_table.c`.
+//! The kernel probe's events of system calls on files: which calls there are, and their parameters as libs
+//! 0.23's modern probe fills them in (`syscall_dispatched_events/*.bpf.c`); the order is that of
+//! `event_table.c`.
 //!
-//! Every such event begins with the call's result, failed calls included. Paths are read when the call returns, as
-//! the probe reads them.
+//! Every such event begins with the call's result, failed calls included. Paths are read when the call
+//! returns, as the probe reads them.
 
 use nix::libc;
 
@@ -92,7 +93,8 @@ const OLDER_CALLS: &[Call] = {
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER_CALLS: &[Call] = &[];
 
-/// The calls without an event of their own, with the probe's code of each (`PPM_SC_*`): their event has no parameters.
+/// The calls without an event of their own, with the probe's code of each (`PPM_SC_*`): their event has no
+/// parameters.
 const GENERIC: &[(libc::c_long, u16)] = &[
     (libc::SYS_truncate, 57),
     (libc::SYS_ftruncate, 58),

@@ -42,7 +42,8 @@ pub fn deb(path: &Path, deb: &Deb<'_>) -> Result<()> {
     let Deb { name, version, depends, .. } = deb;
     let depends = if depends.is_empty() { String::new() } else { format!("Depends: {depends}\n") };
     let control = format!(
-        "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: none <none@localhost>\n{depends}Description: a test\n"
+        "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: none <none@localhost>\n\
+         {depends}Description: a test\n"
     );
     put(root, "DEBIAN/control", 0o644, &control)?;
     if !deb.postinst.is_empty() {
@@ -75,7 +76,8 @@ pub fn apt_index(dir: &Path) -> Result<()> {
     std::fs::write(dir.join("Packages"), index).context("writing an index")
 }
 
-/// Makes a wheel at `path`, whose name tells what it is: `six-1.17.0-py2.py3-none-any.whl`. It has one module of its name.
+/// Makes a wheel at `path`, whose name tells what it is: `six-1.17.0-py2.py3-none-any.whl`. It has one module
+/// of its name.
 ///
 /// # Errors
 /// The name is none of a wheel, or the file cannot be written.
@@ -91,8 +93,16 @@ pub fn wheel(path: &Path, requires: &[&str]) -> Result<()> {
     let files = [
         (module.clone(), format!("__version__ = {version:?}\n")),
         (format!("{name}-{version}.data/scripts/{name}-tool"), script),
-        (format!("{info}/METADATA"), format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}")),
-        (format!("{info}/WHEEL"), "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py2-none-any\nTag: py3-none-any\n".into()),
+        (
+            format!("{info}/METADATA"),
+            format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}"),
+        ),
+        (
+            format!("{info}/WHEEL"),
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n\
+            Tag: py2-none-any\nTag: py3-none-any\n"
+                .into(),
+        ),
     ];
     let record: String = files.iter().map(|(path, _)| format!("{path},,\n")).collect();
     let record = (format!("{info}/RECORD"), format!("{record}{info}/RECORD,,\n"));
@@ -127,13 +137,18 @@ pub fn gem(path: &Path, name: &str, version: &str) -> Result<()> {
     let data = format!("lib/{name}.rb");
     tar(&root.join("data.tar.gz"), &root.join("data"), &["-czf"], &[data.as_str()])?;
     let metadata = format!(
-        "--- !ruby/object:Gem::Specification\nname: {name}\nversion: !ruby/object:Gem::Version\n  version: '{version}'\n\
-         platform: ruby\nauthors:\n- none\nbindir: bin\ndate: 2024-01-01 00:00:00.000000000 Z\ndependencies: []\n\
+        "--- !ruby/object:Gem::Specification\nname: {name}\n\
+         version: !ruby/object:Gem::Version\n  version: '{version}'\n\
+         platform: ruby\nauthors:\n- none\nbindir: bin\ndate: 2024-01-01 00:00:00.000000000 Z\n\
+         dependencies: []\n\
          description: a test\nexecutables: []\nextensions: []\nextra_rdoc_files: []\nfiles:\n- {data}\n\
          homepage: http://localhost/\nlicenses: []\nmetadata: {{}}\nrdoc_options: []\nrequire_paths:\n- lib\n\
-         required_ruby_version: !ruby/object:Gem::Requirement\n  requirements:\n  - - \">=\"\n    - !ruby/object:Gem::Version\n      version: '0'\n\
-         required_rubygems_version: !ruby/object:Gem::Requirement\n  requirements:\n  - - \">=\"\n    - !ruby/object:Gem::Version\n      version: '0'\n\
-         requirements: []\nrubygems_version: 3.3.15\nspecification_version: 4\nsummary: a test\ntest_files: []\n"
+         required_ruby_version: !ruby/object:Gem::Requirement\n  requirements:\n  - - \">=\"\n    - \
+         !ruby/object:Gem::Version\n      version: '0'\n\
+         required_rubygems_version: !ruby/object:Gem::Requirement\n  requirements:\n  - - \">=\"\n    - \
+         !ruby/object:Gem::Version\n      version: '0'\n\
+         requirements: []\nrubygems_version: 3.3.15\nspecification_version: 4\nsummary: a test\n\
+         test_files: []\n"
     );
     put(root, "metadata", 0o644, &metadata)?;
     output(Command::new("gzip").arg("-n").arg(root.join("metadata")))?;
@@ -157,7 +172,8 @@ fn zip(files: &[(String, String)]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, content) in files {
         let offset = out.len() as u32;
-        let mut fields = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0]; // version, flags, method, time, date (1980-01-01)
+        // Version, flags, method, time, date (1980-01-01).
+        let mut fields = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
         fields.extend(crc32(content.as_bytes()).to_le_bytes());
         fields.extend((content.len() as u32).to_le_bytes());
         fields.extend((content.len() as u32).to_le_bytes());

@@ -1,7 +1,9 @@
-//! A small Debian image made on the spot, in the form that every runtime takes: an OCI image layout in a tar archive.
+//! A small Debian image made on the spot, in the form that every runtime takes: an OCI image layout in a tar
+//! archive.
 //!
-//! Its lowest layer is what debootstrap makes of the machine's own release and mirror (minimal variant, merged `/usr`,
-//! dpkg's database). Two thin layers lie on it, so that lower layers are several and hide things of each other:
+//! Its lowest layer is what debootstrap makes of the machine's own release and mirror (minimal variant,
+//! merged `/usr`, dpkg's database). Two thin layers lie on it, so that lower layers are several and hide
+//! things of each other:
 //!
 //! | path | layers |
 //! |---|---|
@@ -11,13 +13,13 @@
 //! | `/opt/opaque/new`, `/usr/local/bin/second` | in 2 |
 //! | `/usr/local/share/third` | in 3 |
 //!
-//! The image for tests of files ([`Image::files`]) has python3 and a fourth layer: `/etc/case/c001` to `c150`, each with
-//! the files of [`CASE_FILES`]; an entry point that takes commands, [`START`]; and `/opt/build/configure`, which makes a
-//! script, runs it and installs it as `/usr/local/bin/made`.
+//! The image for tests of files ([`Image::files`]) has python3 and a fourth layer: `/etc/case/c001` to
+//! `c150`, each with the files of [`CASE_FILES`]; an entry point that takes commands, [`START`]; and
+//! `/opt/build/configure`, which makes a script, runs it and installs it as `/usr/local/bin/made`.
 //!
-//! The image for tests of the network ([`Image::network`]) has python3, nc and curl.
-//! The image for tests of packages ([`Image::packages`]) has pip and gem, and in a fourth layer the machine's own node and
-//! npm, which take a tenth of the time and space that Debian's packages of them would.
+//! The image for tests of the network ([`Image::network`]) has python3, nc and curl. The image for tests of
+//! packages ([`Image::packages`]) has pip and gem, and in a fourth layer the machine's own node and npm,
+//! which take a tenth of the time and space that Debian's packages of them would.
 //!
 //! The archives are kept in [`state_dir`], one for each kind, recipe and release.
 
@@ -45,8 +47,8 @@ pub const ENV: [&str; 2] =
 /// How many directories `/etc/case/cNNN` the image for tests of files has.
 pub const CASES: usize = 150;
 
-/// The files of each such directory: path, mode, content. Beside them lie `s`, a symlink to `a`, `sd`, a symlink to `d`,
-/// and `e`, an empty directory.
+/// The files of each such directory: path, mode, content. Beside them lie `s`, a symlink to `a`, `sd`, a
+/// symlink to `d`, and `e`, an empty directory.
 pub const CASE_FILES: [(&str, u32, &str); 5] = [
     ("a", 0o644, "content of a\n"),
     ("b", 0o644, "content of b\n"),
@@ -83,7 +85,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// The Debian image of the machine's own release; made on first use, which takes half a minute and the network.
+    /// The Debian image of the machine's own release; made on first use, which takes half a minute and the
+    /// network.
     ///
     /// # Errors
     /// The machine has no apt source to take a mirror from, or debootstrap or tar fail.
@@ -259,7 +262,10 @@ impl Layout {
             "config": {"Env": ENV, "Cmd": ["/bin/sleep", "100000"], "ExposedPorts": {"8080/tcp": {}}},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         }))?;
-        let described = |kind: &str, blob: &Blob| json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": blob.digest, "size": blob.size});
+        let described = |kind: &str, blob: &Blob| {
+            let media_type = format!("application/vnd.oci.image.{kind}");
+            json!({"mediaType": media_type, "digest": blob.digest, "size": blob.size})
+        };
         let layers: Vec<_> = layers.iter().map(|layer| described("layer.v1.tar", layer)).collect();
         let manifest = self.json(&json!({
             "schemaVersion": 2,
@@ -269,7 +275,10 @@ impl Layout {
         }))?;
         let mut entry = described("manifest.v1+json", &manifest);
         if let Some(fields) = entry.as_object_mut() {
-            let name = json!({"org.opencontainers.image.ref.name": reference, "io.containerd.image.name": reference});
+            let name = json!({
+                "org.opencontainers.image.ref.name": reference,
+                "io.containerd.image.name": reference,
+            });
             fields.insert("annotations".to_owned(), name);
         }
         let index = json!({"schemaVersion": 2, "manifests": [entry]});
@@ -311,7 +320,8 @@ fn put(root: &Path, path: &str, content: &str, mode: u32) -> Result<()> {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).context("setting a file's mode")
 }
 
-/// Copies the machine's node and npm into `layer`, with those libraries that the image's `root` does not have.
+/// Copies the machine's node and npm into `layer`, with those libraries that the image's `root` does not
+/// have.
 fn put_npm(root: &Path, layer: &Path) -> Result<()> {
     let node = find_program("node").context("the machine has no node")?;
     let npm = find_program("npm").context("the machine has no npm")?;
@@ -421,11 +431,19 @@ mod tests {
     fn mirrors_are_found_in_both_formats_of_sources() {
         let cases = [
             ("deb http://a.test/x trixie main\n", Some("http://a.test/x")),
-            ("# deb http://no.test trixie main\ndeb [arch=amd64 signed-by=/k] http://b.test trixie main\n", Some("http://b.test")),
+            (
+                "# deb http://no.test trixie main\ndeb [arch=amd64 signed-by=/k] \
+                http://b.test trixie main\n",
+                Some("http://b.test"),
+            ),
             ("deb http://a.test other main\n", None),
             ("deb-src http://a.test trixie main\n", None),
             ("Types: deb\nURIs: http://c.test/\nSuites: trixie trixie-updates\n", Some("http://c.test/")),
-            ("Types: deb-src\nURIs: http://no.test/\nSuites: trixie\n\nTypes: deb\nURIs: http://d.test http://e.test\nSuites: trixie\n", Some("http://d.test")),
+            (
+                "Types: deb-src\nURIs: http://no.test/\nSuites: trixie\n\nTypes: deb\n\
+                URIs: http://d.test http://e.test\nSuites: trixie\n",
+                Some("http://d.test"),
+            ),
             ("Types: deb\nURIs: http://c.test/\nSuites: trixie-security\n", None),
         ];
         for (text, expected) in cases {

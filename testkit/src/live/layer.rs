@@ -1,9 +1,10 @@
 //! Which overlayfs layer a running executable lies on, as the kernel would say.
 //!
-//! The kernel probe asks overlayfs for the inode's upper part. That is not visible from outside, so it is worked out
-//! here: the mount that the executable was opened through says whether it is an overlay and where its upper directory
-//! is, and a file is upper exactly if the upper directory has it at its path, not as a whiteout. A file that was
-//! removed while it runs is upper unless a lower directory still has that very inode.
+//! The kernel probe asks overlayfs for the inode's upper part. That is not visible from outside, so it is
+//! worked out here: the mount that the executable was opened through says whether it is an overlay and where
+//! its upper directory is, and a file is upper exactly if the upper directory has it at its path, not as a
+//! whiteout. A file that was removed while it runs is upper unless a lower directory still has that very
+//! inode.
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -153,8 +154,8 @@ pub fn root_mount(pid: i64) -> Result<Mount> {
         .with_context(|| format!("process {pid} has no mount at /"))
 }
 
-/// The layer of the open file `fd` (an `O_PATH` descriptor of the caller) that process `pid` sees at `path`, which
-/// is absolute in its mount namespace, and the mount it was opened through.
+/// The layer of the open file `fd` (an `O_PATH` descriptor of the caller) that process `pid` sees at `path`,
+/// which is absolute in its mount namespace, and the mount it was opened through.
 ///
 /// # Errors
 /// The process's mounts cannot be read or do not hold the file's mount.
@@ -188,8 +189,8 @@ pub fn layer_of(pid: i64, fd: &std::fs::File, path: &Path) -> Result<(Layer, Opt
     Ok((layer, Some(mount)))
 }
 
-/// The oldest ancestor of `pid` in its mount namespace. A chrooted process is shown only the mounts below its own root,
-/// and their points relative to that; the oldest ancestor, a container's init, sees all of them.
+/// The oldest ancestor of `pid` in its mount namespace. A chrooted process is shown only the mounts below its
+/// own root, and their points relative to that; the oldest ancestor, a container's init, sees all of them.
 fn namespace_head(pid: i64) -> i64 {
     let namespace = |pid: i64| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
     let parent = |pid: i64| -> Option<i64> {
@@ -224,9 +225,11 @@ mod tests {
 
     #[test]
     fn a_mountinfo_line_is_read() {
-        // proc_pid_mountinfo(5): id, parent, device, root, mount point, options, optional fields, "-", type, source.
-        let line = br"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 shared:2 - overlay over rw,lowerdir=/a\\:b:/c\040d,upperdir=/u\\,p,workdir=/w";
-        let line = String::from_utf8(line.to_vec()).unwrap().replace(r"\\", r"\134");
+        // proc_pid_mountinfo(5): id, parent, device, root, mount point, options, optional fields, "-", type,
+        // source.
+        let options = r"rw,lowerdir=/a\134:b:/c\040d,upperdir=/u\134,p,workdir=/w";
+        let line =
+            format!(r"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 shared:2 - overlay over {options}");
         let mounts = parse_mounts(line.as_bytes());
         assert_eq!(mounts.len(), 1);
         assert_eq!((mounts[0].id, mounts[0].point.to_str()), (36, Some("/mnt 2")));

@@ -1,18 +1,21 @@
-//! Live tests: a scenario runs in a real container, and the real engine is told of every exec while it happens.
+//! Live tests: a scenario runs in a real container, and the real engine is told of every exec while it
+//! happens.
 //!
-//! Where no kernel probe can be loaded, a ptrace tracer takes its place: it stops each process of the container at
-//! its exec, reads from `/proc` and the container's layers what the kernel probe would have read, writes that as the
-//! probe's own events into a capture stream, and lets the process go on only once every engine that reads the stream
-//! has answered. So the plugin's look-ups meet the file system exactly as the exec left it.
+//! Where no kernel probe can be loaded, a ptrace tracer takes its place: it stops each process of the
+//! container at its exec, reads from `/proc` and the container's layers what the kernel probe would have
+//! read, writes that as the probe's own events into a capture stream, and lets the process go on only once
+//! every engine that reads the stream has answered. So the plugin's look-ups meet the file system exactly as
+//! the exec left it.
 //!
 //! The pieces, in the order a test uses them:
 //! 1. [`Image::debian`]: a three-layer Debian image made on the spot,
-//! 2. [`Runtime::start`], or [`Container::podman`] and [`Container::containerd`]: it runs and waits for commands,
+//! 2. [`Runtime::start`], or [`Container::podman`] and [`Container::containerd`]: it runs and waits for
+//!    commands,
 //! 3. [`Stream`]: one sysdig per filter, reading the events from a pipe,
 //! 4. [`trace`]: runs a command in the container and hands out its [`Event`]s.
 //!
-//! What the facts say about layers is found without the plugin and by other means than the plugin's: see [`layer`].
-//! Everything a test starts is removed when its owner is dropped, also when the test panics.
+//! What the facts say about layers is found without the plugin and by other means than the plugin's: see
+//! [`layer`]. Everything a test starts is removed when its owner is dropped, also when the test panics.
 
 pub mod container;
 pub mod containerd;

@@ -24,7 +24,8 @@ const TICK_NS: u64 = 10_000_000;
 /// The file a process executes.
 #[derive(Debug, Clone, Default)]
 pub struct Exe {
-    /// Path in the process's mount namespace, without the ` (deleted)` of a removed file; `memfd:name` for memory.
+    /// Path in the process's mount namespace, without the ` (deleted)` of a removed file; `memfd:name` for
+    /// memory.
     pub path: Vec<u8>,
     /// Inode number.
     pub ino: u64,
@@ -110,7 +111,8 @@ pub struct Process {
     pub caps: Caps,
     /// When the process started, nanoseconds since boot.
     pub start_ns: u64,
-    /// When its namespace's first process started, nanoseconds since boot; filled in by those who know that process.
+    /// When its namespace's first process started, nanoseconds since boot; filled in by those who know that
+    /// process.
     pub pidns_start_ns: u64,
     /// What it executes.
     pub exe: Exe,
@@ -261,7 +263,8 @@ impl Process {
     }
 }
 
-/// Process `pid` and its ancestors on the host, oldest first: what an engine that starts now finds in `/proc`.
+/// Process `pid` and its ancestors on the host, oldest first: what an engine that starts now finds in
+/// `/proc`.
 ///
 /// # Errors
 /// `pid` itself cannot be read; an ancestor that has gone ends the list.
@@ -277,7 +280,8 @@ pub fn with_ancestors(pid: i64) -> Result<Vec<Process>> {
     Ok(found)
 }
 
-/// What the probe sends as cgroups: each subsystem with its path, version 1's own where it has one, else version 2's.
+/// What the probe sends as cgroups: each subsystem with its path, version 1's own where it has one, else
+/// version 2's.
 fn probe_cgroups(file: &[u8]) -> Vec<u8> {
     let mut unified: &[u8] = b"/";
     let mut own: HashMap<&[u8], &[u8]> = HashMap::new();

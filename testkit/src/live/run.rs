@@ -7,7 +7,8 @@ use anyhow::{bail, Context, Result};
 /// Runs to the end and gives what was written to standard output, without surrounding space.
 ///
 /// # Errors
-/// The program cannot be started or fails; the error holds its command line and what it wrote to standard error.
+/// The program cannot be started or fails; the error holds its command line and what it wrote to standard
+/// error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let line = format!("{command:?}");
     let out = command.stdin(Stdio::null()).output().with_context(|| format!("starting {line}"))?;

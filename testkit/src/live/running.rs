@@ -1,4 +1,5 @@
-//! An engine's process: its command line as a [`Spec`] has it, what it prints line by line, and its last words.
+//! An engine's process: its command line as a [`Spec`] has it, what it prints line by line, and its last
+//! words.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -12,8 +13,8 @@ use super::stream::Spec;
 
 /// The field by which the mark is known.
 pub(super) const EVENT_TYPE: &str = "evt.type";
-/// The type of the event that is put behind those whose answers are waited for: it passes every engine's filter, and
-/// nothing else that is told is one.
+/// The type of the event that is put behind those whose answers are waited for: it passes every engine's
+/// filter, and nothing else that is told is one.
 pub(super) const MARK: &str = "nanosleep";
 
 impl Spec {

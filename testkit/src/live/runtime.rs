@@ -49,7 +49,8 @@ impl Runtime {
         }
     }
 
-    /// As [`Runtime::start`], with more of the runtime's options, and another command: none for the image's own.
+    /// As [`Runtime::start`], with more of the runtime's options, and another command: none for the image's
+    /// own.
     ///
     /// # Errors
     /// As [`Container::podman_with`], [`Container::containerd_with`] and [`Container::docker_with`].

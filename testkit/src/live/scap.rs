@@ -1,7 +1,7 @@
 //! The capture file format of libscap, as far as a stream of events needs it.
 //!
-//! Blocks as in pcapng: type, total length, body, total length again. The block types, the event header and the
-//! process list are those of libscap 0.23 (`scap_savefile.h`, `scap_savefile.c`, `ppm_events_public.h`).
+//! Blocks as in pcapng: type, total length, body, total length again. The block types, the event header and
+//! the process list are those of libscap 0.23 (`scap_savefile.h`, `scap_savefile.c`, `ppm_events_public.h`).
 //! All numbers are little-endian, as on the machines this runs on.
 
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;
@@ -11,7 +11,8 @@ const EVENT_V2: u32 = 0x216;
 const EVENT_V2_LARGE: u32 = 0x221;
 const PROCESS_LIST_V9: u32 = 0x215;
 
-/// An event type above every one that libscap 0.23 knows (`PPM_EVENT_MAX` is 430): its reader skips such events.
+/// An event type above every one that libscap 0.23 knows (`PPM_EVENT_MAX` is 430): its reader skips such
+/// events.
 const TYPE_UNKNOWN: u16 = 0xFFF0;
 
 /// Event types, `PPME_*` in `ppm_events_public.h`.
@@ -84,7 +85,8 @@ pub struct Params {
 }
 
 impl Params {
-    /// Adds a parameter of any bytes; a text must bring its own terminating zero. More than 65,535 bytes are cut.
+    /// Adds a parameter of any bytes; a text must bring its own terminating zero. More than 65,535 bytes are
+    /// cut.
     #[must_use]
     pub fn bytes(mut self, value: &[u8]) -> Self {
         let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
@@ -132,7 +134,8 @@ impl Params {
         self.bytes(&[value])
     }
 
-    /// The finished event as a block of a capture: `ts` in nanoseconds since the epoch, `tid` as the host sees it.
+    /// The finished event as a block of a capture: `ts` in nanoseconds since the epoch, `tid` as the host
+    /// sees it.
     #[must_use]
     pub fn event(&self, ts: u64, tid: i64, kind: u16) -> Vec<u8> {
         let mut body = Vec::with_capacity(28 + self.lengths.len() + self.values.len());
@@ -186,7 +189,8 @@ fn large_event(ts: u64, tid: i64, kind: u16, params: &[&[u8]]) -> Vec<u8> {
     block(EVENT_V2_LARGE, &body)
 }
 
-/// An event block of at least `len` bytes that the reader skips: what pushes earlier events through its buffers.
+/// An event block of at least `len` bytes that the reader skips: what pushes earlier events through its
+/// buffers.
 #[must_use]
 pub fn padding(len: usize) -> Vec<u8> {
     let mut body = vec![0u8; 28 + len];

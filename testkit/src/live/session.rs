@@ -1,9 +1,10 @@
 //! The real engine, live: a sysdig that takes events from a source plugin as from the kernel probe.
 //!
-//! Unlike a replay ([`Stream`](super::Stream)) this engine accepts the events that plugins send of their own, reads
-//! `/proc` when it starts and hands each event on at once. The source plugin is `testkit-source`, which is preloaded
-//! as well (see its module `platform`). What the engine is told, and the plugins' own events that it printed, can be
-//! written as a capture, so that any number of filters can be tried on them afterwards.
+//! Unlike a replay ([`Stream`](super::Stream)) this engine accepts the events that plugins send of their own,
+//! reads `/proc` when it starts and hands each event on at once. The source plugin is `testkit-source`, which
+//! is preloaded as well (see its module `platform`). What the engine is told, and the plugins' own events
+//! that it printed, can be written as a capture, so that any number of filters can be tried on them
+//! afterwards.
 
 use std::io::Write as _;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -23,7 +24,8 @@ use super::stream::{boot_ns, Spec};
 
 /// How long an engine may take to start, and for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// What is printed of every event beside the fields asked for: it takes these to write a plugin's event again.
+/// What is printed of every event beside the fields asked for: it takes these to write a plugin's event
+/// again.
 const OWN_FIELDS: [&str; 6] =
     [EVENT_TYPE, "evt.rawtime", "thread.tid", "evt.arg.plugin_id", "evt.arg.name", "evt.arg.data"];
 
@@ -64,11 +66,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts an engine and waits until it has read `/proc`. `source` is the library of `testkit-source`; `table`
-    /// goes into the capture.
+    /// Starts an engine and waits until it has read `/proc`. `source` is the library of `testkit-source`;
+    /// `table` goes into the capture.
     ///
     /// # Errors
-    /// The program cannot be started, or it stops at once: then the error holds what it wrote to standard error.
+    /// The program cannot be started, or it stops at once: then the error holds what it wrote to standard
+    /// error.
     pub fn start(spec: &Spec, source: &Path, table: &[Process]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("drift-live-").tempdir().context("making a directory")?;
         let address = dir.path().join("events");

@@ -1,5 +1,6 @@
 //! The kernel probe's events of system calls on sockets, as libs 0.23's modern probe fills them in
-//! (`syscall_dispatched_events/*.bpf.c`): those that give a socket its port or its peer, and what is received by recvfrom.
+//! (`syscall_dispatched_events/*.bpf.c`): those that give a socket its port or its peer, and what is received
+//! by recvfrom.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};

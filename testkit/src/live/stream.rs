@@ -1,10 +1,11 @@
 //! The real engine, fed live: a sysdig that reads a capture from a pipe, one event at a time.
 //!
-//! sysdig reads through zlib, which hands nothing on before its own buffer is full. So behind every event that must be
-//! answered come a mark and padding. The mark is the end of a sleep: the filter lets it pass, nothing else in the stream
-//! is one, and its printed line says that everything before it has been judged. The padding is one event of a type that
-//! no engine knows; the reader skips it. zlib fills a plain file's buffer 16 KiB at a time (twice `GZBUFSIZE`), so 16 KiB
-//! of padding behind the mark always suffice, whatever came before.
+//! sysdig reads through zlib, which hands nothing on before its own buffer is full. So behind every event
+//! that must be answered come a mark and padding. The mark is the end of a sleep: the filter lets it pass,
+//! nothing else in the stream is one, and its printed line says that everything before it has been judged.
+//! The padding is one event of a type that no engine knows; the reader skips it. zlib fills a plain file's
+//! buffer 16 KiB at a time (twice `GZBUFSIZE`), so 16 KiB of padding behind the mark always suffice, whatever
+//! came before.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -61,12 +62,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Starts an engine that knows the processes `table` (see [`Container::table`](super::Container::table)) and
-    /// waits until it has taken them in.
+    /// Starts an engine that knows the processes `table` (see [`Container::table`](super::Container::table))
+    /// and waits until it has taken them in.
     ///
     /// # Errors
-    /// The program cannot be started, or it stops at once: then the error holds what it wrote to standard error
-    /// (an unknown field or a wrong filter says so there).
+    /// The program cannot be started, or it stops at once: then the error holds what it wrote to standard
+    /// error (an unknown field or a wrong filter says so there).
     pub fn new(spec: &Spec, table: &[Process]) -> Result<Self> {
         let mut format = format!("*%{EVENT_TYPE}");
         for field in spec.fields.iter().filter(|field| *field != EVENT_TYPE) {
@@ -100,8 +101,8 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Feeds one event. Waits for the engine's answer to an exec; other events are passed on with the next exec.
-    /// Returns the lines printed since the last answer, each an object of the fields asked for.
+    /// Feeds one event. Waits for the engine's answer to an exec; other events are passed on with the next
+    /// exec. Returns the lines printed since the last answer, each an object of the fields asked for.
     ///
     /// # Errors
     /// The engine has ended, prints what is no JSON, or does not answer within a minute.

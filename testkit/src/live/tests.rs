@@ -251,8 +251,9 @@ fn several_engines_judge_the_same_event() {
             Ok(())
         })
         .unwrap();
-        // The second file of the image is a script, so the shell is what runs, under the script's name. The end of a
-        // process comes after its exec, so the first round's end is seen with the second round's exec.
+        // The second file of the image is a script, so the shell is what runs, under the script's name. The
+        // end of a process comes after its exec, so the first round's end is seen with the second round's
+        // exec.
         assert_eq!(counts, [0, 1, round]);
     }
 }

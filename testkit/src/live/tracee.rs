@@ -1,4 +1,5 @@
-//! What a tracer reads of a thread that stands still: its memory, its open files, whether a path of its leads somewhere.
+//! What a tracer reads of a thread that stands still: its memory, its open files, whether a path of its leads
+//! somewhere.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -17,7 +18,8 @@ pub(super) const AT_FDCWD: i64 = -100;
 /// The longest path that the probe reads, its zero included.
 const PATH_MAX: usize = 4096;
 
-/// The text at `address`, without its zero and cut as the probe cuts it; `None` where there is nothing to read.
+/// The text at `address`, without its zero and cut as the probe cuts it; `None` where there is nothing to
+/// read.
 pub(super) fn text(tid: i64, address: u64) -> Option<Vec<u8>> {
     if address == 0 {
         return None;

@@ -1,9 +1,10 @@
 //! The tracer that stands in for the kernel probe.
 //!
-//! It attaches to the container's waiting init process, follows every process that comes of it, and stops each at
-//! its exec and, where asked to, at its calls ([`Facts::files`]). ptrace binds tracees to one thread, so a thread of its own does the tracing and waits only for its own
-//! tracees (`__WNOTHREAD`): other tests' children in the same process are not touched. When that thread ends, however
-//! it ends, the kernel lets go of all tracees.
+//! It attaches to the container's waiting init process, follows every process that comes of it, and stops
+//! each at its exec and, where asked to, at its calls ([`Facts::files`]). ptrace binds tracees to one thread,
+//! so a thread of its own does the tracing and waits only for its own tracees (`__WNOTHREAD`): other tests'
+//! children in the same process are not touched. When that thread ends, however it ends, the kernel lets go
+//! of all tracees.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc;
@@ -30,15 +31,16 @@ const SPINS: u32 = 200;
 /// How long a dead process may stay in `/proc` before its parent takes note.
 const REAP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs `command` in `container` (words separated by spaces, no quoting) and calls `on_event` for each event of it, in
-/// order. While `on_event` runs on an exec event, the process stands at its exec (but see [`Delay::AfterExit`]) and
-/// nothing else of the command that comes to an exec, a clone or its end goes on either.
+/// Runs `command` in `container` (words separated by spaces, no quoting) and calls `on_event` for each event
+/// of it, in order. While `on_event` runs on an exec event, the process stands at its exec (but see
+/// [`Delay::AfterExit`]) and nothing else of the command that comes to an exec, a clone or its end goes on
+/// either.
 ///
 /// Returns the command's wait(2) status when it and everything it started have ended.
 ///
 /// # Errors
-/// `on_event`'s own error; the container's init cannot be traced or has ended; the command takes more than five
-/// minutes. The command then goes on untraced until the container is dropped.
+/// `on_event`'s own error; the container's init cannot be traced or has ended; the command takes more than
+/// five minutes. The command then goes on untraced until the container is dropped.
 pub fn trace(
     container: &Container,
     command: &str,
@@ -93,8 +95,8 @@ struct Tracer {
     /// Processes told of, by whose held queue they wait in.
     queue_of: HashMap<i64, i64>,
     held: HashMap<i64, Held>,
-    /// The working directory that the engine knows of each process. The probe's exec and clone events have none:
-    /// engines follow chdir(2), which is told here before the next exec or clone.
+    /// The working directory that the engine knows of each process. The probe's exec and clone events have
+    /// none: engines follow chdir(2), which is told here before the next exec or clone.
     cwd_of: HashMap<i64, Vec<u8>>,
     /// Calls that have begun and not returned, by thread.
     calls: HashMap<i64, Call>,
@@ -269,7 +271,8 @@ impl Tracer {
         self.tell(event)
     }
 
-    /// Tells of a working directory that the engine does not know yet; it knows that of init from its process list.
+    /// Tells of a working directory that the engine does not know yet; it knows that of init from its process
+    /// list.
     fn tell_cwd(&mut self, process: &Process) -> Result<()> {
         if self.facts.files {
             return Ok(()); // the calls that change it are told themselves
@@ -387,8 +390,8 @@ impl Tracer {
         bail!("the container's init does not stop")
     }
 
-    /// Lets a stopped tracee go on, to its next call's begin or return where those are told; one that was killed in the
-    /// meantime is no error. Init's own calls are not told: it only waits for commands.
+    /// Lets a stopped tracee go on, to its next call's begin or return where those are told; one that was
+    /// killed in the meantime is no error. Init's own calls are not told: it only waits for commands.
     fn resume(&self, tid: i64, signal: Option<Signal>) -> Result<()> {
         let resumed = match self.facts.files && tid != self.init {
             true => ptrace::syscall(pid(tid), signal),

@@ -1,15 +1,15 @@
 //! Resolves the macros and lists of one condition.
 //!
-//! Puts the bodies of macros and lists where a condition names them, and copies all else. It does not judge fields or
-//! values: libsinsp does when it gets the result.
+//! Puts the bodies of macros and lists where a condition names them, and copies all else. It does not judge
+//! fields or values: libsinsp does when it gets the result.
 
 use std::collections::BTreeMap;
 
 use anyhow::{anyhow, Result};
 use drift_formats::condition::{self, is_bare, Kind, Piece};
 
-/// `condition` with every macro replaced by its body in parentheses and every list element that names a list by
-/// that list's items. `macros` holds resolved bodies.
+/// `condition` with every macro replaced by its body in parentheses and every list element that names a list
+/// by that list's items. `macros` holds resolved bodies.
 ///
 /// # Errors
 /// A syntax error or an unknown macro or list; the error names the token and where it stands.

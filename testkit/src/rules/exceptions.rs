@@ -5,7 +5,8 @@ use anyhow::{anyhow, bail, Context, Result};
 use super::condition::quote;
 use crate::yaml::Node;
 
-/// Adds a rule's `exceptions` to its condition. One without values adds nothing (values may be filled in by users).
+/// Adds a rule's `exceptions` to its condition. One without values adds nothing (values may be filled in by
+/// users).
 ///
 /// # Errors
 /// An exception without `name` or `fields`, or whose fields, comps and values do not match in number.

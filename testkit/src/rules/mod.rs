@@ -1,8 +1,9 @@
 //! Falco rules files, reduced to what evaluation needs: one plain libsinsp filter per rule.
 //!
-//! Lists, macros and exceptions are expanded as Falco's own loader does (userspace/engine/rule_loader_compiler.cpp):
-//! a macro is visible to every rule and to the macros that follow it, a list to every condition and to the lists that
-//! follow it. `override` is for changing an earlier file ([`parse_all`]); in a file by itself it is refused.
+//! Lists, macros and exceptions are expanded as Falco's own loader does
+//! (userspace/engine/rule_loader_compiler.cpp): a macro is visible to every rule and to the macros that
+//! follow it, a list to every condition and to the lists that follow it. `override` is for changing an
+//! earlier file ([`parse_all`]); in a file by itself it is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -92,8 +93,8 @@ impl Rule {
 /// Reads and resolves a rules file; the rules come in file order.
 ///
 /// # Errors
-/// The file cannot be read, is not a list of lists, macros and rules, or a condition does not resolve; the error
-/// names the rule or macro and the token.
+/// The file cannot be read, is not a list of lists, macros and rules, or a condition does not resolve; the
+/// error names the rule or macro and the token.
 pub fn load(path: &Path) -> Result<Vec<Rule>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read rules file {}", path.display()))?;

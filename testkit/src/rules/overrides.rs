@@ -1,8 +1,8 @@
 //! `override` and `append`: how a file that is loaded later changes what an earlier one has.
 //!
-//! As Falco's rule collector does it (userspace/engine/rule_loader_collector.cpp): the changed item keeps its place, so
-//! the order of rules does not change; a later list, macro or rule of the same name without `override` takes the
-//! place of the earlier one.
+//! As Falco's rule collector does it (userspace/engine/rule_loader_collector.cpp): the changed item keeps its
+//! place, so the order of rules does not change; a later list, macro or rule of the same name without
+//! `override` takes the place of the earlier one.
 
 use anyhow::{anyhow, bail, Result};
 
@@ -37,7 +37,8 @@ const REPLACEABLE: [(&str, &[&str]); 3] = [
 /// Lays the items of a later file over those of the earlier ones.
 ///
 /// # Errors
-/// An `override` of what is not there, of a key that cannot be changed so, or `append: true`, which is deprecated.
+/// An `override` of what is not there, of a key that cannot be changed so, or `append: true`, which is
+/// deprecated.
 pub fn lay_over(items: &mut Vec<Node>, later: Vec<Node>) -> Result<()> {
     for item in later {
         if item.get("append").is_some() {

@@ -1,5 +1,6 @@
 //! A layer and what is known of it so far: on disk, being indexed, or indexed.
 
+use crate::image::catalog::Catalog;
 use crate::image::disk::{self, DiskAnswer, LayerDir, WalkLimits, XattrSpace};
 use crate::image::index::{IndexedEntry, LayerAnswer, LayerIndex};
 use crate::image::looked::{Directory, Looked, Said};
@@ -32,6 +33,8 @@ pub struct Layer {
     index: ArcSwapOption<LayerIndex>,
     /// Package owners; read after the index, dropped with it.
     owners: ArcSwapOption<Box<dyn PathOwners>>,
+    /// Files by size, once a file was looked for by its content.
+    catalog: ArcSwapOption<Catalog>,
     /// What was seen of it while there was no index.
     looked: Mutex<Looked>,
 }
@@ -57,6 +60,7 @@ impl Layer {
             name: None,
             index: ArcSwapOption::empty(),
             owners: ArcSwapOption::empty(),
+            catalog: ArcSwapOption::empty(),
             looked: Mutex::default(),
         }
     }
@@ -68,6 +72,7 @@ impl Layer {
             name: name.map(Into::into),
             index: ArcSwapOption::from_pointee(index),
             owners: ArcSwapOption::empty(),
+            catalog: ArcSwapOption::empty(),
             looked: Mutex::default(),
         }
     }
@@ -97,6 +102,7 @@ impl Layer {
         match self.dir {
             Some(_) => {
                 self.owners.store(None);
+                self.catalog.store(None);
                 self.index.swap(None).map_or(0, |index| index.bytes())
             }
             None => 0,
@@ -140,9 +146,21 @@ impl Layer {
         self.owners.load_full()
     }
 
+    /// Keeps the layer's files by size.
+    pub fn set_catalog(&self, catalog: Catalog) {
+        self.catalog.store(Some(Arc::new(catalog)));
+    }
+
+    /// The layer's files by size, once built.
+    pub fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.catalog.load_full()
+    }
+
     /// Heap bytes of what is kept of the layer.
     pub fn bytes(&self) -> usize {
-        self.index().map_or(0, |i| i.bytes()) + self.owners().map_or(0, |o| o.bytes())
+        self.index().map_or(0, |i| i.bytes())
+            + self.owners().map_or(0, |o| o.bytes())
+            + self.catalog().map_or(0, |c| c.bytes())
     }
 
     /// What the layer says of `path`: from the index, else by looking on disk.

@@ -1,6 +1,7 @@
 //! What an image holds, layer by layer, from whatever records it.
 
 pub mod cache;
+pub mod catalog;
 pub mod disk;
 pub mod docker_archive;
 pub mod index;

@@ -38,7 +38,8 @@ fn length(text: i64) -> i64 {
 /// Writes a text to the begin of a file through a shared mapping.
 fn poke(fd: i64, text: i64) -> Result<i64, Error> {
     let count = length(text) as usize;
-    // SAFETY: a new mapping of an open file, which is at least one page's part long; the text lies outside it.
+    // SAFETY: a new mapping of an open file, which is at least one page's part long; the text lies outside
+    // it.
     unsafe {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let map = libc::mmap(std::ptr::null_mut(), 4096, access, libc::MAP_SHARED, fd as i32, 0);
@@ -57,9 +58,9 @@ fn syscall(name: &str) -> Option<libc::c_long> {
     }
     let all = table! {
         SYS_chdir SYS_chroot SYS_close SYS_copy_file_range SYS_dup SYS_dup3 SYS_fchdir SYS_fchmod SYS_fchmodat
-        SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_fcntl SYS_ftruncate SYS_linkat SYS_mkdirat SYS_mknodat SYS_mmap
-        SYS_mount SYS_openat SYS_renameat2 SYS_symlinkat SYS_truncate SYS_umount2 SYS_unlinkat SYS_unshare
-        SYS_fsync SYS_sendfile
+        SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_fcntl SYS_ftruncate SYS_linkat SYS_mkdirat SYS_mknodat
+        SYS_mmap SYS_mount SYS_openat SYS_renameat2 SYS_symlinkat SYS_truncate SYS_umount2 SYS_unlinkat
+        SYS_unshare SYS_fsync SYS_sendfile
     };
     #[cfg(target_arch = "x86_64")]
     let older = table! {
@@ -78,10 +79,10 @@ pub(crate) fn number(word: &str) -> Result<i64, String> {
         ($($name:ident)+) => { [$((stringify!($name), libc::$name as i64)),+] };
     }
     let flags = table! {
-        O_RDONLY O_WRONLY O_RDWR O_CREAT O_EXCL O_TRUNC O_APPEND O_DIRECTORY O_NOFOLLOW O_PATH O_TMPFILE O_CLOEXEC
-        AT_EMPTY_PATH AT_REMOVEDIR AT_SYMLINK_FOLLOW AT_SYMLINK_NOFOLLOW RENAME_EXCHANGE RENAME_NOREPLACE
-        F_DUPFD F_DUPFD_CLOEXEC S_IFIFO S_IFREG S_IFCHR S_IFSOCK PROT_READ PROT_WRITE PROT_EXEC MAP_PRIVATE
-        MAP_SHARED CLONE_NEWNS RESOLVE_IN_ROOT RESOLVE_BENEATH MS_BIND
+        O_RDONLY O_WRONLY O_RDWR O_CREAT O_EXCL O_TRUNC O_APPEND O_DIRECTORY O_NOFOLLOW O_PATH O_TMPFILE
+        O_CLOEXEC AT_EMPTY_PATH AT_REMOVEDIR AT_SYMLINK_FOLLOW AT_SYMLINK_NOFOLLOW RENAME_EXCHANGE
+        RENAME_NOREPLACE F_DUPFD F_DUPFD_CLOEXEC S_IFIFO S_IFREG S_IFCHR S_IFSOCK PROT_READ PROT_WRITE
+        PROT_EXEC MAP_PRIVATE MAP_SHARED CLONE_NEWNS RESOLVE_IN_ROOT RESOLVE_BENEATH MS_BIND
     };
     if word == "cwd" {
         return Ok(i64::from(libc::AT_FDCWD));

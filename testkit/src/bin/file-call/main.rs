@@ -1,9 +1,10 @@
-//! Makes system calls on files, as a table says: what runs inside the containers of the live tests of file drift.
+//! Makes system calls on files, as a table says: what runs inside the containers of the live tests of file
+//! drift.
 //!
-//! `file-call TABLE RESULTS` reads a tab-separated table of cases: an id and operations, separated by ` ; `; further
-//! columns are the test's. Each case runs in a process of its own. An operation is a system call's name with its
-//! arguments in words; what is no system call is described at [`Case::run`]. An operation that fails where it should not, or does not
-//! fail where it should (`!` before it), is a line in RESULTS.
+//! `file-call TABLE RESULTS` reads a tab-separated table of cases: an id and operations, separated by ` ; `;
+//! further columns are the test's. Each case runs in a process of its own. An operation is a system call's
+//! name with its arguments in words; what is no system call is described at [`Case::run`]. An operation that
+//! fails where it should not, or does not fail where it should (`!` before it), is a line in RESULTS.
 //!
 //! Words: `=text` is a text (see [`text`]), `@name` a descriptor stored by `name<-call …`, `cwd` stands for
 //! `AT_FDCWD`, numbers are decimal, `0x…` or `0o…`, names of flags are joined by `|`.
@@ -84,9 +85,9 @@ impl<'a> Case<'a> {
         wrong
     }
 
-    /// Runs one operation. Beside system calls: `sleep MS`; `sh COMMAND` through the shell; `write @fd =text`;
-    /// `openat2 dirfd =path flags mode resolve`; `poke @fd =text`, which writes through a shared mapping;
-    /// `deep N =name`, which makes a directory and enters it, N times.
+    /// Runs one operation. Beside system calls: `sleep MS`; `sh COMMAND` through the shell;
+    /// `write @fd =text`; `openat2 dirfd =path flags mode resolve`; `poke @fd =text`, which writes through a
+    /// shared mapping; `deep N =name`, which makes a directory and enters it, N times.
     fn run(&mut self, operation: &'a str) -> Result<(), String> {
         let (store, call) = match operation.split_once("<-") {
             Some((name, call)) => (Some(name), call),

@@ -1,5 +1,5 @@
-//! The texts of the table: `$` is the case's directory in the image, `$V` that on the volume, `$T` that on the tmpfs,
-//! `$I` the case's id; `\xNN` is a byte, `\_` a space; `<N:text>` is the text N times.
+//! The texts of the table: `$` is the case's directory in the image, `$V` that on the volume, `$T` that on
+//! the tmpfs, `$I` the case's id; `\xNN` is a byte, `\_` a space; `<N:text>` is the text N times.
 
 /// Replaces what stands for something else.
 pub(crate) fn expand(id: &str, text: &str) -> Vec<u8> {

@@ -1,0 +1,132 @@
+//! Drift's own events, a file each: name, payload, sending. Reading back is the same for all of them.
+//!
+//! A payload is a JSON object whose keys are names of fields without `drift.`, so that the fields of such an event are read
+//! from it alone and a capture that holds it replays with the same answers. Values of environment variables and contents of
+//! files are in none.
+
+mod binary;
+pub(crate) mod container;
+mod file;
+mod library;
+mod packages;
+mod peer;
+mod port;
+mod secret;
+
+pub use binary::Finding;
+pub use container::ContainerReport;
+pub use file::FileReport;
+pub use library::LibraryReport;
+pub use packages::{Effect, PackageReport};
+pub use peer::PeerReport;
+
+use crate::facts::{EarlyPort, Tampering};
+use drift_formats::entry::ImagePath;
+use falco_event::events::{Event, EventMetadata};
+use falco_plugin::async_event::AsyncHandler;
+use falco_plugin::event::AsyncEvent;
+use serde_json::Value;
+use std::ffi::CString;
+use std::sync::Arc;
+
+/// An event of Drift's own.
+pub trait OwnEvent {
+    /// Its name.
+    const NAME: &'static str;
+
+    /// The thread it is about, so that `proc.*` fields resolve.
+    fn tid(&self) -> i64;
+
+    /// Its payload.
+    fn payload(&self) -> Value;
+}
+
+/// Names of all of them.
+pub(crate) const EVENTS: &[&str] = &[
+    Finding::NAME,
+    FileReport::NAME,
+    Tampering::NAME,
+    LibraryReport::NAME,
+    ContainerReport::NAME,
+    PackageReport::NAME,
+    PeerReport::NAME,
+    EarlyPort::NAME,
+];
+
+/// Whether an async event is Drift's.
+pub(crate) fn is_ours(name: &[u8]) -> bool {
+    EVENTS.iter().any(|ours| ours.as_bytes() == name)
+}
+
+/// Takes name, thread and payload of an event.
+type Sink = dyn Fn(&'static str, i64, &Value) + Send + Sync;
+
+/// Where workers report what they have found.
+#[derive(Clone)]
+pub struct Reporter(Arc<Sink>);
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reporter")
+    }
+}
+
+impl Reporter {
+    /// Reports to whatever this is.
+    pub fn new(sink: impl Fn(&'static str, i64, &Value) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sink))
+    }
+
+    /// Reports to the engine.
+    pub(crate) fn to_engine(handler: AsyncHandler) -> Self {
+        // The engine refuses events while it shuts down; nobody is left to report to then.
+        Self::new(move |name, tid, payload| _ = send(&handler, name, tid, payload))
+    }
+
+    /// Reports an event.
+    pub fn report<E: OwnEvent>(&self, event: &E) {
+        (self.0)(E::NAME, event.tid(), &event.payload());
+    }
+}
+
+fn send(handler: &AsyncHandler, name: &str, tid: i64, payload: &Value) -> Result<(), anyhow::Error> {
+    let name = CString::new(name)?;
+    // The container plugin ends its JSON with a NUL, and consumers expect one.
+    let data = CString::new(payload.to_string())?;
+    let metadata = EventMetadata { tid, ..EventMetadata::default() };
+    // The engine sets the plugin's id.
+    let params = AsyncEvent { plugin_id: 0, name: &name, data: data.as_bytes_with_nul() };
+    handler.emit(Event { metadata, params })
+}
+
+/// Longest payload read, bytes.
+const MAX_PAYLOAD: usize = 64 << 10;
+
+/// The payload of an event of Drift's own, read back.
+#[derive(Debug)]
+pub(crate) struct Payload(Value);
+
+impl Payload {
+    /// Reads a payload; `None` where it is too long, or not JSON.
+    pub(crate) fn parse(data: &[u8]) -> Option<Self> {
+        let data = data.strip_suffix(b"\0").unwrap_or(data);
+        if data.len() > MAX_PAYLOAD {
+            return None;
+        }
+        serde_json::from_slice(data).ok().map(Self)
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(key)
+    }
+}
+
+/// What applies and is not known says so.
+fn known(text: Option<&str>) -> &str {
+    text.unwrap_or("unknown")
+}
+
+fn text(path: &ImagePath) -> String {
+    String::from_utf8_lossy(path.as_bytes()).into_owned()
+}

@@ -1,0 +1,39 @@
+//! The event `drift_peer`: an unexpected peer that a container had before its image was known.
+
+use super::OwnEvent;
+use crate::facts::EarlyPeer;
+use drift_core::network::baseline::Shown;
+use drift_core::network::Opinion;
+use serde_json::{json, Value};
+
+/// An unexpected peer, for the event `drift_peer`.
+#[derive(Debug)]
+pub struct PeerReport {
+    /// Whose peer it is.
+    pub early: EarlyPeer,
+    /// What is thought of it.
+    pub opinion: Opinion,
+}
+
+impl OwnEvent for PeerReport {
+    const NAME: &'static str = "drift_peer";
+
+    fn tid(&self) -> i64 {
+        self.early.tid
+    }
+
+    fn payload(&self) -> Value {
+        let peer = &self.early.peer;
+        let image = self.early.container.declaration.image.load();
+        json!({
+            "container_id": self.early.container.id,
+            "image": image.as_ref().and_then(|image| image.identity.reference.as_deref()).unwrap_or("unknown"),
+            "peer": Shown { address: peer.address, port: peer.port, protocol: Some(peer.protocol) }.to_string(),
+            "peer_direction": peer.direction.as_str(),
+            "peer_name": peer.name.as_deref(),
+            "peer_expected": self.opinion.expected.as_str(),
+            "peer_baseline": self.opinion.origin.map(|o| o.as_str()),
+            "peer_new": true,
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! The event `drift_port`: an undeclared port that a container opened before it was known what it declares.
+
+use super::{known, OwnEvent};
+use crate::facts::EarlyPort;
+use drift_formats::ports::Ports;
+use serde_json::{json, Value};
+
+impl OwnEvent for EarlyPort {
+    const NAME: &'static str = "drift_port";
+
+    fn tid(&self) -> i64 {
+        self.tid
+    }
+
+    fn payload(&self) -> Value {
+        let port = Ports { protocol: self.protocol, first: self.port, last: self.port };
+        json!({
+            "container_id": self.container.id,
+            "image": known(self.container.declaration.reference().as_deref()),
+            "port": port.to_string(),
+            "port_declared": false,
+            "port_new": true,
+            "process_cmdline": &*self.command,
+            "binary_origin": self.origin.map(|origin| origin.as_str()),
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! The event `drift_secret`: a change of a mounted secret or configuration.
+
+use super::{known, text, OwnEvent};
+use crate::facts::Tampering;
+use serde_json::{json, Value};
+
+impl OwnEvent for Tampering {
+    const NAME: &'static str = "drift_secret";
+
+    fn tid(&self) -> i64 {
+        self.writer.tid
+    }
+
+    fn payload(&self) -> Value {
+        let writer = &self.writer;
+        json!({
+            "container_id": self.container.id,
+            "image": known(self.container.declaration.reference().as_deref()),
+            "file_path": text(&self.path),
+            "file_new_path": self.new_path.as_ref().map(text),
+            "file_change": self.change,
+            "volume_kind": self.volume.as_str(),
+            "process_cmdline": &*writer.command,
+            "binary_origin": writer.origin.map(|origin| origin.as_str()),
+        })
+    }
+}

@@ -1,0 +1,318 @@
+//! Nouns that the engine, the workers and Drift's own events share: who did what, and what workers are asked
+//! to do.
+//!
+//! Below all three: it knows none of them.
+
+use drift_core::command::manager::{Action, Manager};
+use drift_core::container::registry::Container;
+use drift_core::container::volume::VolumeKind;
+use drift_core::image::view::Image;
+use drift_core::network::baseline::Peer;
+use drift_core::network::Direction;
+use drift_core::verdict::binary::BinaryKey;
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::work::ImageWork;
+use drift_formats::entry::ImagePath;
+use drift_formats::ports::Protocol;
+use std::fs::File;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Who changed a file, captured at the event.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    /// Process id.
+    pub pid: i64,
+    /// Thread id.
+    pub tid: i64,
+    /// Command line.
+    pub command: Arc<str>,
+    /// Origin of the executable, where it is known.
+    pub origin: Option<Origin>,
+    /// The package manager that it works for, if its program is the image's.
+    pub manager: Option<Manager>,
+    /// The other work of the image's own that it takes part in.
+    pub work: Option<ImageWork>,
+}
+
+/// Who wrote a file last.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Command line.
+    pub command: Arc<str>,
+    /// The package manager that the process worked for, if its program is the image's.
+    pub manager: Option<Manager>,
+    /// The other work of the image's own that the process took part in.
+    pub work: Option<ImageWork>,
+    /// When, nanoseconds since the epoch.
+    pub at: u64,
+}
+
+/// Where a file comes from, by what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// The image shipped it.
+    Image,
+    /// A package manager wrote it.
+    Package(Manager),
+    /// Another process wrote it.
+    Written,
+    /// It lies on a volume.
+    Volume,
+    /// It was never in a file system.
+    Memory,
+    /// It was written before drift looked, or by a way that was not seen.
+    Unknown,
+}
+
+impl std::fmt::Display for Provenance {
+    /// The value of `drift.binary_provenance`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Image => f.write_str("image"),
+            Self::Package(manager) => write!(f, "package:{}", manager.as_str()),
+            Self::Written => f.write_str("written"),
+            Self::Volume => f.write_str("volume"),
+            Self::Memory => f.write_str("memory"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// Who changes packages: the outermost package manager at work, or, where none is, the process that writes.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Process id.
+    pub pid: i64,
+    /// The package manager; `None` for anything else, and for a program that only has a package manager's
+    /// name.
+    pub manager: Option<Manager>,
+    /// What the package manager was asked to do.
+    pub action: Option<Action>,
+    /// The packages that its command line names.
+    pub names: Vec<Box<str>>,
+    /// Command line.
+    pub command: Arc<str>,
+    /// Command line of its parent.
+    pub parent_command: Option<Box<str>>,
+    /// Names of its ancestors in the container, the parent first.
+    pub ancestors: Vec<Box<str>>,
+    /// Effective user id, as the host counts.
+    pub user: Option<u32>,
+    /// Origin of its executable.
+    pub origin: Option<Origin>,
+    /// Where the executable comes from, and who wrote it; as `drift.binary_provenance` and
+    /// `drift.binary_writer` say.
+    pub provenance: Option<(String, Option<Arc<str>>)>,
+    /// Whether its effect is reported, and its start is not.
+    pub followed: bool,
+}
+
+/// An image whose container was just found.
+#[derive(Debug)]
+pub struct NewImage {
+    /// The image.
+    pub image: Image,
+    /// When its container was looked at.
+    pub looked_at: Instant,
+}
+
+/// A file to compare with the image, or to hash.
+#[derive(Debug)]
+pub struct VerifyJob {
+    /// Whose verdict it is.
+    pub key: BinaryKey,
+    /// The container.
+    pub container: Arc<Container>,
+    /// The file's content, open.
+    pub file: File,
+    /// The image's copy to compare with: a layer and a path; `None` to hash only.
+    pub against: Option<Against>,
+    /// Thread whose event asked, for the event that reports the result.
+    pub tid: i64,
+}
+
+/// What a file is compared with.
+#[derive(Debug)]
+pub struct Against {
+    /// Index into the image's layers.
+    pub layer: usize,
+    /// Path in the image.
+    pub path: ImagePath,
+    /// Digest that the image records, where there is no copy to read.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// A path that may have changed.
+#[derive(Debug, Clone)]
+pub struct FileJob {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Path in the container, absolute; links not resolved.
+    pub path: ImagePath,
+    /// New name, if the path was renamed.
+    pub new_path: Option<ImagePath>,
+    /// Whether the call followed a symbolic link as the last component.
+    pub follows: bool,
+    /// Who did it.
+    pub writer: Arc<Writer>,
+}
+
+/// A change of which the event does not say where.
+#[derive(Debug, Clone)]
+pub struct Unnamed {
+    /// The container.
+    pub container: Arc<Container>,
+    /// When, nanoseconds since the epoch.
+    pub at: u64,
+    /// Who did it.
+    pub writer: Arc<Writer>,
+}
+
+/// A call by which a process of a container changed a mounted secret or configuration, or was about to.
+#[derive(Debug, Clone)]
+pub struct Tampering {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Path in the container, absolute; links not resolved.
+    pub path: ImagePath,
+    /// New name, if the path was renamed.
+    pub new_path: Option<ImagePath>,
+    /// What the call says, as `drift.file_change`.
+    pub change: &'static str,
+    /// What the path lies on.
+    pub volume: VolumeKind,
+    /// Who did it.
+    pub writer: Arc<Writer>,
+}
+
+/// What an event says of a change of files.
+#[derive(Debug, Clone)]
+pub enum FileNotice {
+    /// A path may have changed.
+    Path(FileJob),
+    /// Some path has.
+    Unnamed(Unnamed),
+    /// A mounted secret or configuration: reported at once, whatever became of it.
+    Secret(Box<Tampering>),
+}
+
+/// A path of a package database that may have changed.
+#[derive(Debug, Clone)]
+pub struct Touch {
+    /// The container.
+    pub container: Arc<Container>,
+    /// The path.
+    pub path: ImagePath,
+    /// Whether it lies on a mount of its own, which the image says nothing of.
+    pub on_volume: bool,
+    /// The process that did it.
+    pub writer: i64,
+    /// Who is behind it.
+    pub agent: Arc<Agent>,
+    /// Whether that is a package manager that was asked a question: it may only have opened the file,
+    /// or have helped another process (dpkg-deb unpacks for whatever starts it).
+    pub weak: bool,
+}
+
+/// What an event says of packages.
+#[derive(Debug, Clone)]
+pub enum PackageNotice {
+    /// A package manager was started to change packages.
+    Started(Arc<Container>, Arc<Agent>),
+    /// A path of a database may have changed.
+    Touched(Touch),
+}
+
+/// Whether the package databases of a container can be compared with its image's.
+pub fn can_follow_packages(container: &Container) -> bool {
+    container.live.is_some() && container.image.is_ok() && !container.from_manifest
+}
+
+/// A file that a process opened the way a loader does, or mapped.
+#[derive(Debug, Clone)]
+pub struct LibraryJob {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Path in the container, absolute; links not resolved.
+    pub path: ImagePath,
+    /// The process.
+    pub pid: i64,
+    /// The thread.
+    pub tid: i64,
+    /// Descriptor of the file in the process.
+    pub fd: i64,
+    /// Whether it is known to be mapped.
+    pub mapped: bool,
+    /// Command line of the process.
+    pub command: Arc<str>,
+    /// Origin of the process's executable, where it is known.
+    pub binary_origin: Option<Origin>,
+    /// Who wrote the file, where that was seen.
+    pub written: Option<Written>,
+}
+
+/// A port that a container opened.
+#[derive(Debug, Clone)]
+pub struct EarlyPort {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+    /// The thread that opened it.
+    pub tid: i64,
+    /// Command line of its process.
+    pub command: Arc<str>,
+    /// Where the process's executable comes from.
+    pub origin: Option<Origin>,
+    /// When it was opened.
+    pub since: Instant,
+}
+
+/// A peer, for as long as it is needed.
+#[derive(Debug, Clone)]
+pub struct OwnedPeer {
+    /// As [`Peer`]'s.
+    pub direction: Direction,
+    /// As [`Peer`]'s.
+    pub address: IpAddr,
+    /// As [`Peer`]'s.
+    pub name: Option<Arc<str>>,
+    /// As [`Peer`]'s.
+    pub port: u16,
+    /// As [`Peer`]'s.
+    pub protocol: Protocol,
+}
+
+impl OwnedPeer {
+    /// Borrowed.
+    pub(crate) fn peer(&self) -> Peer<'_> {
+        let (direction, address, port, protocol) = (self.direction, self.address, self.port, self.protocol);
+        Peer { direction, address, name: self.name.as_deref(), port, protocol }
+    }
+}
+
+/// A peer that a container had before its image was known.
+#[derive(Debug)]
+pub struct EarlyPeer {
+    /// The container.
+    pub container: Arc<Container>,
+    /// The peer.
+    pub peer: OwnedPeer,
+    /// The thread that made the connection.
+    pub tid: i64,
+    /// When.
+    pub(crate) since: Instant,
+}
+
+impl EarlyPeer {
+    /// Such a peer.
+    pub fn new(container: Arc<Container>, peer: &Peer<'_>, name: Option<Arc<str>>, tid: i64) -> Self {
+        let (direction, address, port, protocol) = (peer.direction, peer.address, peer.port, peer.protocol);
+        let peer = OwnedPeer { direction, address, name, port, protocol };
+        Self { container, peer, tid, since: Instant::now() }
+    }
+}
