@@ -35,6 +35,7 @@ use ports::SeenPorts;
 use provenance::WrittenFiles;
 use remembered::Remembered;
 use runs::Runs;
+use rustix::fd::OwnedFd;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -172,6 +173,8 @@ pub struct Resolver {
     ports: SeenPorts,
     /// Peers that were judged.
     peers: Peers,
+    /// The executable of the exec at hand, held from when its event was seen: it may be another file a moment later.
+    held: Option<(i64, OwnedFd)>,
     /// Whether the kernel's probe was seen to tell layers.
     flags_given: bool,
     /// The control groups of the last exec whose event has them whole, and the container that they name.
@@ -218,6 +221,7 @@ impl Resolver {
             ports: SeenPorts::new(),
             peers: Peers::new(),
             flags_given: false,
+            held: None,
             last_cgroups: None,
             config,
         }
@@ -274,6 +278,7 @@ impl Resolver {
 
     /// Follows threads and containers; called once for each event that [`crate::event::raw::StateEvent`] names.
     pub fn observe(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) {
+        self.held = None;
         self.look_at_unseen();
         self.forget_gone();
         match event.code {
@@ -354,9 +359,19 @@ impl Resolver {
         container
     }
 
+    /// Holds the executable of an exec that was not judged before.
+    fn hold(&self, container: &str, exec: &ExecFacts<'_>) -> Option<(i64, OwnedFd)> {
+        let key = BinaryKey::new(container, exec.exe_path, exec.inode, exec.flags);
+        if self.background.is_none() || self.verdicts.peek(&key).is_some() {
+            return None;
+        }
+        Some((exec.pid, self.judge.host().hold_executable(exec.pid).ok()?))
+    }
+
     fn state_of_exec(&mut self, exec: &ExecFacts<'_>) -> ThreadState {
         self.flags_given |= exec.flags.lower;
         let id = self.container_of_exec(exec);
+        self.held = id.as_ref().and_then(|id| self.hold(id, exec));
         let container = id.map(|id| self.container_by_id(&id, exec.pid, Some(exec)));
         let id = container.as_ref().map(|c| &c.id);
         let again = self

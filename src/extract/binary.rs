@@ -105,7 +105,7 @@ fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     match binary.judgement.origin {
         Origin::Image | Origin::ImageTouched | Origin::ImageUnverified => {}
         // A package that was installed since: the container's own database says so.
-        Origin::Added | Origin::ImageModified => {
+        Origin::Added | Origin::AddedOrModified | Origin::ImageModified => {
             match installed(&container, binary.judgement.path.as_ref()) {
                 Ok(None) if binary.judgement.origin == Origin::ImageModified => {}
                 found => return owner(found, q.arena),

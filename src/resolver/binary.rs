@@ -12,8 +12,9 @@ use drift_core::host::{strip_deleted, FoundFile};
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::Presence;
 use drift_core::verdict::binary::{Binary, BinaryKey};
-use drift_core::verdict::judge::{find_executable, is_memfd_path, Judgement, Subject};
+use drift_core::verdict::judge::{is_memfd_path, Judgement, Program};
 use drift_core::verdict::origin::Origin;
+use drift_core::verdict::runtime::{self, Claim};
 use drift_core::verdict::script::{Runner, Script};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -203,16 +204,16 @@ impl Resolver {
         if self.is_runtime(container, facts, reader) {
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
         }
-        let found = find_executable(self.judge.host(), container, facts.pid, facts.path, &facts.inode);
-        let subject = Subject {
+        let held = self.held.take().filter(|(pid, _)| *pid == facts.pid).map(|(_, exe)| exe);
+        let program = Program {
+            pid: facts.pid,
             path: facts.path,
             flags: facts.flags,
             flags_given: self.flags_given,
             inode: facts.inode,
-            found: found.as_ref(),
-            pid: facts.pid,
+            held,
         };
-        let judgement = self.judge.judge(container, &subject);
+        let (judgement, found) = self.judge.judge_program(container, program);
         if judgement.origin == Origin::Unknown {
             self.metrics.count_unknown(judgement.why);
             // Not remembered beyond the thread: more may be known next time.
@@ -229,10 +230,7 @@ impl Resolver {
 
     /// Counts a program that is new to the container, unless it was counted as a file when it was written.
     fn count_drift(&self, container: &Container, binary: &Binary) {
-        let drifted = matches!(
-            binary.judgement.origin,
-            Origin::Added | Origin::ImageModified | Origin::Volume | Origin::Tmpfs | Origin::Memfd
-        );
+        let drifted = binary.judgement.origin.is_drift();
         if drifted && self.written.of(&container.id, binary.inode.ino).is_none() {
             container.drifts.fetch_add(1, Ordering::Relaxed);
         }
@@ -248,17 +246,25 @@ impl Resolver {
         // In the host's PID namespace a thread's two ids are the same.
         let Some(vtid) = reader.get(facts.pid).map(|t| t.vtid) else { return false };
         let executed = self.threads.peek(&facts.pid).is_some_and(|state| state.executed);
-        if vtid != facts.pid && (vtid != 1 || executed) {
-            return false;
-        }
         let parent_cgroups = reader.threads.and_then(|t| t.cgroups(reader.reader, facts.ptid));
-        let parent_outside =
-            parent_cgroups.is_some_and(|c| self.ids.find(c.iter().map(Vec::as_slice)).is_none());
-        // A container that shares the host's PID namespace could pose as runtime, but not from its own root.
-        let from_inside = container.live.as_ref().is_some_and(|live| {
-            self.judge.host().executable(facts.pid).is_ok_and(|f| f.dev == live.root_dev)
-        });
-        parent_outside && !from_inside
+        let claim = Claim {
+            pid: facts.pid,
+            ptid: facts.ptid,
+            path: facts.path,
+            argv: &facts.argv,
+            inode: facts.inode,
+            has_host_ids: vtid == facts.pid,
+            is_unborn: vtid == 1 && !executed,
+            parent_outside: parent_cgroups
+                .is_some_and(|c| self.ids.find(c.iter().map(Vec::as_slice)).is_none()),
+        };
+        runtime::is_runtime(self.judge.host(), container, &claim)
+    }
+
+    /// How the program of a verdict is found again.
+    fn program<'b>(&self, binary: &'b Binary, pid: i64) -> Program<'b> {
+        let Binary { path, inode, .. } = binary;
+        Program { pid, path, flags: binary.key.flags(), flags_given: self.flags_given, inode: *inode, held: None }
     }
 
     fn compare_later(
@@ -310,7 +316,7 @@ impl Resolver {
         let state = self.thread(event, reader)?;
         let (container, pid) = (state.container.clone()?, state.pid);
         let background = self.background.as_ref()?;
-        let found = find_executable(self.judge.host(), &container, pid, &binary.path, &binary.inode)?;
+        let found = self.judge.find_program(&container, self.program(&binary, pid))?;
         if found.size <= self.config.background_max {
             let file = found.open().ok()?;
             let job = VerifyJob { key: binary.key, container, file, against: None, tid: event.tid };
@@ -327,7 +333,7 @@ impl Resolver {
         let state = self.thread(event, reader)?;
         let (container, pid) = (state.container.clone()?, state.pid);
         container.live.as_ref()?;
-        find_executable(self.judge.host(), &container, pid, &binary.path, &binary.inode)
+        self.judge.find_program(&container, self.program(&binary, pid))
     }
 
     /// Traits of the executable; `None` where it cannot be looked at.

@@ -221,8 +221,11 @@ impl Live {
     /// The container's root directory, through the first of these processes that is still there and has it.
     pub fn root(&self, host: &Host, pids: &[i64]) -> Option<RootDir> {
         let candidates = pids.iter().copied().chain(std::iter::once(self.pid));
-        let root = candidates.filter_map(|pid| host.root_of(pid).ok()).find(|root| self.is_root(root))?;
-        Some(root.with_mounts(self.mounts()))
+        let mut rooted = candidates.filter_map(|pid| Some((pid, host.root_of(pid).ok()?)));
+        let (pid, root) = rooted.find(|(_, root)| self.is_root(root))?;
+        // Another process may have mounts of its own.
+        let own = if pid == self.pid { None } else { host.mounts(pid).map(Arc::new) };
+        Some(root.with_mounts(own.unwrap_or_else(|| self.mounts())))
     }
 
     /// Whether a process's root directory is the container's.
