@@ -195,8 +195,8 @@ impl Engine {
         if let Some(known) = self.verdicts.get(&key) {
             return Arc::clone(known);
         }
-        let path = facts.path.into();
         let make = |judgement: Judgement| {
+            let path = facts.path.into();
             let sha256 = judgement.sha256;
             let (hashing, traits, package) = Default::default();
             Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
@@ -219,12 +219,13 @@ impl Engine {
             // Not remembered beyond the thread: more may be known next time.
             return make(judgement);
         }
-        let binary = make(judgement);
+        let mut binary = make(judgement);
+        if binary.judgement.comparable_later && !self.compare_later(container, &binary, found.as_ref(), tid) {
+            // Nobody will: it stays unverified, and rules are told so at once.
+            binary = make(Judgement { comparable_later: false, ..binary.judgement.clone() });
+        }
         self.count_drift(container, &binary);
         self.verdicts.put(key, Arc::clone(&binary));
-        if binary.judgement.comparable_later {
-            self.compare_later(container, &binary, found.as_ref(), tid);
-        }
         binary
     }
 
@@ -267,28 +268,29 @@ impl Engine {
         Program { pid, path, flags: binary.key.flags(), flags_given: self.flags_given, inode: *inode, held: None }
     }
 
+    /// Has a program compared in the background; `false` if nobody will.
     fn compare_later(
         &self,
         container: &Arc<Container>,
         binary: &Binary,
         found: Option<&FoundFile>,
         tid: i64,
-    ) {
-        let (Some(background), Some(found)) = (&self.background, found) else { return };
+    ) -> bool {
+        let (Some(background), Some(found)) = (&self.background, found) else { return false };
         let (Some(layer), Some(path)) = (binary.judgement.layer, binary.judgement.path.clone()) else {
-            return;
+            return false;
         };
         if found.size > self.config.background_max {
-            return;
+            return false;
         }
-        let Ok(file) = found.open() else { return };
+        let Ok(file) = found.open() else { return false };
         let sha256 = container.image.as_ref().ok().and_then(|image| match image.lookup(&path) {
             Presence::Present { entry, .. } => entry.sha256,
             _ => None,
         });
         let against = Some(Against { layer, path, sha256 });
         let job = VerifyJob { key: binary.key, container: Arc::clone(container), file, against, tid };
-        background.verify(job);
+        background.verify(job)
     }
 
     /// Takes in what the background found.

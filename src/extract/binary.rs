@@ -15,7 +15,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.binary_origin",
         FieldType::String,
         "Origin of the process's executable: `image`, `image_touched`, `image_modified`, `image_unverified`, `added`, \
-         `volume`, `image_volume`, `tmpfs`, `memfd`, `runtime`, `host` or `unknown`.",
+         `added_or_modified`, `volume`, `image_volume`, `tmpfs`, `memfd`, `detached`, `runtime`, `host` or `unknown`.",
         origin,
     ),
     field(
@@ -77,6 +77,13 @@ pub(super) const FIELDS: &[FieldDef] = &[
         process_work,
     ),
     field(
+        "drift.binary_pending",
+        FieldType::Bool,
+        "Whether the executable, `image_unverified` so far, is being compared with the image: drift_binary reports the \
+         result. False where nobody will compare it.",
+        pending,
+    ),
+    field(
         "drift.binary_runs",
         FieldType::Uint64,
         "How often the executable has been run in the container, this time included, as far as was seen and is \
@@ -93,6 +100,11 @@ fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
         None => q.engine.is_host(q.event, q.reader).then_some(Origin::Host),
     };
     Value::or_absent(origin.map(|o| Value::Text(o.as_str().as_bytes())))
+}
+
+fn pending<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let binary = q.engine.binary(q.event, q.reader);
+    Value::or_absent(binary.map(|binary| Value::Bool(binary.judgement.comparable_later)))
 }
 
 fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -113,5 +113,5 @@ fn is_copy(copy: &FoundFile, binary: &FoundFile) -> bool {
         return false;
     }
     let (Ok(mut copy), Ok(mut binary)) = (copy.open(), binary.open()) else { return false };
-    same_content(&mut copy, &mut binary).is_ok_and(|result| result == Comparison::Same)
+    same_content(&mut copy, &mut binary, || true).is_ok_and(|result| result == Comparison::Same)
 }
