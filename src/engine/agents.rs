@@ -181,10 +181,7 @@ impl Engine {
     ) -> bool {
         let is_fine = |origin: Origin, inode: u64| match origin {
             Origin::Image | Origin::ImageTouched => true,
-            Origin::Added
-            | Origin::AddedOrModified
-            | Origin::ImageModified
-            | Origin::ImageUnverified => {
+            Origin::Added | Origin::AddedOrModified | Origin::ImageModified | Origin::ImageUnverified => {
                 inode != 0 && self.written.of(container, inode).is_some_and(&fine)
             }
             _ => false,

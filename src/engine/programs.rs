@@ -265,7 +265,14 @@ impl Engine {
     /// How the program of a verdict is found again.
     fn program<'b>(&self, binary: &'b Binary, pid: i64) -> Program<'b> {
         let Binary { path, inode, .. } = binary;
-        Program { pid, path, flags: binary.key.flags(), flags_given: self.flags_given, inode: *inode, held: None }
+        Program {
+            pid,
+            path,
+            flags: binary.key.flags(),
+            flags_given: self.flags_given,
+            inode: *inode,
+            held: None,
+        }
     }
 
     /// Has a program compared in the background; `false` if nobody will.

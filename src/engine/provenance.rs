@@ -127,10 +127,7 @@ impl Engine {
             Origin::Image | Origin::ImageTouched => (Provenance::Image, None),
             Origin::Volume | Origin::ImageVolume | Origin::Tmpfs => (Provenance::Volume, None),
             Origin::Memfd | Origin::Detached => (Provenance::Memory, None),
-            Origin::Added
-            | Origin::AddedOrModified
-            | Origin::ImageModified
-            | Origin::ImageUnverified => {
+            Origin::Added | Origin::AddedOrModified | Origin::ImageModified | Origin::ImageUnverified => {
                 let written = self.written.of(container, inode).filter(|_| inode != 0);
                 let provenance = match written {
                     Some(Written { manager: Some(manager), .. }) => Provenance::Package(*manager),

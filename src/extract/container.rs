@@ -65,6 +65,8 @@ fn rootfs_readonly<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 fn drifts<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let container = q.engine.container(q.event, q.reader);
+    // The program of this very event counts, whichever field is asked for first.
+    let _ = q.engine.binary(q.event, q.reader);
     let drifts = container.map(|c| c.drifts.load(std::sync::atomic::Ordering::Relaxed));
     Value::or_absent(drifts.map(Value::U64))
 }

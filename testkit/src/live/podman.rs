@@ -69,7 +69,8 @@ struct Disk(tempfile::TempDir);
 
 impl Disk {
     fn new() -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("drift-live-disk-").tempdir().context("making a directory")?;
+        let dir =
+            tempfile::Builder::new().prefix("drift-live-disk-").tempdir().context("making a directory")?;
         output(Command::new("mount").args(["-t", "tmpfs", "-o", "size=700m", "drift"]).arg(dir.path()))?;
         Ok(Self(dir))
     }

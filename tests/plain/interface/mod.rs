@@ -63,6 +63,7 @@ const FIELDS: [&str; 86] = [
     "binary_provenance",
     "binary_work",
     "process_work",
+    "binary_pending",
     "binary_runs",
     "script_path",
     "script_origin",

@@ -82,7 +82,8 @@ mod tests {
     #[test]
     fn layers_lie_right_below_the_engines_directory() {
         let id = "0a".repeat(32);
-        let base = |path: &str| base_of(path.replace("ID", &id).as_bytes()).map(|b| String::from_utf8(b).unwrap());
+        let base =
+            |path: &str| base_of(path.replace("ID", &id).as_bytes()).map(|b| String::from_utf8(b).unwrap());
         for (path, want) in [
             ("/s/overlay/ID/diff", Some("/s/overlay")),
             ("/s/overlay/l/ABC", Some("/s/overlay")),

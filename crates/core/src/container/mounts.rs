@@ -141,7 +141,8 @@ impl Live {
             Err(Errno::AGAIN | Errno::INVAL) => {
                 let all_local = |table: &MountTable| table.iter().all(is_local);
                 let own = host.mounts(pid).filter(|_| is_member(host, pid, container));
-                if !all_local(&self.refresh_mounts(host, container)) || !own.is_none_or(|own| all_local(&own)) {
+                if !all_local(&self.refresh_mounts(host, container)) || !own.is_none_or(|own| all_local(&own))
+                {
                     return Err(Errno::XDEV);
                 }
                 root.hold(path.as_bytes(), false)?

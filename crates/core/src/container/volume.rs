@@ -123,7 +123,9 @@ impl<'a> Volumes<'a> {
             in_store || self.is_image_overlay(mount)
         };
         match self.kind_unless_image(mount)? {
-            VolumeKind::Bind | VolumeKind::HostPath | VolumeKind::Tmpfs if by_names() => Some(VolumeKind::Image),
+            VolumeKind::Bind | VolumeKind::HostPath | VolumeKind::Tmpfs if by_names() => {
+                Some(VolumeKind::Image)
+            }
             kind => Some(kind),
         }
     }

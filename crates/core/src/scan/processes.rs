@@ -112,12 +112,7 @@ pub(super) fn look_at(host: &Host, container: &Container, pid: i64) -> Option<Se
 }
 
 /// What a process runs; `None` as [`look_at`].
-fn look(
-    host: &Host,
-    judge: &Judge,
-    container: &Container,
-    pid: i64,
-) -> Option<ProcessFinding> {
+fn look(host: &Host, judge: &Judge, container: &Container, pid: i64) -> Option<ProcessFinding> {
     let Seen { exe, path, arguments } = look_at(host, container, pid)?;
     let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
     let deleted = exe.links == 0;

@@ -175,7 +175,8 @@ impl Judge {
         let running = || {
             let fd = held.or_else(|| self.host.hold_executable(pid).ok())?;
             let own = path_of(&fd)?;
-            let named = ImagePath::lexical(b"/", strip_deleted(if path.is_empty() { &own } else { path })).ok()?;
+            let named =
+                ImagePath::lexical(b"/", strip_deleted(if path.is_empty() { &own } else { path })).ok()?;
             let sight = match on_overlay {
                 true => Sight::File(FoundFile::from_fd(fd).ok()?, None),
                 false => live.look_at(&self.host, &container.id, pid, fd, &named)?,
@@ -188,7 +189,8 @@ impl Judge {
             .then_some(sight)
         };
         running().or_else(|| {
-            let root = live.root(&self.host, &[]).filter(|_| live.mounts_now().root().is_none_or(is_local))?;
+            let root =
+                live.root(&self.host, &[]).filter(|_| live.mounts_now().root().is_none_or(is_local))?;
             let found = root.find_here(path, true).ok().filter(is_meant)?;
             Some(Sight::File(found, None))
         })
@@ -216,12 +218,7 @@ impl Judge {
         }
     }
 
-    fn judge_file(
-        &self,
-        container: &Container,
-        subject: &Subject<'_>,
-        place: Option<Place>,
-    ) -> Judgement {
+    fn judge_file(&self, container: &Container, subject: &Subject<'_>, place: Option<Place>) -> Judgement {
         // Probes leave the path empty where they could not read it; the file itself knows it.
         let own_path = subject.found.filter(|_| subject.path.is_empty()).and_then(FoundFile::path);
         let given = own_path.as_deref().unwrap_or(subject.path);
@@ -237,11 +234,15 @@ impl Judge {
             Some(live.place_of(&self.host, &container.id, subject.pid, found, &path))
         });
         match (place, subject.found) {
-            (Some(Place::Root(path)), Some(found)) => self.judge_on_root(container, live, subject, found, &path),
+            (Some(Place::Root(path)), Some(found)) => {
+                self.judge_on_root(container, live, subject, found, &path)
+            }
             (Some(Place::Root(path)), None) => judge_unseen(self, container, Some(live), subject, &path),
             (Some(Place::Mount(mount)), _) => self.judge_on_mount(container, live, subject, &mount, &path),
             // On no mount, and so named by the kernel: nobody can make such a file.
-            (Some(Place::Detached), _) if path.as_bytes().starts_with(b"/memfd:") => Judgement::new(Origin::Memfd),
+            (Some(Place::Detached), _) if path.as_bytes().starts_with(b"/memfd:") => {
+                Judgement::new(Origin::Memfd)
+            }
             (Some(Place::Detached), _) => Judgement::new(Origin::Detached).at(&path),
             (Some(Place::Host), _) => Judgement::unknown(HOSTS_FILE).at(&path),
             (None, _) => judge_unseen(self, container, Some(live), subject, &path),
@@ -502,7 +503,8 @@ fn is_written_to(host: &Host, live: &Live, subject: &Subject<'_>, mount: &Mount,
     let Some(dir) = live.upper_of_volume(host, mount) else { return false };
     let below = path.as_bytes().strip_prefix(mount.mount_point.as_slice()).unwrap_or_default();
     let Ok(path) = ImagePath::lexical(b"/", below) else { return true };
-    LayerDir::open(&dir, XattrSpace::Trusted).map_or(true, |upper| !matches!(upper.stat(&path), Err(Errno::NOENT)))
+    LayerDir::open(&dir, XattrSpace::Trusted)
+        .map_or(true, |upper| !matches!(upper.stat(&path), Err(Errno::NOENT)))
 }
 
 fn origin_of_mount(mount: &Mount, volume: Option<VolumeKind>) -> Origin {

@@ -108,7 +108,9 @@ impl Judge {
                 if !named.starts_with(b"/") || is_memfd_path(&named) {
                     return Ok(Sight::File(FoundFile::from_fd(fd)?, None));
                 }
-                let Ok(named) = ImagePath::lexical(b"/", strip_deleted(&named)) else { return Err(Errno::NAMETOOLONG) };
+                let Ok(named) = ImagePath::lexical(b"/", strip_deleted(&named)) else {
+                    return Err(Errno::NAMETOOLONG);
+                };
                 return live.look_at(host, &container.id, pid, fd, &named).ok_or(Errno::NOENT);
             }
             // A working directory is a path from the namespace's root, also for a process in a chroot.
