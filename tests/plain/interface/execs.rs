@@ -78,9 +78,9 @@ const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "no flags, of a kernel that gives them: on no overlay",
+        name: "no flags: a volume, or an old kernel",
         flags: 0,
-        origin: "volume",
+        origin: "unknown",
         sha256: "unknown",
         layer: None,
         ..CASE

@@ -378,7 +378,8 @@ const HOSTS_FILE: &str = "the host's file";
 /// What the kernel's own flags say where nothing else could be found out: never less than Falco's rules would say that ask
 /// for `proc.is_exe_upper_layer`.
 fn floor(container: &Container, subject: &Subject<'_>, unknown: Judgement) -> Judgement {
-    let no_overlay = container.live.as_ref().is_some_and(|live| !live.is_overlay);
+    // Of a container that is not here, and described by a manifest, nobody knows what its root is.
+    let no_overlay = container.live.as_ref().map_or(container.image.is_ok(), |live| !live.is_overlay);
     let no_image = container.image.is_err() || unknown.why == UNREADABLE;
     let origin = match subject.flags {
         ExeFlags { upper: true, .. } => Origin::AddedOrModified,
