@@ -3,7 +3,7 @@
 use crate::config::{Config, InitConfig};
 use crate::engine::Engine;
 use crate::event::raw::{code, StateEvent, SyscallEvent};
-use crate::event::threads::Threads;
+use crate::event::threads::{ThreadReader, ThreadTable};
 use crate::events::{Reporter, EVENTS};
 use crate::extract;
 use crate::metrics::{self, Kind, Metrics};
@@ -30,7 +30,7 @@ use std::sync::Arc;
 pub struct Drift {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
-    threads: Option<Threads>,
+    threads: Option<ThreadTable>,
     lists: Lists,
     engine: Engine,
     /// Kept for the event source, which looks at containers on its own.
@@ -61,7 +61,7 @@ impl Plugin for Drift {
         let lists = Lists::load(&config)?;
         let metrics = Arc::new(Metrics::default());
         // Without threads (a source of another plugin is open) there is nothing to say, and nothing wrong.
-        let threads = input.and_then(|tables| Threads::import(tables).ok());
+        let threads = input.and_then(|tables| ThreadTable::import(tables).ok());
         let engine = Engine::new(Arc::clone(&config), manifests.clone(), lists.clone(), Arc::clone(&metrics));
         let source_is_read = Arc::default();
         Ok(Self {
@@ -103,7 +103,7 @@ impl ParsePlugin for Drift {
         event: &EventInput<'_, Self::Event<'_>>,
         input: &ParseInput<'_>,
     ) -> Result<(), anyhow::Error> {
-        let reader = extract::reader(self.threads.as_ref(), &input.reader);
+        let reader = ThreadReader::new(self.threads.as_ref(), &input.reader);
         let StateEvent(mut parsed) = event.event()?;
         // As rules see it: what is found out here is not found out again for them.
         parsed.number = event.event_number() as u64;
@@ -137,7 +137,7 @@ impl ExtractPlugin for Drift {
         if event.code == code::PLUGIN {
             self.source_is_read.store(true, Ordering::Relaxed);
         }
-        let reader = extract::reader(self.threads.as_ref(), table_reader);
+        let reader = ThreadReader::new(self.threads.as_ref(), table_reader);
         for request in fields {
             extract::answer(&mut self.engine, &event, reader, request, storage)?;
         }

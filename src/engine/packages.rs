@@ -1,17 +1,19 @@
 //! The package manager that a process is, or works for.
 //!
 //! A process answers for itself, else its nearest ancestor in the same container does. Looked at when first asked, and
-//! remembered with the thread. Of one that was started to change packages the background is told then, so that it can
-//! tell what came of it ([`crate::workers::packages`]).
+//! cached with the thread. One that was started to change packages is handed to a worker then, which reports what came
+//! of it ([`crate::workers::packages`]).
 
-use super::{Engine, ThreadReader};
-use crate::event::exec::{is_exec, ExecFacts};
-use crate::event::raw::SyscallEvent;
+use super::context::{Context, Dependencies};
+use super::processes::Processes;
+use super::{agents, bound};
+use crate::event::exec::is_exec;
 use crate::facts::{can_follow_packages, PackageNotice};
 use crate::workers::packages::leaves_traces;
 use drift_core::command::interpreter;
-use drift_core::command::manager::{self, Invocation};
+use drift_core::command::manager::{self, Invocation, Manager};
 use drift_core::container::registry::Container;
+use lru::LruCache;
 use std::sync::Arc;
 
 /// A package manager at work, as a process takes part in it.
@@ -23,7 +25,7 @@ pub struct PackageWork {
     pub role: PackageRole,
     /// Thread id of the outermost process that changes packages; where none does, of the package manager.
     pub leader: i64,
-    /// Whether the background tells what comes of the change, so that its start is none to tell.
+    /// Whether a worker reports what comes of the change, so that its start is not reported.
     pub followed: bool,
     /// Whether the process or an ancestor changes packages.
     changing: bool,
@@ -62,25 +64,39 @@ impl PackageRole {
 /// Most ancestors that are looked at for a package manager.
 const MAX_ANCESTORS: usize = 16;
 
-impl Engine {
+/// What a replay notes of package managers. What is known of a process is in the state of its thread.
+#[derive(Debug)]
+pub(super) struct Packages {
+    /// Containers whose packages were followed when the capture that is replayed was taken.
+    followed: LruCache<Box<str>, ()>,
+    /// Package managers that were started where nothing said yet that they were followed.
+    started: LruCache<i64, ()>,
+}
+
+impl Packages {
+    pub(super) fn new(deps: &Dependencies) -> Self {
+        let most = bound(deps.config.cache.max_containers);
+        Self { followed: LruCache::new(most), started: LruCache::new(most) }
+    }
+
+    /// The recording says that the packages of a container were followed: what package managers did is in it, too.
+    pub(super) fn note_followed(&mut self, container: &str) {
+        self.followed.put(container.into(), ());
+    }
+
     /// The package manager that the event's process is, or that the nearest ancestor in its container is; `None` where
     /// there is none, and on the host.
-    pub fn package_work(
-        &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
-    ) -> Option<PackageWork> {
-        let state = self.thread(event, reader)?;
+    pub(super) fn work(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<PackageWork> {
+        let state = p.threads.of_event(cx)?;
         if let Some(known) = &state.package {
             return known.clone();
         }
         let container = state.container.clone()?;
         let was_changing = state.was_changing;
-        let (mut own, mut parent) = self.own_package(event.tid, Some(event), &container, reader)?;
-        if own.as_ref().is_some_and(|i| manager::has_impostors(i.manager)) && self.is_impostor(event, reader)
-        {
+        let (mut own, mut parent) = own_package(cx, cx.event.tid, &container, p)?;
+        if own.as_ref().is_some_and(|i| manager::has_impostors(i.manager)) && is_impostor(cx, p) {
             own = None;
-            if let Some(state) = self.threads.peek_mut(&event.tid) {
+            if let Some(state) = p.threads.peek_mut(cx.event.tid) {
                 state.own_package = Some(None);
             }
         }
@@ -88,8 +104,8 @@ impl Engine {
         let mut nearest: Option<(Arc<Invocation>, i64)> = None;
         let mut leader = None;
         for _ in 0..MAX_ANCESTORS {
-            if let Some(Some(known)) = self.threads.peek(&parent).map(|s| s.package.as_ref()) {
-                let same = self.threads.peek(&parent).and_then(|s| s.container.as_ref());
+            if let Some(Some(known)) = p.threads.peek(parent).map(|s| s.package.as_ref()) {
+                let same = p.threads.peek(parent).and_then(|s| s.container.as_ref());
                 if let Some(known) = known.as_ref().filter(|_| same.is_some_and(|c| c.id == container.id)) {
                     if known.changing {
                         leader = Some(known.leader);
@@ -98,7 +114,7 @@ impl Engine {
                 }
                 break;
             }
-            let Some((above, next)) = self.own_package(parent, None, &container, reader) else { break };
+            let Some((above, next)) = own_package(cx, parent, &container, p) else { break };
             if let Some(above) = above {
                 if above.action.changes() {
                     leader = Some(parent);
@@ -112,7 +128,7 @@ impl Engine {
             (Some(invocation), _) => {
                 let role = if part_of_change { PackageRole::Nested } else { PackageRole::Manager };
                 let changing = leader.is_some() || invocation.action.changes();
-                let leader = leader.unwrap_or(event.tid);
+                let leader = leader.unwrap_or(cx.event.tid);
                 Some(PackageWork { invocation, role, changing, leader, followed: false })
             }
             (None, Some((invocation, at))) => {
@@ -123,108 +139,114 @@ impl Engine {
             (None, None) => None,
         };
         if let Some(work) = &mut work {
-            let is_start = work.leader == event.tid && work.invocation.action.changes();
+            let is_start = work.leader == cx.event.tid && work.invocation.action.changes();
             work.followed = match is_start {
-                true => self.follow(event, reader, &container, work),
-                false => self.leaders_work(work.leader).is_some_and(|leader| leader.followed),
+                true => self.follow(cx, &container, work, p),
+                false => leaders_work(p, work.leader).is_some_and(|leader| leader.followed),
             };
         }
-        self.thread(event, reader)?.package = Some(work.clone());
+        p.threads.of_event(cx)?.package = Some(work.clone());
         work
     }
 
-    /// What is known of the leader of a change.
-    pub(super) fn leaders_work(&self, leader: i64) -> Option<&PackageWork> {
-        self.threads.peek(&leader)?.package.as_ref()?.as_ref()
+    /// The package manager that the event's process works for, where what it runs is the image's, or that of a package.
+    pub(super) fn writing_manager(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<Manager> {
+        let work = self.work(cx, p).filter(|work| work.changes())?;
+        if !p.is_trusted(cx) {
+            return None;
+        }
+        // A process that takes a package manager's name, and has a program of the image write, is not one.
+        let container = p.threads.container(cx)?;
+        if work.leader != cx.event.tid && !p.is_trusted_thread(cx, work.leader, &container) {
+            return None;
+        }
+        // apt's dpkg installs what apt was asked for.
+        let outermost = leaders_work(p, work.leader).map(|leader| leader.invocation.manager);
+        Some(outermost.unwrap_or(work.invocation.manager))
     }
 
-    /// Has the background follow a package manager that was just started; whether it does. In a replay, whether it did
+    /// Has a worker follow a package manager that was just started; whether it does. In a replay, whether it did
     /// when the capture was taken.
     fn follow(
         &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
+        cx: &Context<'_>,
         container: &Arc<Container>,
         work: &PackageWork,
+        p: &mut Processes,
     ) -> bool {
         if !leaves_traces(work.invocation.manager) {
             return false;
         }
-        if self.background.is_none() {
-            let followed = self.followed_once.contains(&container.id);
-            // A start that the capture does not have is told by nobody: its end is.
-            match !followed && is_exec(event) {
-                true => _ = self.told_at_start.put(event.tid, ()),
-                false => _ = self.told_at_start.pop(&event.tid),
+        if cx.workers().is_none() {
+            let followed = self.followed.contains(&container.id);
+            // A start that the capture does not have is reported by nobody: its end is.
+            match !followed && is_exec(cx.event) {
+                true => _ = self.started.put(cx.event.tid, ()),
+                false => _ = self.started.pop(&cx.event.tid),
             }
             return followed;
         }
         if !can_follow_packages(container) {
             return false;
         }
-        let agent = self.agent_of(event, reader, Some(work), true);
+        let agent = agents::of(cx, Some(work), true, p);
         let notice = PackageNotice::Started(Arc::clone(container), agent);
-        self.background.as_ref().is_some_and(|background| background.packages(notice))
+        cx.workers().is_some_and(|workers| workers.packages(notice))
     }
 
-    /// Whether a replay has told the start of the package manager whose end an event tells now: the recording says that it was
-    /// followed by an event that comes after the start, where what was declared of the container took a moment to read.
-    pub fn has_told_start(&self, event: &SyscallEvent<'_>) -> bool {
-        self.told_at_start.contains(&event.tid)
+    /// Whether a replay has reported the start of the package manager whose end an event of this thread reports now: the
+    /// recording says that it was followed by an event that comes after the start, where what was declared of the container
+    /// took a moment to read.
+    pub(super) fn is_reported_at_start(&self, tid: i64) -> bool {
+        self.started.contains(&tid)
     }
+}
 
-    /// The package manager that a thread's process is by itself, and its parent's thread id; `None` where the thread is
-    /// not known or not in this container.
-    fn own_package(
-        &mut self,
-        tid: i64,
-        event: Option<&SyscallEvent<'_>>,
-        container: &Container,
-        reader: ThreadReader<'_>,
-    ) -> Option<(Option<Arc<Invocation>>, i64)> {
-        if tid <= 0 {
-            return None;
-        }
-        if !self.threads.contains(&tid) {
-            let state = self.load_thread(tid, reader)?;
-            self.threads.put(tid, state);
-        }
-        let state = self.threads.get_mut(&tid)?;
-        if state.container.as_ref().is_none_or(|c| c.id != container.id) {
-            return None;
-        }
-        if let Some(own) = &state.own_package {
-            return Some((own.clone(), state.ptid));
-        }
-        let (own, ptid) = match event.and_then(ExecFacts::from_event) {
-            Some(exec) => {
-                let argv: Vec<&[u8]> = exec.argv().collect();
-                let script = interpreter::script_argument(exec.exe_path, &argv);
-                (manager::identify(exec.exe_path, &argv, script, None), exec.ptid)
-            }
-            None => {
-                let thread = reader.get(tid)?;
-                let args = reader.threads.and_then(|t| t.args(reader.reader, tid)).unwrap_or_default();
-                let argv: Vec<&[u8]> =
-                    std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
-                let script = interpreter::script_argument(&thread.exe_path, &argv);
-                (manager::identify(&thread.exe_path, &argv, script, None), thread.ptid)
-            }
-        };
-        let own = own.map(Arc::new);
-        state.ptid = ptid;
-        state.own_package = Some(own.clone());
-        Some((own, ptid))
-    }
+/// What is known of the leader of a change.
+pub(super) fn leaders_work(p: &Processes, leader: i64) -> Option<&PackageWork> {
+    p.threads.peek(leader)?.package.as_ref()?.as_ref()
+}
 
-    /// Whether the event's program only shares a package manager's name: the image's package that owns it tells.
-    fn is_impostor(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
-        let path = match self.script(event, reader) {
-            Some(script) => script.judgement.path.clone(),
-            None => self.binary(event, reader).and_then(|b| b.judgement.path.clone()),
-        };
-        let (Some(path), Some(container)) = (path, self.container(event, reader)) else { return false };
-        let Ok(image) = &container.image else { return false };
-        matches!(image.owner(&path), Ok(Some(owner)) if manager::is_impostor(&owner))
+/// The package manager that a thread's process is by itself, and its parent's thread id; `None` where the thread is
+/// not known or not in this container.
+fn own_package(
+    cx: &Context<'_>,
+    tid: i64,
+    container: &Container,
+    p: &mut Processes,
+) -> Option<(Option<Arc<Invocation>>, i64)> {
+    let state = p.threads.in_container(cx, tid, container)?;
+    if let Some(own) = &state.own_package {
+        return Some((own.clone(), state.ptid));
     }
+    let (own, ptid) = match cx.exec().filter(|_| tid == cx.event.tid) {
+        Some(exec) => {
+            let argv: Vec<&[u8]> = exec.argv().collect();
+            let script = interpreter::script_argument(exec.exe_path, &argv);
+            (manager::identify(exec.exe_path, &argv, script, None), exec.ptid)
+        }
+        None => {
+            let thread = cx.table.get(tid)?;
+            let args = cx.table.args(tid).unwrap_or_default();
+            let argv: Vec<&[u8]> =
+                std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
+            let script = interpreter::script_argument(&thread.exe_path, &argv);
+            (manager::identify(&thread.exe_path, &argv, script, None), thread.ptid)
+        }
+    };
+    let own = own.map(Arc::new);
+    state.ptid = ptid;
+    state.own_package = Some(own.clone());
+    Some((own, ptid))
+}
+
+/// Whether the event's program only shares a package manager's name: the image's package that owns it tells.
+fn is_impostor(cx: &Context<'_>, p: &mut Processes) -> bool {
+    let path = match p.script(cx) {
+        Some(script) => script.judgement.path.clone(),
+        None => p.binary(cx).and_then(|b| b.judgement.path.clone()),
+    };
+    let (Some(path), Some(container)) = (path, p.threads.container(cx)) else { return false };
+    let Ok(image) = &container.image else { return false };
+    matches!(image.owner(&path), Ok(Some(owner)) if manager::is_impostor(&owner))
 }

@@ -1,21 +1,23 @@
-//! The verdict on the executable that a process runs, and on the script it was started on.
+//! The verdict on the executable that a process runs.
 
-use super::{Engine, ThreadReader};
+use super::cache::ContainerCache;
+use super::context::{Context, Dependencies};
+use super::provenance::Writers;
+use super::runs::Runs;
+use super::threads::{ThreadState, Threads};
 use crate::event::exec::ExecFacts;
-use crate::event::raw::SyscallEvent;
 use crate::event::threads::Thread;
 use crate::events::Finding;
 use crate::facts::{Against, VerifyJob};
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
-use drift_core::host::{strip_deleted, FoundFile};
-use drift_core::host::{ExeFlags, InodeId};
+use drift_core::host::{strip_deleted, ExeFlags, FoundFile, InodeId};
 use drift_core::image::view::Presence;
 use drift_core::verdict::binary::{Binary, BinaryKey};
 use drift_core::verdict::judge::{is_memfd_path, Judgement, Program};
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::runtime::{self, Claim};
-use drift_core::verdict::script::{Runner, Script};
+use rustix::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -29,24 +31,81 @@ struct Facts<'a> {
     argv: Vec<&'a [u8]>,
 }
 
-impl Engine {
+/// Verdicts on executables, by container and file.
+#[derive(Debug)]
+pub(super) struct Programs {
+    verdicts: ContainerCache<BinaryKey, Arc<Binary>>,
+    /// How often executables that are not the image's ran.
+    runs: Runs,
+    /// Findings of workers taken in so far.
+    findings: u64,
+    /// Whether the kernel's probe was seen to report layers.
+    flags_given: bool,
+    /// The executable of the exec at hand, held since its event was seen.
+    held: Option<(i64, OwnedFd)>,
+}
+
+impl Programs {
+    pub(super) fn new(deps: &Dependencies) -> Self {
+        Self {
+            verdicts: ContainerCache::new(deps.config.cache.max_verdicts),
+            runs: Runs::new(),
+            findings: 0,
+            flags_given: false,
+            held: None,
+        }
+    }
+
+    /// Forgets up to `most` entries of each table of a container; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        self.verdicts.forget(BinaryKey::container_key(container), most) + self.runs.forget(container, most)
+    }
+
+    /// Takes in what workers found. Called once for each event, so that all answers about one event agree.
+    pub(super) fn take_findings(&mut self, deps: &Dependencies) {
+        let Some(workers) = deps.workers.as_ref().filter(|workers| workers.has_findings()) else { return };
+        for Finding { key, origin, sha256, .. } in workers.findings() {
+            self.findings += 1;
+            let Some(binary) = self.verdicts.get_mut(&key) else { continue };
+            let mut known = Binary::clone(binary);
+            known.sha256 = sha256.or(known.sha256);
+            if let Some(origin) = origin {
+                known.judgement.origin = origin;
+                known.judgement.comparable_later = false;
+            }
+            *binary = Arc::new(known);
+        }
+    }
+
+    /// An exec was seen with these flags.
+    pub(super) fn note_flags(&mut self, flags: ExeFlags) {
+        self.flags_given |= flags.lower;
+    }
+
+    /// Whether what a thread's state says of its program takes in all findings.
+    pub(super) fn is_latest(&self, state: &ThreadState) -> bool {
+        state.findings == self.findings
+    }
+
     /// The verdict on the executable of the event's process; `None` on the host.
-    pub fn binary(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<Binary>> {
-        self.take_findings();
-        let findings = self.findings;
-        let state = self.thread(event, reader)?;
+    pub(super) fn of_event(
+        &mut self,
+        cx: &Context<'_>,
+        threads: &mut Threads,
+        writers: &Writers,
+    ) -> Option<Arc<Binary>> {
+        let state = threads.of_event(cx)?;
         if let Some(binary) = state.binary.clone() {
-            if state.findings == findings {
+            if state.findings == self.findings {
                 return Some(binary);
             }
-            state.findings = findings;
+            state.findings = self.findings;
             state.writer = None;
-            return Some(self.latest(binary, event.tid));
+            return Some(self.latest(binary, cx.event.tid, threads));
         }
         let container = state.container.clone()?;
-        let exec = ExecFacts::from_event(event);
-        let is_exec = exec.is_some();
-        let binary = match exec {
+        let exec = cx.exec();
+        let binary = match &exec {
             Some(exec) => {
                 let facts = Facts {
                     pid: exec.pid,
@@ -56,54 +115,27 @@ impl Engine {
                     flags: exec.flags,
                     argv: exec.argv().take(2).collect(),
                 };
-                self.judge_binary(&container, &facts, reader, event.tid)
+                self.judge(cx, &container, &facts, threads, writers)
             }
-            None => self.judge_thread(&reader.get(event.tid)?, &container, reader, event.tid),
+            None => self.judge_thread(cx, &cx.table.get(cx.event.tid)?, &container, threads, writers),
         };
-        // Once for each exec: a container that is looked at anew has its processes judged again.
-        let uncounted = is_exec && self.thread(event, reader)?.run.is_none();
-        let run = uncounted.then(|| self.runs.count(binary.key, binary.judgement.origin)).flatten();
-        let state = self.thread(event, reader)?;
-        state.binary = Some(Arc::clone(&binary));
-        state.run = state.run.or(run);
-        Some(binary)
-    }
-
-    /// The container of the event's thread, and where its program comes from, as far as it is known.
-    pub(super) fn container_and_origin(
-        &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
-    ) -> Option<(Arc<Container>, Option<Origin>)> {
-        self.take_findings();
-        let findings = self.findings;
-        let state = self.thread(event, reader)?;
-        let container = state.container.clone()?;
-        if let Some(binary) = state.binary.as_ref().filter(|_| state.findings == findings) {
-            return Some((container, Some(binary.judgement.origin)));
+        let state = threads.of_event(cx)?;
+        // Once for each exec: a container that is looked at again has its processes judged again.
+        if exec.is_some() && state.run.is_none() {
+            state.run = self.runs.count(binary.key, binary.judgement.origin);
         }
-        Some((container, self.binary(event, reader).map(|b| b.judgement.origin)))
-    }
-
-    /// Which run of its executable in the container the event's process is; `None` where runs are not counted.
-    pub fn binary_runs(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<u64> {
-        self.binary(event, reader)?;
-        self.thread(event, reader)?.run
-    }
-
-    /// As [`Engine::binary_runs`], of its script.
-    pub fn script_runs(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<u64> {
-        self.script(event, reader)?;
-        self.thread(event, reader)?.script_run
+        state.binary = Some(Arc::clone(&binary));
+        Some(binary)
     }
 
     /// The verdict on what a thread runs whose exec is not the event at hand.
     fn judge_thread(
         &mut self,
+        cx: &Context<'_>,
         thread: &Thread,
         container: &Arc<Container>,
-        reader: ThreadReader<'_>,
-        tid: i64,
+        threads: &Threads,
+        writers: &Writers,
     ) -> Arc<Binary> {
         let facts = Facts {
             pid: thread.pid,
@@ -113,68 +145,34 @@ impl Engine {
             flags: thread.flags,
             argv: vec![&thread.argv0],
         };
-        self.judge_binary(container, &facts, reader, tid)
+        self.judge(cx, container, &facts, threads, writers)
     }
 
-    /// As [`Engine::binary`], of any thread of a container.
-    pub(super) fn thread_binary(
+    /// As [`Programs::of_event`], of any thread of a container.
+    pub(super) fn of_thread(
         &mut self,
-        tid: i64,
-        thread: &Thread,
+        cx: &Context<'_>,
+        (tid, thread): (i64, &Thread),
         container: &Arc<Container>,
-        reader: ThreadReader<'_>,
+        threads: &mut Threads,
+        writers: &Writers,
     ) -> Arc<Binary> {
-        if let Some(known) = self.threads.peek(&tid).and_then(|state| state.binary.clone()) {
-            return self.latest(known, tid);
+        if let Some(known) = threads.peek(tid).and_then(|state| state.binary.clone()) {
+            return self.latest(known, tid, threads);
         }
-        let binary = self.judge_thread(thread, container, reader, tid);
-        if let Some(state) = self.threads.peek_mut(&tid) {
+        let binary = self.judge_thread(cx, thread, container, threads, writers);
+        if let Some(state) = threads.peek_mut(tid) {
             state.binary = Some(Arc::clone(&binary));
         }
         binary
     }
 
-    /// As [`Engine::script`], of any thread of a container.
-    pub(super) fn thread_script(
-        &mut self,
-        tid: i64,
-        thread: &Thread,
-        container: &Container,
-        reader: ThreadReader<'_>,
-    ) -> Option<Arc<Script>> {
-        if let Some(known) = self.threads.peek(&tid).and_then(|state| state.script.clone()) {
-            return known;
-        }
-        let script = self.judge_script(tid, thread, container, reader).map(Arc::new);
-        if let Some(state) = self.threads.peek_mut(&tid) {
-            state.script = Some(script.clone());
-        }
-        script
-    }
-
-    fn judge_script(
-        &self,
-        tid: i64,
-        thread: &Thread,
-        container: &Container,
-        reader: ThreadReader<'_>,
-    ) -> Option<Script> {
-        if !interpreter::is_interpreter(&thread.exe_path) {
-            return None;
-        }
-        let args = reader.threads?.args(reader.reader, tid)?;
-        let argv: Vec<&[u8]> =
-            std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
-        let argument = interpreter::script_argument(&thread.exe_path, &argv)?;
-        Some(self.judge.judge_script(container, &Runner { pid: thread.pid, cwd: &thread.cwd }, argument))
-    }
-
-    /// The verdict as it is now: a background comparison may have ended since it was given.
-    fn latest(&mut self, binary: Arc<Binary>, tid: i64) -> Arc<Binary> {
+    /// The verdict as it is now: a worker's comparison may have ended since it was given.
+    fn latest(&mut self, binary: Arc<Binary>, tid: i64, threads: &mut Threads) -> Arc<Binary> {
         match self.verdicts.get(&binary.key) {
             Some(now) if !Arc::ptr_eq(now, &binary) => {
                 let now = Arc::clone(now);
-                if let Some(state) = self.threads.peek_mut(&tid) {
+                if let Some(state) = threads.peek_mut(tid) {
                     state.binary = Some(Arc::clone(&now));
                     state.writer = None;
                 }
@@ -184,12 +182,13 @@ impl Engine {
         }
     }
 
-    fn judge_binary(
+    fn judge(
         &mut self,
+        cx: &Context<'_>,
         container: &Arc<Container>,
         facts: &Facts<'_>,
-        reader: ThreadReader<'_>,
-        tid: i64,
+        threads: &Threads,
+        writers: &Writers,
     ) -> Arc<Binary> {
         let key = BinaryKey::new(&container.id, facts.path, facts.inode, facts.flags);
         if let Some(known) = self.verdicts.get(&key) {
@@ -201,7 +200,7 @@ impl Engine {
             let (hashing, traits, package) = Default::default();
             Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
         };
-        if self.is_runtime(container, facts, reader) {
+        if is_runtime(cx, container, facts, threads) {
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
         }
         let held = self.held.take().filter(|(pid, _)| *pid == facts.pid).map(|(_, exe)| exe);
@@ -213,53 +212,33 @@ impl Engine {
             inode: facts.inode,
             held,
         };
-        let (judgement, found) = self.judge.judge_program(container, program);
+        let (judgement, found) = cx.deps.judge.judge_program(container, program);
         if judgement.origin == Origin::Unknown {
-            self.metrics.count_unknown(judgement.why);
+            cx.deps.metrics.count_unknown(judgement.why);
             // Not remembered beyond the thread: more may be known next time.
             return make(judgement);
         }
         let mut binary = make(judgement);
-        if binary.judgement.comparable_later && !self.compare_later(container, &binary, found.as_ref(), tid) {
+        if binary.judgement.comparable_later && !compare_later(cx, container, &binary, found.as_ref()) {
             // Nobody will: it stays unverified, and rules are told so at once.
             binary = make(Judgement { comparable_later: false, ..binary.judgement.clone() });
         }
-        self.count_drift(container, &binary);
+        count_drift(container, &binary, writers);
         self.verdicts.put(key, Arc::clone(&binary));
         binary
     }
 
-    /// Counts a program that is new to the container, unless it was counted as a file when it was written.
-    fn count_drift(&self, container: &Container, binary: &Binary) {
-        let drifted = binary.judgement.origin.is_drift();
-        if drifted && self.written.of(&container.id, binary.inode.ino).is_none() {
-            container.drifts.fetch_add(1, Ordering::Relaxed);
+    /// Holds the executable of an exec that was not judged before: it may be another file a moment later.
+    pub(super) fn hold(&mut self, deps: &Dependencies, container: &str, exec: &ExecFacts<'_>) {
+        let key = BinaryKey::new(container, exec.exe_path, exec.inode, exec.flags);
+        if deps.workers.is_some() && self.verdicts.get(&key).is_none() {
+            self.held = deps.host().hold_executable(exec.pid).ok().map(|exe| (exec.pid, exe));
         }
     }
 
-    /// Whether the process is the runtime itself on its way into the container (`runc init`): it has the container's
-    /// control group already, but still the host's process ids, and the runtime on the host for a parent. Or it is the
-    /// container's first process already, and has mounted and set up what it finds there, but not yet executed a program of it.
-    fn is_runtime(&mut self, container: &Container, facts: &Facts<'_>, reader: ThreadReader<'_>) -> bool {
-        if !interpreter::names_a_runtime(facts.path, &facts.argv) {
-            return false;
-        }
-        // In the host's PID namespace a thread's two ids are the same.
-        let Some(vtid) = reader.get(facts.pid).map(|t| t.vtid) else { return false };
-        let executed = self.threads.peek(&facts.pid).is_some_and(|state| state.executed);
-        let parent_cgroups = reader.threads.and_then(|t| t.cgroups(reader.reader, facts.ptid));
-        let claim = Claim {
-            pid: facts.pid,
-            ptid: facts.ptid,
-            path: facts.path,
-            argv: &facts.argv,
-            inode: facts.inode,
-            has_host_ids: vtid == facts.pid,
-            is_unborn: vtid == 1 && !executed,
-            parent_outside: parent_cgroups
-                .is_some_and(|c| self.ids.find(c.iter().map(Vec::as_slice)).is_none()),
-        };
-        runtime::is_runtime(self.judge.host(), container, &claim)
+    /// Lets go of what was held for another event.
+    pub(super) fn let_go(&mut self) {
+        self.held = None;
     }
 
     /// How the program of a verdict is found again.
@@ -275,61 +254,25 @@ impl Engine {
         }
     }
 
-    /// Has a program compared in the background; `false` if nobody will.
-    fn compare_later(
-        &self,
-        container: &Arc<Container>,
-        binary: &Binary,
-        found: Option<&FoundFile>,
-        tid: i64,
-    ) -> bool {
-        let (Some(background), Some(found)) = (&self.background, found) else { return false };
-        let (Some(layer), Some(path)) = (binary.judgement.layer, binary.judgement.path.clone()) else {
-            return false;
-        };
-        if found.size > self.config.background_max {
-            return false;
-        }
-        let Ok(file) = found.open() else { return false };
-        let sha256 = container.image.as_ref().ok().and_then(|image| match image.lookup(&path) {
-            Presence::Present { entry, .. } => entry.sha256,
-            _ => None,
-        });
-        let against = Some(Against { layer, path, sha256 });
-        let job = VerifyJob { key: binary.key, container: Arc::clone(container), file, against, tid };
-        background.verify(job)
-    }
-
-    /// Takes in what the background found.
-    pub(super) fn take_findings(&mut self) {
-        let Some(background) = self.background.as_ref().filter(|b| b.has_findings()) else { return };
-        for Finding { key, origin, sha256, .. } in background.findings() {
-            self.findings += 1;
-            let Some(binary) = self.verdicts.get_mut(&key) else { continue };
-            let mut known = Binary::clone(binary);
-            known.sha256 = sha256.or(known.sha256);
-            if let Some(origin) = origin {
-                known.judgement.origin = origin;
-                known.judgement.comparable_later = false;
-            }
-            *binary = Arc::new(known);
-        }
-    }
-
-    /// SHA-256 of the executable; asks the background for it where it is not known, and says `None` meanwhile.
-    pub fn binary_sha256(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<[u8; 32]> {
-        let binary = self.binary(event, reader)?;
+    /// SHA-256 of the executable; asks a worker for it where it is not known, and says `None` meanwhile.
+    pub(super) fn sha256(
+        &mut self,
+        cx: &Context<'_>,
+        threads: &mut Threads,
+        writers: &Writers,
+    ) -> Option<[u8; 32]> {
+        let binary = self.of_event(cx, threads, writers)?;
         if binary.sha256.is_some() || binary.hashing.get().is_some() {
             return binary.sha256;
         }
-        let state = self.thread(event, reader)?;
+        let state = threads.of_event(cx)?;
         let (container, pid) = (state.container.clone()?, state.pid);
-        let background = self.background.as_ref()?;
-        let found = self.judge.find_program(&container, self.program(&binary, pid))?;
-        if found.size <= self.config.background_max {
+        let workers = cx.workers()?;
+        let found = cx.deps.judge.find_program(&container, self.program(&binary, pid))?;
+        if found.size <= cx.deps.config.background_max {
             let file = found.open().ok()?;
-            let job = VerifyJob { key: binary.key, container, file, against: None, tid: event.tid };
-            if background.verify(job) {
+            let job = VerifyJob { key: binary.key, container, file, against: None, tid: cx.event.tid };
+            if workers.verify(job) {
                 let _ = binary.hashing.set(());
             }
         }
@@ -337,68 +280,96 @@ impl Engine {
     }
 
     /// The executable itself, for what is read from its content; `None` where it cannot be found any more.
-    pub fn executable(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<FoundFile> {
-        let binary = self.binary(event, reader)?;
-        let state = self.thread(event, reader)?;
+    fn executable(
+        &mut self,
+        cx: &Context<'_>,
+        threads: &mut Threads,
+        writers: &Writers,
+    ) -> Option<FoundFile> {
+        let binary = self.of_event(cx, threads, writers)?;
+        let state = threads.of_event(cx)?;
         let (container, pid) = (state.container.clone()?, state.pid);
         container.live.as_ref()?;
-        self.judge.find_program(&container, self.program(&binary, pid))
+        cx.deps.judge.find_program(&container, self.program(&binary, pid))
     }
 
     /// Traits of the executable; `None` where it cannot be looked at.
-    pub fn binary_traits(
+    pub(super) fn traits(
         &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
+        cx: &Context<'_>,
+        threads: &mut Threads,
+        writers: &Writers,
     ) -> Option<Arc<[&'static str]>> {
-        let binary = self.binary(event, reader)?;
+        let binary = self.of_event(cx, threads, writers)?;
         if let Some(known) = binary.traits.get() {
             return Some(Arc::clone(known));
         }
-        let traits = Arc::from(drift_core::verdict::traits::of(&self.executable(event, reader)?));
+        let traits = Arc::from(drift_core::verdict::traits::of(&self.executable(cx, threads, writers)?));
         Some(Arc::clone(binary.traits.get_or_init(|| traits)))
     }
 
-    /// The script that the event's process was started on; `None` when it runs none, or on the host.
-    pub fn script(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<Script>> {
-        let state = self.thread(event, reader)?;
-        if let Some(script) = &state.script {
-            return script.clone();
-        }
-        let container = state.container.clone()?;
-        let exec = ExecFacts::from_event(event);
-        let is_exec = exec.is_some();
-        let script = match exec {
-            Some(exec) => {
-                let exe = exec.exe_path;
-                interpreter::is_interpreter(exe).then(|| exec.argv().collect::<Vec<_>>()).and_then(|argv| {
-                    let argument = interpreter::script_argument(exe, &argv)?;
-                    let thread = reader.get(event.tid);
-                    let cwd = if exec.cwd.is_empty() {
-                        thread.as_ref().map_or(&b""[..], |t| &t.cwd)
-                    } else {
-                        exec.cwd
-                    };
-                    Some(self.judge.judge_script(&container, &Runner { pid: exec.pid, cwd }, argument))
-                })
-            }
-            None => self.judge_script(event.tid, &reader.get(event.tid)?, &container, reader),
-        };
-        if let Some(script) = script.as_ref().filter(|s| s.judgement.origin == Origin::Unknown) {
-            self.metrics.count_unknown(script.judgement.why);
-        }
-        let uncounted = is_exec && self.thread(event, reader)?.script_run.is_none();
-        let run = script.as_ref().filter(|_| uncounted).and_then(|script| {
-            let inode = InodeId { ino: script.ino, ..InodeId::default() };
-            let key = BinaryKey::new(&container.id, &script.path, inode, ExeFlags::default());
-            self.script_runs.count(key, script.judgement.origin)
-        });
-        let script = script.map(Arc::new);
-        let state = self.thread(event, reader)?;
-        state.script = Some(script.clone());
-        state.script_run = state.script_run.or(run);
-        script
+    /// See [`ContainerCache::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> (usize, usize) {
+        (self.verdicts.bytes_when_full(), self.runs.bytes_when_full())
     }
+}
+
+/// Counts a program that is new to the container, unless it was counted as a file when it was written.
+fn count_drift(container: &Container, binary: &Binary, writers: &Writers) {
+    let drifted = binary.judgement.origin.is_drift();
+    if drifted && writers.of(&container.id, binary.inode.ino).is_none() {
+        container.drifts.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether the process is the runtime itself on its way into the container (`runc init`): it has the container's
+/// control group already, but still the host's process ids, and the runtime on the host for a parent. Or it is the
+/// container's first process already, and has mounted and set up what it finds there, but not yet executed a program of it.
+fn is_runtime(cx: &Context<'_>, container: &Container, facts: &Facts<'_>, threads: &Threads) -> bool {
+    if !interpreter::names_a_runtime(facts.path, &facts.argv) {
+        return false;
+    }
+    // In the host's PID namespace a thread's two ids are the same.
+    let Some(vtid) = cx.table.get(facts.pid).map(|t| t.vtid) else { return false };
+    let executed = threads.peek(facts.pid).is_some_and(|state| state.executed);
+    let parent_cgroups = cx.table.cgroups(facts.ptid);
+    let claim = Claim {
+        pid: facts.pid,
+        ptid: facts.ptid,
+        path: facts.path,
+        argv: &facts.argv,
+        inode: facts.inode,
+        has_host_ids: vtid == facts.pid,
+        is_unborn: vtid == 1 && !executed,
+        parent_outside: parent_cgroups.is_some_and(|c| threads.containers.named(&c).is_none()),
+    };
+    runtime::is_runtime(cx.host(), container, &claim)
+}
+
+/// Has a program compared by a worker; `false` if nobody will.
+fn compare_later(
+    cx: &Context<'_>,
+    container: &Arc<Container>,
+    binary: &Binary,
+    found: Option<&FoundFile>,
+) -> bool {
+    let (Some(workers), Some(found)) = (cx.workers(), found) else { return false };
+    let (Some(layer), Some(path)) = (binary.judgement.layer, binary.judgement.path.clone()) else {
+        return false;
+    };
+    if found.size > cx.deps.config.background_max {
+        return false;
+    }
+    let Ok(file) = found.open() else { return false };
+    let sha256 = container.image.as_ref().ok().and_then(|image| match image.lookup(&path) {
+        Presence::Present { entry, .. } => entry.sha256,
+        _ => None,
+    });
+    let against = Some(Against { layer, path, sha256 });
+    let job =
+        VerifyJob { key: binary.key, container: Arc::clone(container), file, against, tid: cx.event.tid };
+    workers.verify(job)
 }
 
 /// The path of an executable as the engine read it from `/proc`, where an unlinked file's carries a mark.

@@ -3,9 +3,8 @@
 //! Every program and script from the process up to the build tool, or to the container's first process, has to be the
 //! image's or such work's own product: names alone mean nothing. Looked at when first asked, and remembered with the thread.
 
-use super::{Engine, ThreadReader};
-use crate::event::raw::SyscallEvent;
-use crate::event::threads::Thread;
+use super::context::Context;
+use super::processes::Processes;
 use drift_core::container::registry::Container;
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::work::{build_tool, is_init, ImageWork};
@@ -49,83 +48,61 @@ impl Step {
     }
 }
 
-impl Engine {
-    /// The work of the image's own that the event's process takes part in.
-    pub fn process_work(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<ImageWork> {
-        let state = self.thread(event, reader)?;
-        let known = match state.work {
-            Some(known) => known,
-            None => {
-                let container = state.container.clone()?;
-                self.find_work(event.tid, &container, reader)
-            }
-        };
-        known.work.filter(|work| match work {
-            ImageWork::Build(_) => true,
-            ImageWork::Start => self
-                .container_started(event, reader)
-                .is_some_and(|started| event.ts.saturating_sub(started) < START),
-        })
-    }
-
-    /// Looks upwards, until somebody is reached of whom it is known, and remembers it of all on the way.
-    fn find_work(&mut self, tid: i64, container: &Arc<Container>, reader: ThreadReader<'_>) -> WorkState {
-        let (mut at, mut above, mut way) = (tid, WorkState::default(), Vec::new());
-        for _ in 0..MAX_ANCESTORS {
-            let Some(thread) = self.member(at, container, reader) else { break };
-            if let Some(known) = self.threads.peek(&at).and_then(|state| state.work) {
-                above = known;
-                break;
-            }
-            let script = self.thread_script(at, &thread, container, reader);
-            let binary = self.thread_binary(at, &thread, container, reader);
-            let is_first = thread.vtid == 1;
-            way.push(Step {
-                tid: at,
-                is_fine: self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.work.is_some()),
-                tool: build_tool(&thread.exe_path, script.as_ref().map(|s| s.path.as_slice())),
-                runs_script: script.as_ref().is_some_and(|s| s.judgement.origin == Origin::Image),
-                is_first,
-                is_init: is_first
-                    && is_init(&thread.exe_path)
-                    && matches!(binary.judgement.origin, Origin::Image | Origin::Runtime),
-            });
-            if is_first {
-                break;
-            }
-            at = thread.ptid;
+/// The work of the image's own that the event's process takes part in.
+pub(super) fn of_event(cx: &Context<'_>, p: &mut Processes) -> Option<ImageWork> {
+    let state = p.threads.of_event(cx)?;
+    let known = match state.work {
+        Some(known) => known,
+        None => {
+            let container = state.container.clone()?;
+            find(cx, cx.event.tid, &container, p)
         }
-        // Nothing is known of a thread that the engine does not have: that is remembered, too.
-        if let Some(state) = self.threads.peek_mut(&tid).filter(|_| way.is_empty()) {
+    };
+    known.work.filter(|work| match work {
+        ImageWork::Build(_) => true,
+        ImageWork::Start => {
+            p.threads.container_started(cx).is_some_and(|started| cx.event.ts.saturating_sub(started) < START)
+        }
+    })
+}
+
+/// Looks upwards, until somebody is reached of whom it is known, and remembers it of all on the way.
+fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, p: &mut Processes) -> WorkState {
+    let (mut at, mut above, mut way) = (tid, WorkState::default(), Vec::new());
+    for _ in 0..MAX_ANCESTORS {
+        let Some(thread) = p.threads.member(cx, at, container) else { break };
+        if let Some(known) = p.threads.peek(at).and_then(|state| state.work) {
+            above = known;
+            break;
+        }
+        let (binary, script) = p.of_thread(cx, (at, &thread), container);
+        let is_first = thread.vtid == 1;
+        way.push(Step {
+            tid: at,
+            is_fine: p.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.work.is_some()),
+            tool: build_tool(&thread.exe_path, script.as_ref().map(|s| s.path.as_slice())),
+            runs_script: script.as_ref().is_some_and(|s| s.judgement.origin == Origin::Image),
+            is_first,
+            is_init: is_first
+                && is_init(&thread.exe_path)
+                && matches!(binary.judgement.origin, Origin::Image | Origin::Runtime),
+        });
+        if is_first {
+            break;
+        }
+        at = thread.ptid;
+    }
+    // Nothing is known of a thread that the engine does not have: that is remembered, too.
+    if let Some(state) = p.threads.peek_mut(tid).filter(|_| way.is_empty()) {
+        state.work = Some(above);
+    }
+    for step in way.iter().rev() {
+        above = WorkState { work: step.work(&above), is_init: step.is_init };
+        if let Some(state) = p.threads.peek_mut(step.tid) {
             state.work = Some(above);
         }
-        for step in way.iter().rev() {
-            above = WorkState { work: step.work(&above), is_init: step.is_init };
-            if let Some(state) = self.threads.peek_mut(&step.tid) {
-                state.work = Some(above);
-            }
-        }
-        above
     }
-
-    /// A thread of the container.
-    pub(super) fn member(
-        &mut self,
-        tid: i64,
-        container: &Container,
-        reader: ThreadReader<'_>,
-    ) -> Option<Thread> {
-        if tid <= 0 {
-            return None;
-        }
-        if !self.threads.contains(&tid) {
-            let state = self.load_thread(tid, reader)?;
-            self.threads.put(tid, state);
-        }
-        let state = self.threads.get(&tid)?;
-        state.container.as_ref().filter(|c| c.id == container.id)?;
-        reader.get(tid)
-    }
+    above
 }
 
 #[cfg(test)]

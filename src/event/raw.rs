@@ -37,6 +37,12 @@ pub mod code {
 /// Header length in bytes: time, thread, length, code, number of parameters, packed.
 pub const HEADER_LEN: usize = 26;
 
+/// Tells one event from the others ([`SyscallEvent::identity`]).
+pub type EventKey = (u64, u64, i64, u16);
+
+/// Where in an event some bytes are: begin and end.
+pub(super) type Span = (u32, u32);
+
 /// An event of the `syscall` source, or of Drift's own, not decoded further.
 #[derive(Debug, Clone, Copy)]
 pub struct SyscallEvent<'a> {
@@ -109,8 +115,20 @@ impl<'a> SyscallEvent<'a> {
 
     /// Tells this event from the others: the engine's number, and time, thread and code, because a second capture of the
     /// same engine begins to count anew.
-    pub fn identity(&self) -> (u64, u64, i64, u16) {
+    pub fn identity(&self) -> EventKey {
         (self.number, self.ts, self.tid, self.code)
+    }
+
+    /// Where some bytes of this event are in it.
+    pub(super) fn span(&self, bytes: &'a [u8]) -> Span {
+        let start = (bytes.as_ptr() as usize).saturating_sub(self.payload.as_ptr() as usize);
+        let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        (at(start), at(start + bytes.len()))
+    }
+
+    /// The bytes there.
+    pub(super) fn at(&self, (start, end): Span) -> Option<&'a [u8]> {
+        self.payload.get(start as usize..end as usize)
     }
 
     /// The parameter with this index, from 0. `None` where the event (of an older schema, or cut short) has no such

@@ -40,6 +40,26 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.event.package",
         "The package that differs, as `dpkg:jq`; of a file the one that owns the path in the image.",
     ),
+    of_source(
+        "drift.event.content",
+        "Where the content of a file or program that the image does not have at this path comes from all the same: \
+         `copied` (a file of the image has it, under the same name), `renamed` (under another name, as in masquerading), \
+         `unpacked` (a member of an archive of the image), `derived` (compiled from a source of the image) or `engine` \
+         (the container engine made it). Absent where it is none of these, or not known.",
+    ),
+    of_source("drift.event.content_of", "The file of the image that has that content."),
+    of_source(
+        "drift.event.work",
+        "The image's own work that wrote the file, with the values of drift.file_work, where an event reported it.",
+    ),
+    FieldDef {
+        field_type: FieldType::Bool,
+        ..of_source(
+            "drift.event.reported",
+            "Whether an event has reported the file in the very state that was found: a second alert would say \
+             nothing new. Absent where not.",
+        )
+    },
     of_source("drift.event.port", "The port that is listened on, as `8080/tcp`."),
     FieldDef {
         is_list: true,

@@ -13,6 +13,7 @@ mod writers;
 use crate::config::Config;
 use crate::events::FileReport;
 use crate::facts::{FileJob, FileNotice, Tampering};
+use crate::ledger::{Ledger, Reported};
 use crate::metrics::Metrics;
 use crate::workers::worker::Inbox;
 use crossbeam_channel::RecvTimeoutError;
@@ -308,6 +309,9 @@ impl Files {
         let stop = Arc::clone(&self.stop);
         let mut keep_going = || !stop.load(Ordering::Relaxed);
         let package = job.container.image.as_ref().ok().and_then(|i| owner_now(i, path, &mut keep_going));
+        let ctime = compared.now.as_ref().map_or(0, |now| now.inode.ctime);
+        let work = job.writer.work.as_ref().map(|work| work.to_string().into());
+        Ledger::shared().note(&job.container.id, path.as_bytes(), Reported { ctime, work });
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
             container: job.container.id.clone(),

@@ -7,8 +7,10 @@
 mod archive;
 mod bytecode;
 mod catalog;
+mod engine;
 
 pub use catalog::build;
+pub use engine::is_engines;
 
 use crate::host::{FoundFile, RootDir};
 use crate::image::layer::Layer;
