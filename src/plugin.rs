@@ -4,7 +4,7 @@ use crate::config::{Config, InitConfig};
 use crate::engine::Engine;
 use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::{ThreadReader, ThreadTable};
-use crate::events::{Reporter, EVENTS};
+use crate::events::{LastPayload, Reporter, EVENTS};
 use crate::extract;
 use crate::metrics::{self, Kind, Metrics};
 use crate::prebuilt::{self, Lists};
@@ -33,6 +33,8 @@ pub struct Drift {
     threads: Option<ThreadTable>,
     lists: Lists,
     engine: Engine,
+    /// The payload of an event of Drift's own, while fields of it are asked for.
+    payloads: LastPayload,
     /// Kept for the event source, which looks at containers on its own.
     manifests: Vec<LoadedManifest>,
     /// Whether this instance is that of the source `drift`: then no system call ever comes.
@@ -70,6 +72,7 @@ impl Plugin for Drift {
             threads,
             lists,
             engine,
+            payloads: LastPayload::default(),
             manifests,
             has_source_open: false,
             source_is_read,
@@ -116,8 +119,8 @@ impl ExtractPlugin for Drift {
     type Event<'a> = SyscallEvent<'a>;
     type ExtractContext = ();
 
-    /// Empty: the SDK's table makes a new string for each answer. [`extract::FIELDS`] is the table, and the two
-    /// functions below replace what the SDK would do with its own.
+    /// Empty: the SDK's table makes a new string for each answer. [`extract::FIELDS`] is the table, and the
+    /// two functions below replace what the SDK would do with its own.
     const EXTRACT_FIELDS: &'static [ExtractFieldInfo<Self>] = &[];
 
     fn get_fields() -> &'static CStr {
@@ -139,7 +142,7 @@ impl ExtractPlugin for Drift {
         }
         let reader = ThreadReader::new(self.threads.as_ref(), table_reader);
         for request in fields {
-            extract::answer(&mut self.engine, &event, reader, request, storage)?;
+            extract::answer(&mut self.engine, &mut self.payloads, &event, reader, request, storage)?;
         }
         Ok(())
     }
@@ -151,8 +154,8 @@ impl AsyncEventPlugin for Drift {
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
         if self.has_source_open {
-            // The engine starts every instance, also that of a source in which nothing would ever be asked of these
-            // threads.
+            // The engine starts every instance, also that of a source in which nothing would ever be asked of
+            // these threads.
             return Ok(());
         }
         let reporter = Reporter::to_engine(handler);

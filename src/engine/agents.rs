@@ -1,5 +1,5 @@
-//! Who is behind a change of packages, for the worker that reports it: command lines and ancestors are gone by the time
-//! a change has ended.
+//! Who is behind a change of packages, for the worker that reports it: command lines and ancestors are gone
+//! by the time a change has ended.
 
 use super::context::Context;
 use super::files::EventFile;
@@ -34,8 +34,8 @@ pub(super) fn note_database(cx: &Context<'_>, file: &EventFile, packages: &mut P
     }
     let (agent, weak) = database_agent(cx, packages, p);
     let on_volume = file.on_other_mount();
-    // What the image says nothing of, or nothing looks for packages in by itself, is of interest only as part of an
-    // installation.
+    // What the image says nothing of, or nothing looks for packages in by itself, is of interest only as part
+    // of an installation.
     let beside = |path: &ImagePath| on_volume || SCRATCH.iter().any(|dir| path.is_within(dir));
     if agent.manager.is_none() && paths.iter().flatten().filter(|p| is_database(p)).all(|p| beside(p)) {
         return;
@@ -54,14 +54,16 @@ pub(super) fn note_database(cx: &Context<'_>, file: &EventFile, packages: &mut P
     }
 }
 
-/// Who is behind the package manager at work that the event's process takes part in; `None` where there is none.
+/// Who is behind the package manager at work that the event's process takes part in; `None` where there is
+/// none.
 pub(super) fn of_work(cx: &Context<'_>, packages: &mut Packages, p: &mut Processes) -> Option<Arc<Agent>> {
     let work = packages.work(cx, p)?;
     let known = p.threads.peek(work.leader).and_then(|state| state.agent.clone());
     Some(known.unwrap_or_else(|| of(cx, Some(&work), work.followed, p)))
 }
 
-/// Who is behind a change of a package database that the event's process makes; and whether that is one that only asks.
+/// Who is behind a change of a package database that the event's process makes; and whether that is one that
+/// only asks.
 fn database_agent(cx: &Context<'_>, packages: &mut Packages, p: &mut Processes) -> (Arc<Agent>, bool) {
     let work = packages.work(cx, p).filter(|_| p.is_trusted(cx));
     let asks = |work: &PackageWork| {

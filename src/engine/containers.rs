@@ -126,8 +126,9 @@ impl Containers {
         Some(self.by_id(deps, &id, pid, None))
     }
 
-    /// Events carry no more than the last six components of a path, and a container that may make control groups can
-    /// nest them deeper under names of its choice: such a path is read whole from `/proc` where the process lives.
+    /// Events carry no more than the last six components of a path, and a container that may make control
+    /// groups can nest them deeper under names of its choice: such a path is read whole from `/proc` where
+    /// the process lives.
     fn id<'g>(
         &self,
         deps: &Dependencies,
@@ -153,8 +154,8 @@ impl Containers {
         self.ids.find(cgroups.iter().map(Vec::as_slice)).map(|id| id.id)
     }
 
-    /// What is known of a container by now, if that is something else than `old` says: one that could not be looked at, or was
-    /// restarted, may have been looked at since through another of its processes.
+    /// What is known of a container by now, if that is something else than `old` says: one that could not be
+    /// looked at, or was restarted, may have been looked at since through another of its processes.
     pub(super) fn newer(&mut self, old: &Arc<Container>) -> Option<&Arc<Container>> {
         if old.is_current() {
             return None;
@@ -163,7 +164,8 @@ impl Containers {
     }
 
     /// Takes in what the container plugin's event `container` says of the image of a container:
-    /// `{"container":{"full_id":…,"image":…,…}}` with a NUL at the end (falcosecurity/plugins, plugins/container).
+    /// `{"container":{"full_id":…,"image":…,…}}` with a NUL at the end (falcosecurity/plugins,
+    /// plugins/container).
     pub(super) fn note_image(&mut self, data: &[u8]) {
         const MAX_JSON: usize = 1 << 20;
         let data = data.strip_suffix(b"\0").unwrap_or(data);
@@ -183,8 +185,8 @@ impl Containers {
         }
     }
 
-    /// Whether a container's image has a path, links followed; `None` where that cannot be found out. `key` is any key of
-    /// that container and path.
+    /// Whether a container's image has a path, links followed; `None` where that cannot be found out. `key`
+    /// is any key of that container and path.
     pub(super) fn image_has_file(&mut self, key: BinaryKey, image: &Image, path: &[u8]) -> Option<bool> {
         // Asked again whenever a container is looked at again: its image may come from elsewhere then.
         let asked_at = InodeId { ino: self.registry.changes(), ..InodeId::default() };

@@ -30,7 +30,8 @@ impl Dependencies {
     }
 }
 
-/// What was decoded of the event at hand, so that it is decoded once: the engine asks about one event many times.
+/// What was decoded of the event at hand, so that it is decoded once: the engine asks about one event many
+/// times.
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
     key: EventKey,

@@ -23,7 +23,8 @@ pub struct EnvNames {
     pub risky: Vec<Box<[u8]>>,
 }
 
-/// The container of the event's thread, with what was declared of it as far as that is known; `None` on the host.
+/// The container of the event's thread, with what was declared of it as far as that is known; `None` on the
+/// host.
 pub(super) fn container(cx: &Context<'_>, threads: &mut Threads) -> Option<Arc<Container>> {
     let container = threads.container(cx)?;
     let declaration = &container.declaration;
@@ -44,7 +45,8 @@ pub(super) fn approval(cx: &Context<'_>, threads: &mut Threads) -> Option<Approv
     Some(facts.as_ref().map_or(Approval::Unknown, |facts| approved.judge(&facts.identity)))
 }
 
-/// Whether the container's first process starts what was declared; `None` on other events, and where it is not known.
+/// Whether the container's first process starts what was declared; `None` on other events, and where it is
+/// not known.
 pub(super) fn entrypoint_match(cx: &Context<'_>, threads: &mut Threads) -> Option<bool> {
     if !is_exec(cx.event) {
         return None;
@@ -68,8 +70,8 @@ pub(super) fn entrypoint_match(cx: &Context<'_>, threads: &mut Threads) -> Optio
     answer
 }
 
-/// How the environment that the event's process was started with differs from the declared one; `None` where either
-/// is not known, and on the host.
+/// How the environment that the event's process was started with differs from the declared one; `None` where
+/// either is not known, and on the host.
 pub(super) fn environment(cx: &Context<'_>, threads: &mut Threads) -> Option<Arc<EnvNames>> {
     if let Some(known) = &threads.of_event(cx)?.environment {
         return Some(Arc::clone(known));
@@ -84,7 +86,8 @@ pub(super) fn environment(cx: &Context<'_>, threads: &mut Threads) -> Option<Arc
     };
     let mut risky = risky(&container, &drift);
     if !risky.is_empty() {
-        // What the parent has already was reported when it came in. Outside the container nothing is inherited.
+        // What the parent has already was reported when it came in. Outside the container nothing is
+        // inherited.
         if let Some(inherited) = of_table(parent).filter(|_| threads.is_in(cx, parent, &container)) {
             let before = declared.compare(&inherited);
             risky.retain(|name| !before.added.contains(name) && !before.changed.contains(name));

@@ -1,7 +1,7 @@
 //! Files that events are about: which path, on what mount, and who did it.
 //!
-//! Invariant: naming a file costs memory look-ups only, unless its directory is known to the kernel alone; what the file
-//! has become is found out in the background ([`crate::workers::files`]).
+//! Invariant: naming a file costs memory look-ups only, unless its directory is known to the kernel alone;
+//! what the file has become is found out in the background ([`crate::workers::files`]).
 
 use super::context::Context;
 use super::packages::Packages;
@@ -33,8 +33,8 @@ use std::sync::{Arc, OnceLock};
 pub struct EventFile {
     /// The container.
     pub container: Arc<Container>,
-    /// Path in the container's mount namespace; links in it are not resolved. `None`: it cannot be known, because the
-    /// directory that the call began at is not.
+    /// Path in the container's mount namespace; links in it are not resolved. `None`: it cannot be known,
+    /// because the directory that the call began at is not.
     pub path: Option<ImagePath>,
     /// New name of a renamed file.
     pub new_path: Option<ImagePath>,
@@ -106,8 +106,8 @@ impl Files {
         self.tampered.bytes_when_full()
     }
 
-    /// The file that the event's call changed, or may have; `None` for other events, for files of the host, and for the
-    /// kernel's own file systems.
+    /// The file that the event's call changed, or may have; `None` for other events, for files of the host,
+    /// and for the kernel's own file systems.
     pub(super) fn of_event(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<Arc<EventFile>> {
         let key = cx.event.identity();
         if let Some((known, file)) = &self.last {
@@ -123,8 +123,8 @@ impl Files {
         file
     }
 
-    /// What the event's call says of its file. The first question starts the comparison with the image, and remembers
-    /// who writes.
+    /// What the event's call says of its file. The first question starts the comparison with the image, and
+    /// remembers who writes.
     pub(super) fn change(
         &mut self,
         cx: &Context<'_>,
@@ -198,7 +198,8 @@ fn find(cx: &Context<'_>, call: &FileCall<'_>, p: &mut Processes) -> Option<Even
     let mut doubtful = false;
     let (container, path, new_path) = match p.container_and_origin(cx) {
         Some((_, Some(Origin::Runtime))) => {
-            // What a runtime does while it sets a container up is not done inside it: its paths are the host's.
+            // What a runtime does while it sets a container up is not done inside it: its paths are the
+            // host's.
             return None;
         }
         Some((container, _)) => {
@@ -337,8 +338,8 @@ fn sweep_container(cx: &Context<'_>, container: &Arc<Container>, writer: &Arc<Wr
     }
 }
 
-/// The event's thread as a writer of files. Known after the first question, unless a package manager is at work, which
-/// may end or be told to be none, or the container starts, which is over after a time.
+/// The event's thread as a writer of files. Known after the first question, unless a package manager is at
+/// work, which may end or be told to be none, or the container starts, which is over after a time.
 fn writer(cx: &Context<'_>, pid: i64, packages: &mut Packages, p: &mut Processes) -> Arc<Writer> {
     if let Some(state) = p.threads.of_event(cx).filter(|state| p.programs.is_latest(state)) {
         if let Some(known) = &state.writer {

@@ -33,8 +33,8 @@ impl Libraries {
         self.0.bytes_when_full()
     }
 
-    /// Has a worker find out whether the event's call loads a library that is not the image's. `true` if the call
-    /// is such that it may.
+    /// Has a worker find out whether the event's call loads a library that is not the image's. `true` if the
+    /// call is such that it may.
     pub(super) fn watch(&mut self, cx: &Context<'_>, p: &mut Processes) -> bool {
         let Some(workers) = cx.workers() else { return false };
         let Some(call) = LibraryCall::from_event(cx.event) else { return false };

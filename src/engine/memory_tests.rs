@@ -1,5 +1,5 @@
-//! What the event thread's tables take when they are full, by the bounds of a default configuration: the numbers in
-//! docs/performance.md, "What the memory is".
+//! What the event thread's tables take when they are full, by the bounds of a default configuration: the
+//! numbers in docs/performance.md, "What the memory is".
 
 use super::threads::ThreadState;
 use super::*;
@@ -21,7 +21,8 @@ fn tables() -> Vec<(&'static str, usize)> {
     let State { processes, files, libraries, ports, peers, .. } =
         Engine::new(config, Vec::new(), Lists::default(), Arc::default()).state;
     let (verdicts, runs) = processes.programs.bytes_when_full();
-    // `lru`: a block for each entry with two neighbours, and two words and a byte for each of a power of two places.
+    // `lru`: a block for each entry with two neighbours, and two words and a byte for each of a power of two
+    // places.
     let lru = |bound: usize, entry: usize| {
         bound * (entry + 2 * size_of::<usize>() + BLOCK) + (bound * 8 / 7).next_power_of_two() * 17
     };

@@ -1,12 +1,13 @@
 //! From an event to answers: which thread, in which container, with which image, and what to think of it.
 //!
-//! A type for each concern, each with its own state in its own file: [`threads`] and the [`containers`] they are in,
-//! [`programs`], [`scripts`], [`provenance`] (who wrote which file), [`packages`], [`files`], [`libraries`], [`ports`],
-//! [`peers`]. They borrow what else they need. [`Engine`] holds them, follows the events, and lends them to a [`Query`].
+//! A type for each concern, each with its own state in its own file: [`threads`] and the [`containers`] they
+//! are in, [`programs`], [`scripts`], [`provenance`] (who wrote which file), [`packages`], [`files`],
+//! [`libraries`], [`ports`], [`peers`]. They borrow what else they need. [`Engine`] holds them, follows the
+//! events, and lends them to a [`Query`].
 //!
-//! Invariants: an answer given before is given from memory (no allocation, lock or system call); each first look is
-//! bounded; asking the same field of the same event again gives the same answer; what is known of a container is
-//! forgotten with it, a little at each event.
+//! Invariants: an answer given before is given from memory (no allocation, lock or system call); each first
+//! look is bounded; asking the same field of the same event again gives the same answer; what is known of a
+//! container is forgotten with it, a little at each event.
 
 mod agents;
 mod cache;
@@ -133,8 +134,9 @@ impl Engine {
         self.deps.host()
     }
 
-    /// Hands work to workers from now on, and looks for containers that run already: for a moment at once, at the rest one
-    /// process with each later event, so that Falco need not wait for a node's hundreds of containers.
+    /// Hands work to workers from now on, and looks for containers that run already: for a moment at once, at
+    /// the rest one process with each later event, so that Falco need not wait for a node's hundreds of
+    /// containers.
     pub fn start(&mut self, workers: Workers) {
         self.deps.workers = Some(workers);
         let containers = &mut self.state.processes.threads.containers;
@@ -156,7 +158,8 @@ impl Engine {
         }
     }
 
-    /// Follows threads and containers; called once for each event that [`crate::event::raw::StateEvent`] names.
+    /// Follows threads and containers; called once for each event that [`crate::event::raw::StateEvent`]
+    /// names.
     pub fn observe(&mut self, event: &SyscallEvent<'_>, table: ThreadReader<'_>) {
         self.turn_to(event);
         let Self { deps, decoded, state } = self;
@@ -177,13 +180,12 @@ impl Engine {
                 }
             }
             code::PROCEXIT => threads.note_exit(event.tid),
-            code::CLONE_X | code::FORK_X | code::VFORK_X | code::CLONE3_X => {
-                // In the parent the result is the child's id; in the child it is 0. Either way the child is new.
-                match event.i64_param(0) {
-                    Some(0) => threads.note_new(event.tid),
-                    Some(child) if child > 0 => threads.note_new(child),
-                    _ => {}
-                }
+            // The child's own event. What its parent's says is its id in the parent's PID namespace: on the host that is
+            // another thread, or none (libsinsp does not use it either).
+            code::CLONE_X | code::FORK_X | code::VFORK_X | code::CLONE3_X
+                if event.i64_param(0) == Some(0) =>
+            {
+                threads.note_new(event.tid);
             }
             code::ASYNC => state.observe_async(&cx),
             _ => {}
@@ -199,8 +201,8 @@ impl Engine {
 }
 
 impl State {
-    /// Looks at files that are opened for writing, and at libraries that are loaded. No rule has to ask: each that is
-    /// evaluated on every open costs Falco several times what this does.
+    /// Looks at files that are opened for writing, and at libraries that are loaded. No rule has to ask: each
+    /// that is evaluated on every open costs Falco several times what this does.
     fn observe_open(&mut self, cx: &Context<'_>) {
         let config = &cx.deps.config;
         match opening(cx.event) {
@@ -214,8 +216,8 @@ impl State {
         }
     }
 
-    /// Takes in what the container plugin says of an image and, in a replay, what Drift itself said when the capture was
-    /// taken.
+    /// Takes in what the container plugin says of an image and, in a replay, what Drift itself said when the
+    /// capture was taken.
     fn observe_async(&mut self, cx: &Context<'_>) {
         match cx.event.async_payload() {
             Some((b"container", data)) => self.processes.threads.containers.note_image(data),

@@ -1,8 +1,8 @@
 //! The package manager that a process is, or works for.
 //!
-//! A process answers for itself, else its nearest ancestor in the same container does. Looked at when first asked, and
-//! cached with the thread. One that was started to change packages is handed to a worker then, which reports what came
-//! of it ([`crate::workers::packages`]).
+//! A process answers for itself, else its nearest ancestor in the same container does. Looked at when first
+//! asked, and cached with the thread. One that was started to change packages is handed to a worker then,
+//! which reports what came of it ([`crate::workers::packages`]).
 
 use super::context::{Context, Dependencies};
 use super::processes::Processes;
@@ -79,13 +79,14 @@ impl Packages {
         Self { followed: LruCache::new(most), started: LruCache::new(most) }
     }
 
-    /// The recording says that the packages of a container were followed: what package managers did is in it, too.
+    /// The recording says that the packages of a container were followed: what package managers did is in it,
+    /// too.
     pub(super) fn note_followed(&mut self, container: &str) {
         self.followed.put(container.into(), ());
     }
 
-    /// The package manager that the event's process is, or that the nearest ancestor in its container is; `None` where
-    /// there is none, and on the host.
+    /// The package manager that the event's process is, or that the nearest ancestor in its container is;
+    /// `None` where there is none, and on the host.
     pub(super) fn work(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<PackageWork> {
         let state = p.threads.of_event(cx)?;
         if let Some(known) = &state.package {
@@ -149,7 +150,8 @@ impl Packages {
         work
     }
 
-    /// The package manager that the event's process works for, where what it runs is the image's, or that of a package.
+    /// The package manager that the event's process works for, where what it runs is the image's, or that of
+    /// a package.
     pub(super) fn writing_manager(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<Manager> {
         let work = self.work(cx, p).filter(|work| work.changes())?;
         if !p.is_trusted(cx) {
@@ -165,8 +167,8 @@ impl Packages {
         Some(outermost.unwrap_or(work.invocation.manager))
     }
 
-    /// Has a worker follow a package manager that was just started; whether it does. In a replay, whether it did
-    /// when the capture was taken.
+    /// Has a worker follow a package manager that was just started; whether it does. In a replay, whether it
+    /// did when the capture was taken.
     fn follow(
         &mut self,
         cx: &Context<'_>,
@@ -194,9 +196,9 @@ impl Packages {
         cx.workers().is_some_and(|workers| workers.packages(notice))
     }
 
-    /// Whether a replay has reported the start of the package manager whose end an event of this thread reports now: the
-    /// recording says that it was followed by an event that comes after the start, where what was declared of the container
-    /// took a moment to read.
+    /// Whether a replay has reported the start of the package manager whose end an event of this thread
+    /// reports now: the recording says that it was followed by an event that comes after the start, where
+    /// what was declared of the container took a moment to read.
     pub(super) fn is_reported_at_start(&self, tid: i64) -> bool {
         self.started.contains(&tid)
     }
@@ -207,8 +209,8 @@ pub(super) fn leaders_work(p: &Processes, leader: i64) -> Option<&PackageWork> {
     p.threads.peek(leader)?.package.as_ref()?.as_ref()
 }
 
-/// The package manager that a thread's process is by itself, and its parent's thread id; `None` where the thread is
-/// not known or not in this container.
+/// The package manager that a thread's process is by itself, and its parent's thread id; `None` where the
+/// thread is not known or not in this container.
 fn own_package(
     cx: &Context<'_>,
     tid: i64,

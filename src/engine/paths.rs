@@ -17,8 +17,8 @@ const MAX_EXACT: usize = 1000;
 pub(super) struct NamedPath {
     /// `None`: the directory that it begins at is not known.
     pub(super) path: Option<ImagePath>,
-    /// The engine does not know for sure where a relative name begins. The process itself was asked then, but by that
-    /// time it may have been elsewhere.
+    /// The engine does not know for sure where a relative name begins. The process itself was asked then, but
+    /// by that time it may have been elsewhere.
     pub(super) is_doubtful: bool,
 }
 
@@ -28,7 +28,8 @@ pub(super) fn place(cx: &Context<'_>, threads: &Threads) -> Option<Place> {
     cx.table.place(tid, threads.peek(tid).map(|state| state.pid))
 }
 
-/// The absolute path of what a call named, in the mount namespace of the process; `container` is `None` on the host.
+/// The absolute path of what a call named, in the mount namespace of the process; `container` is `None` on
+/// the host.
 pub(super) fn named(
     cx: &Context<'_>,
     container: Option<&Container>,
@@ -78,8 +79,9 @@ fn below(base: &[u8], path: &[u8]) -> Result<ImagePath, drift_formats::entry::Pa
     ImagePath::lexical(base, relative)
 }
 
-/// Where a path through `/proc` (`/proc/self/fd/7`, `/proc/self/root/etc/passwd`) led the process: its own links there
-/// mean nothing to any other, but the file it opened tells. Other paths are given back as they are.
+/// Where a path through `/proc` (`/proc/self/fd/7`, `/proc/self/root/etc/passwd`) led the process: its own
+/// links there mean nothing to any other, but the file it opened tells. Other paths are given back as they
+/// are.
 pub(super) fn behind_proc(cx: &Context<'_>, place: &Place, path: ImagePath) -> Option<ImagePath> {
     const LINKS: [&[u8]; 3] = [b"/fd/", b"/root/", b"/cwd/"];
     let through = path.is_within(b"/dev/fd")
@@ -93,7 +95,8 @@ pub(super) fn behind_proc(cx: &Context<'_>, place: &Place, path: ImagePath) -> O
     ImagePath::lexical(b"/", &real).ok()
 }
 
-/// Whether a process of the host has the container's root as its own, as those that copy files into containers do.
+/// Whether a process of the host has the container's root as its own, as those that copy files into
+/// containers do.
 pub(super) fn is_at_root_of(cx: &Context<'_>, container: &Container) -> bool {
     let root = cx.host().root_of(cx.event.tid);
     let live = container.live.as_ref();
@@ -102,8 +105,8 @@ pub(super) fn is_at_root_of(cx: &Context<'_>, container: &Container) -> bool {
 
 /// The root directory that absolute paths of a process begin at.
 ///
-/// The engine follows chroot, but not what a runtime does to a root. The process itself knows while it lives; after
-/// that the engine is believed if the container has such a directory.
+/// The engine follows chroot, but not what a runtime does to a root. The process itself knows while it lives;
+/// after that the engine is believed if the container has such a directory.
 fn root_of(cx: &Context<'_>, container: &Container, place: &Place) -> Vec<u8> {
     let host = cx.host();
     let known = place.root.as_slice();
@@ -119,11 +122,11 @@ fn root_of(cx: &Context<'_>, container: &Container, place: &Place) -> Vec<u8> {
         .unwrap_or_else(|| b"/".to_vec())
 }
 
-/// Whether a directory is as the engine found it: it replaces bytes that are not text, and cuts or gives up on what is
-/// long.
+/// Whether a directory is as the engine found it: it replaces bytes that are not text, and cuts or gives up
+/// on what is long.
 ///
-/// libs before 0.25 put a dot for each such byte. One that leaves other letters beside it looks like a name; of dots
-/// alone a followed path has none (`copy_and_sanitize_path`, userspace/libsinsp/utils.cpp).
+/// libs before 0.25 put a dot for each such byte. One that leaves other letters beside it looks like a name;
+/// of dots alone a followed path has none (`copy_and_sanitize_path`, userspace/libsinsp/utils.cpp).
 fn is_exact(dir: &[u8]) -> bool {
     dir.is_ascii()
         && dir.len() < MAX_EXACT

@@ -1,7 +1,7 @@
 //! Whom a container's processes talk to, against the baseline of its image.
 //!
-//! Invariants: what was answered is answered from memory until a baseline changes; a first answer looks through the
-//! baselines of one image; what is remembered is bounded, also where a container calls everybody.
+//! Invariants: what was answered is answered from memory until a baseline changes; a first answer looks
+//! through the baselines of one image; what is remembered is bounded, also where a container calls everybody.
 
 use super::cache::ContainerCache;
 use super::context::Context;
@@ -47,7 +47,8 @@ pub struct PeerFacts {
     pub name: Option<Arc<str>>,
     /// What is thought of it.
     pub opinion: Opinion,
-    /// Whether it is the first event of the container with this peer that is asked about, or the first with this opinion.
+    /// Whether it is the first event of the container with this peer that is asked about, or the first with
+    /// this opinion.
     pub is_new: bool,
 }
 
@@ -96,8 +97,8 @@ impl Peers {
         self.answers.bytes_when_full() + self.names.bytes_when_full()
     }
 
-    /// The other side of the connection that the event makes or takes; `None` where there is none, on the host, and for what
-    /// never counts: this machine itself and the container's nameservers.
+    /// The other side of the connection that the event makes or takes; `None` where there is none, on the
+    /// host, and for what never counts: this machine itself and the container's nameservers.
     pub(super) fn of_event(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<PeerFacts> {
         let contact = contact(cx.event).filter(|contact| !contact.is_local)?;
         let container = declared::container(cx, &mut p.threads)?;
@@ -177,7 +178,8 @@ impl Peers {
         (opinion, noted)
     }
 
-    /// Remembers the addresses that a nameserver's answer gives for a name. `true` if the event is such an answer.
+    /// Remembers the addresses that a nameserver's answer gives for a name. `true` if the event is such an
+    /// answer.
     pub(super) fn watch_answer(&mut self, cx: &Context<'_>, p: &mut Processes) -> bool {
         let Some((server, data)) = answer_of_nameserver(cx.event) else { return false };
         let Some(container) = declared::container(cx, &mut p.threads) else { return false };

@@ -19,7 +19,8 @@ const MAX_SEEN: usize = 16_384;
 /// A keyed hash of the container; protocol and port.
 type PortKey = (u64, (Protocol, u16));
 
-/// The events that first made ports some container's own, by a keyed hash of the container, protocol and port.
+/// The events that first made ports some container's own, by a keyed hash of the container, protocol and
+/// port.
 #[derive(Debug)]
 pub(super) struct Ports(ContainerCache<PortKey, EventKey>);
 
@@ -39,7 +40,8 @@ impl Ports {
         self.0.bytes_when_full()
     }
 
-    /// Whether the port that the event binds or listens on is declared; `None` where that does not apply or is not known.
+    /// Whether the port that the event binds or listens on is declared; `None` where that does not apply or
+    /// is not known.
     pub(super) fn is_declared(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<bool> {
         let Claimed { container, protocol, port } = claimed(cx, p)?;
         if cx.deps.config.allowed_ports.iter().any(|allowed| allowed.contains(protocol, port)) {
@@ -58,8 +60,8 @@ impl Ports {
         Some(ports::Ports { protocol, first: port, last: port })
     }
 
-    /// Has a worker judge a port that was opened before it is known what the container declares. It is reported there, and
-    /// seen from then on.
+    /// Has a worker judge a port that was opened before it is known what the container declares. It is
+    /// reported there, and seen from then on.
     fn note_early(&mut self, cx: &Context<'_>, p: &mut Processes, claimed: Claimed) {
         let Claimed { container, protocol, port } = claimed;
         // A client may bind the port that it calls from.
@@ -80,8 +82,8 @@ impl Ports {
         }
     }
 
-    /// Whether this is the first event that is asked about of those that bind the port in the container, or listen on it;
-    /// `None` where that does not apply.
+    /// Whether this is the first event that is asked about of those that bind the port in the container, or
+    /// listen on it; `None` where that does not apply.
     pub(super) fn is_new(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<bool> {
         let Claimed { container, protocol, port } = claimed(cx, p)?;
         let key = (value_key(container.id.as_bytes()), (protocol, port));

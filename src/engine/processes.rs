@@ -1,4 +1,5 @@
-//! Processes: which container one is in, what it runs, and who wrote that. What is above asks all of it at once.
+//! Processes: which container one is in, what it runs, and who wrote that. What is above asks all of it at
+//! once.
 
 use super::context::{Context, Dependencies};
 use super::programs::Programs;
@@ -83,8 +84,8 @@ impl Processes {
         (binary, script)
     }
 
-    /// Whether the event's process runs a program, and a script, that the image shipped, or that a package manager of
-    /// the image installed: anything else can take any name.
+    /// Whether the event's process runs a program, and a script, that the image shipped, or that a package
+    /// manager of the image installed: anything else can take any name.
     pub(super) fn is_trusted(&mut self, cx: &Context<'_>) -> bool {
         let Some(container) = self.threads.container(cx) else { return false };
         let Some(binary) = self.binary(cx) else { return false };

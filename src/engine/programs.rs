@@ -323,9 +323,10 @@ fn count_drift(container: &Container, binary: &Binary, writers: &Writers) {
     }
 }
 
-/// Whether the process is the runtime itself on its way into the container (`runc init`): it has the container's
-/// control group already, but still the host's process ids, and the runtime on the host for a parent. Or it is the
-/// container's first process already, and has mounted and set up what it finds there, but not yet executed a program of it.
+/// Whether the process is the runtime itself on its way into the container (`runc init`): it has the
+/// container's control group already, but still the host's process ids, and the runtime on the host for a
+/// parent. Or it is the container's first process already, and has mounted and set up what it finds there,
+/// but not yet executed a program of it.
 fn is_runtime(cx: &Context<'_>, container: &Container, facts: &Facts<'_>, threads: &Threads) -> bool {
     if !interpreter::names_a_runtime(facts.path, &facts.argv) {
         return false;

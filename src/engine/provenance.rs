@@ -1,7 +1,8 @@
 //! Who wrote a file: remembered by its inode, so that it holds across renames and hard links.
 //!
-//! A file is anybody's who opened it for writing last. Known only for what was written while a rule asked about changes
-//! of files ([`Writers::note`]). Invariant: bounded, what was written longest ago is forgotten first.
+//! A file is anybody's who opened it for writing last. Known only for what was written while a rule asked
+//! about changes of files ([`Writers::note`]). Invariant: bounded, what was written longest ago is forgotten
+//! first.
 
 use super::cache::ContainerCache;
 use crate::facts::{Provenance, Written};

@@ -25,7 +25,8 @@ use std::sync::Arc;
 /// Where a file comes from, and who wrote it last.
 type Source<'a> = (Provenance, Option<&'a Written>);
 
-/// Questions about an event. `None` is the answer to each on the host, and where it does not apply or is not known.
+/// Questions about an event. `None` is the answer to each on the host, and where it does not apply or is not
+/// known.
 #[derive(Debug)]
 pub struct Query<'e> {
     cx: Context<'e>,
@@ -95,7 +96,8 @@ impl<'e> Query<'e> {
         }
     }
 
-    /// Which run of its executable in the container the event's process is; `None` where runs are not counted.
+    /// Which run of its executable in the container the event's process is; `None` where runs are not
+    /// counted.
     pub fn binary_runs(&mut self) -> Option<u64> {
         self.binary()?;
         self.state.processes.threads.of_event(&self.cx)?.run
@@ -139,12 +141,14 @@ impl<'e> Query<'e> {
         self.state.processes.script_provenance(&self.cx)
     }
 
-    /// The file that the event's call changed, or may have; `None` for files of the host and of the kernel's own file systems.
+    /// The file that the event's call changed, or may have; `None` for files of the host and of the kernel's
+    /// own file systems.
     pub fn file(&mut self) -> Option<Arc<EventFile>> {
         self.state.files.of_event(&self.cx, &mut self.state.processes)
     }
 
-    /// What the call says of its file. The first question starts the comparison with the image, and notes who writes.
+    /// What the call says of its file. The first question starts the comparison with the image, and notes who
+    /// writes.
     pub fn file_change(&mut self) -> Option<&'static str> {
         let State { files, packages, processes, .. } = &mut *self.state;
         files.change(&self.cx, packages, processes)
@@ -170,7 +174,8 @@ impl<'e> Query<'e> {
         self.state.files.volume(&self.cx, &mut self.state.processes)
     }
 
-    /// Has a worker find out whether the event's call loads a library that is not the image's. `true` if it may.
+    /// Has a worker find out whether the event's call loads a library that is not the image's. `true` if it
+    /// may.
     pub fn watch_library(&mut self) -> bool {
         self.state.libraries.watch(&self.cx, &mut self.state.processes)
     }
@@ -195,7 +200,8 @@ impl<'e> Query<'e> {
         self.state.peers.of_event(&self.cx, &mut self.state.processes)
     }
 
-    /// Notes the addresses that a nameserver's answer gives for a name. `true` if the event is such an answer.
+    /// Notes the addresses that a nameserver's answer gives for a name. `true` if the event is such an
+    /// answer.
     pub fn watch_answer(&mut self) -> bool {
         self.state.peers.watch_answer(&self.cx, &mut self.state.processes)
     }
@@ -210,7 +216,8 @@ impl<'e> Query<'e> {
         self.state.ports.is_declared(&self.cx, &mut self.state.processes)
     }
 
-    /// Whether this is the first event that is asked about of those that bind the port in the container, or listen on it.
+    /// Whether this is the first event that is asked about of those that bind the port in the container, or
+    /// listen on it.
     pub fn port_is_new(&mut self) -> Option<bool> {
         self.state.ports.is_new(&self.cx, &mut self.state.processes)
     }

@@ -12,8 +12,9 @@ use std::sync::Arc;
 /// Most changes noted as reported, by container, file, change and command.
 pub(super) const MAX_REPORTED: usize = 4096;
 
-/// Has it reported that a process of a container changes a mounted secret or configuration: at once, whatever becomes of
-/// the file, and the same change by the same command once in an interval. The kubelet updates them from outside.
+/// Has it reported that a process of a container changes a mounted secret or configuration: at once, whatever
+/// becomes of the file, and the same change by the same command once in an interval. The kubelet updates them
+/// from outside.
 pub(super) fn note(cx: &Context<'_>, file: &EventFile, writer: &Arc<Writer>, reported: &mut RecentlySeen) {
     let (Some(mount), Some(path), Some(change)) = (&file.mount, &file.path, file.change) else { return };
     let Some(workers) = cx.workers().filter(|_| writer.origin != Some(Origin::Host)) else { return };

@@ -16,8 +16,8 @@ use drift_core::verdict::script::Script;
 use lru::LruCache;
 use std::sync::Arc;
 
-/// A start before this (the year 2000, nanoseconds since the epoch) is not one: the kernel counts from boot, and a
-/// capture without the machine's boot time leaves it so.
+/// A start before this (the year 2000, nanoseconds since the epoch) is not one: the kernel counts from boot,
+/// and a capture without the machine's boot time leaves it so.
 const EPOCH_FLOOR: u64 = 946_684_800_000_000_000;
 
 /// What is known of a thread.
@@ -37,8 +37,8 @@ pub(super) struct ThreadState {
     command: Option<Arc<str>>,
     /// The thread as a writer of files, while nothing can change it; `None`: not asked yet, or it can.
     pub(super) writer: Option<Arc<Writer>>,
-    /// When the container's first process started, nanoseconds since the epoch; outer `None`: not asked yet; inner: not
-    /// known.
+    /// When the container's first process started, nanoseconds since the epoch; outer `None`: not asked yet;
+    /// inner: not known.
     started: Option<Option<u64>>,
     /// State of the registry when the container was last compared with it.
     registry: u64,
@@ -56,8 +56,8 @@ pub(super) struct ThreadState {
     pub(super) agent: Option<Arc<Agent>>,
     /// The environment against the declared one; `None`: not asked yet, or not known yet.
     pub(super) environment: Option<Arc<EnvNames>>,
-    /// Whether the container's first process starts what was declared; outer `None`: not asked yet, or what was
-    /// declared is not read yet; inner: not known, or it is another process.
+    /// Whether the container's first process starts what was declared; outer `None`: not asked yet, or what
+    /// was declared is not read yet; inner: not known, or it is another process.
     pub(super) entrypoint: Option<Option<bool>>,
     /// Its exec was seen.
     pub(super) executed: bool,
@@ -96,7 +96,8 @@ impl Threads {
         self.states.peek_mut(&tid)
     }
 
-    /// A process has executed a program. It may be gone by the time a rule asks: a new container is looked at now.
+    /// A process has executed a program. It may be gone by the time a rule asks: a new container is looked at
+    /// now.
     pub(super) fn note_exec(&mut self, deps: &Dependencies, exec: &ExecFacts<'_>) {
         let container = self.containers.of_exec(deps, exec);
         let id = container.as_ref().map(|c| &c.id);
@@ -126,7 +127,8 @@ impl Threads {
         self.containers.registry.note_exit(tid);
     }
 
-    /// The state of the event's thread, read from the table if its exec was not seen. `None` if nobody knows it.
+    /// The state of the event's thread, read from the table if its exec was not seen. `None` if nobody knows
+    /// it.
     pub(super) fn of_event(&mut self, cx: &Context<'_>) -> Option<&mut ThreadState> {
         let tid = cx.event.tid;
         if self.states.contains(&tid) {
@@ -214,7 +216,8 @@ impl Threads {
         if let Some(known) = state.started {
             return known;
         }
-        // The start of the PID namespace's init process; a container in the host's namespace has none of its own.
+        // The start of the PID namespace's init process; a container in the host's namespace has none of its
+        // own.
         let thread = cx.table.get(cx.event.tid).filter(|t| t.vtid != cx.event.tid);
         let of_namespace = thread.map(|t| t.pidns_init_start).filter(|started| *started > EPOCH_FLOOR);
         let of_process = || container.live.as_ref()?.started.filter(|started| *started != 0);

@@ -1,7 +1,9 @@
-//! Which work of the image's own a process takes part in when it writes files: a build, or the entry point's start.
+//! Which work of the image's own a process takes part in when it writes files: a build, or the entry point's
+//! start.
 //!
-//! Every program and script from the process up to the build tool, or to the container's first process, has to be the
-//! image's or such work's own product: names alone mean nothing. Looked at when first asked, and remembered with the thread.
+//! Every program and script from the process up to the build tool, or to the container's first process, has
+//! to be the image's or such work's own product: names alone mean nothing. Looked at when first asked, and
+//! remembered with the thread.
 
 use super::context::Context;
 use super::processes::Processes;
@@ -19,7 +21,8 @@ const START: u64 = 60_000_000_000;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WorkState {
     work: Option<ImageWork>,
-    /// It is the container's first process, and one that only looks after the real one: the image's, or the engine's.
+    /// It is the container's first process, and one that only looks after the real one: the image's, or the
+    /// engine's.
     is_init: bool,
 }
 
@@ -109,7 +112,8 @@ fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, p: &mut Processe
 mod tests {
     use super::*;
 
-    /// Of each process from the first downwards: whether it is fine, its tool, whether it runs a script of the image.
+    /// Of each process from the first downwards: whether it is fine, its tool, whether it runs a script of
+    /// the image.
     fn work(first_is_init: bool, chain: &[(bool, Option<&'static str>, bool)]) -> Option<ImageWork> {
         let mut above = WorkState::default();
         for (at, (is_fine, tool, runs_script)) in chain.iter().copied().enumerate() {

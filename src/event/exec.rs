@@ -80,8 +80,8 @@ impl<'a> ExecFacts<'a> {
     }
 }
 
-/// The decoded facts of an exec, which outlive the call that gave the event: with every call the engine may have its bytes
-/// somewhere else.
+/// The decoded facts of an exec, which outlive the call that gave the event: with every call the engine may
+/// have its bytes somewhere else.
 #[derive(Debug, Clone, Copy)]
 pub struct ExecLayout {
     pid: i64,

@@ -1,7 +1,7 @@
 //! The wire form of an event: a header, parameter lengths, parameters.
 //!
-//! Layout and codes: falcosecurity/libs `driver/ppm_events_public.h` (`struct ppm_evt_hdr`, `ppm_event_code`). Codes
-//! never change once released; a change of meaning gets a new code.
+//! Layout and codes: falcosecurity/libs `driver/ppm_events_public.h` (`struct ppm_evt_hdr`,
+//! `ppm_event_code`). Codes never change once released; a change of meaning gets a new code.
 
 use falco_event::events::{AnyEventPayload, RawEvent};
 use std::ffi::CStr;
@@ -77,10 +77,12 @@ impl<'a> From<&RawEvent<'a>> for SyscallEvent<'a> {
     }
 }
 
-/// The events that drift parses: where threads begin, change and end, what other plugins say, and opens, by which libraries are
-/// loaded (a rule that asks about each of them would cost the engine several times as much).
+/// The events that drift parses: where threads begin, change and end, what other plugins say, and opens, by
+/// which libraries are loaded (a rule that asks about each of them would cost the engine several times as
+/// much).
 ///
-/// All of them are in the set that the engine traces for its own state, so subscribing switches no syscall on.
+/// All of them are in the set that the engine traces for its own state, so subscribing switches no syscall
+/// on.
 #[derive(Debug, Clone, Copy)]
 pub struct StateEvent<'a>(pub SyscallEvent<'a>);
 
@@ -113,8 +115,8 @@ impl<'a> SyscallEvent<'a> {
         RawEvent::from(bytes).ok().as_ref().map(Self::from)
     }
 
-    /// Tells this event from the others: the engine's number, and time, thread and code, because a second capture of the
-    /// same engine begins to count anew.
+    /// Tells this event from the others: the engine's number, and time, thread and code, because a second
+    /// capture of the same engine begins to count anew.
     pub fn identity(&self) -> EventKey {
         (self.number, self.ts, self.tid, self.code)
     }
@@ -131,8 +133,8 @@ impl<'a> SyscallEvent<'a> {
         self.payload.get(start as usize..end as usize)
     }
 
-    /// The parameter with this index, from 0. `None` where the event (of an older schema, or cut short) has no such
-    /// parameter.
+    /// The parameter with this index, from 0. `None` where the event (of an older schema, or cut short) has
+    /// no such parameter.
     pub fn param(&self, index: usize) -> Option<&'a [u8]> {
         if index >= self.nparams {
             return None;
@@ -145,8 +147,8 @@ impl<'a> SyscallEvent<'a> {
         }
     }
 
-    /// The parameter behind the others, whose lengths are numbers of this width. Asked several times for each event: one
-    /// pass over the lengths before it, and no more.
+    /// The parameter behind the others, whose lengths are numbers of this width. Asked several times for each
+    /// event: one pass over the lengths before it, and no more.
     fn param_behind<const WIDTH: usize>(
         &self,
         index: usize,

@@ -1,8 +1,8 @@
 //! The engine's table of threads: what is read of a thread when its exec was not seen.
 //!
-//! Field names: falcosecurity/libs `userspace/libsinsp/threadinfo.cpp`, `get_static_fields`; all of them are there
-//! since libs 0.20 (Falco 0.41). Sub-tables of strings have the field `value`, the one of control groups `first`
-//! (controller) and `second` (path): `state/table_adapters.h`.
+//! Field names: falcosecurity/libs `userspace/libsinsp/threadinfo.cpp`, `get_static_fields`; all of them are
+//! there since libs 0.20 (Falco 0.41). Sub-tables of strings have the field `value`, the one of control
+//! groups `first` (controller) and `second` (path): `state/table_adapters.h`.
 
 use super::socket::Socket;
 use drift_core::host::{ExeFlags, InodeId};
@@ -175,8 +175,8 @@ impl<'a> ThreadReader<'a> {
         })
     }
 
-    /// Where a thread's paths begin; `None` if the engine does not know the thread. `pid` is its process, where that is known:
-    /// each field that is read costs as much as a look-up, or more.
+    /// Where a thread's paths begin; `None` if the engine does not know the thread. `pid` is its process,
+    /// where that is known: each field that is read costs as much as a look-up, or more.
     pub fn place(&self, tid: i64, pid: Option<i64>) -> Option<Place> {
         let (entry, reader) = (self.entry(tid)?, self.reader);
         let root = entry.get_root(reader).map(CStr::to_bytes).unwrap_or_default();
@@ -201,16 +201,18 @@ impl<'a> ThreadReader<'a> {
         open.get_name(reader).ok().map(|name| name.to_bytes().to_vec())
     }
 
-    /// A socket that a process has bound, as the engine followed it; `None` where the engine does not know it.
+    /// A socket that a process has bound, as the engine followed it; `None` where the engine does not know
+    /// it.
     pub fn bound_socket(&self, pid: i64, fd: i64) -> Option<Socket> {
         let (entry, reader) = (self.entry(pid)?, self.reader);
         let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;
-        // The name is address and port. (There is a field `type`; no table made with the SDK can have one of that name.)
+        // The name is address and port. (There is a field `type`; no table made with the SDK can have one of
+        // that name.)
         let (address, port) =
             std::str::from_utf8(open.get_name(reader).ok()?.to_bytes()).ok()?.rsplit_once(':')?;
         let (address, bound_port) = (address.parse::<IpAddr>().ok()?, port.parse().ok()?);
-        // A union: the address says which part of it has a meaning. The engine takes all zeros for an IPv4 address
-        // (`is_ipv4_mapped_ipv6`).
+        // A union: the address says which part of it has a meaning. The engine takes all zeros for an IPv4
+        // address (`is_ipv4_mapped_ipv6`).
         let protocol = match address.to_canonical() {
             of_four if of_four.is_ipv4() || of_four.is_unspecified() => {
                 open.get_socket_ipv4_server_l4_proto(reader)
@@ -220,7 +222,8 @@ impl<'a> ThreadReader<'a> {
         Some(Socket { protocol: protocol_of(protocol.ok()?)?, bound_port })
     }
 
-    /// Protocol of a socket of a process whose other side has this address; `None` where the engine does not know it.
+    /// Protocol of a socket of a process whose other side has this address; `None` where the engine does not
+    /// know it.
     pub fn protocol_to(&self, pid: i64, fd: i64, peer: IpAddr) -> Option<Protocol> {
         let (entry, reader) = (self.entry(pid)?, self.reader);
         let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;
@@ -273,7 +276,8 @@ impl<'a> ThreadReader<'a> {
         Some(args)
     }
 
-    /// The environment that the thread's program was started with, as an exec event has it: each variable ended by a NUL.
+    /// The environment that the thread's program was started with, as an exec event has it: each variable
+    /// ended by a NUL.
     pub fn environment(&self, tid: i64) -> Option<Vec<u8>> {
         let (entry, reader) = (self.entry(tid)?, self.reader);
         let mut environment = Vec::new();

@@ -200,8 +200,8 @@ fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
 
-/// The command line of a file's last writer: absent for files that nobody wrote here, `unknown` for others of which it
-/// is not known.
+/// The command line of a file's last writer: absent for files that nobody wrote here, `unknown` for others of
+/// which it is not known.
 pub(super) fn written_by<'a>(known: Option<(Provenance, Option<&Written>)>, arena: &'a Bump) -> Value<'a> {
     match known {
         Some((_, Some(written))) => Value::text(arena, &written.command),

@@ -60,7 +60,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
 
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
-/// The image, or why the field says something else: the container's image is not known, or there is no container.
+/// The image, or why the field says something else: the container's image is not known, or there is no
+/// container.
 fn facts<'a>(q: &mut Question<'_, 'a>) -> Result<Arc<ImageFacts>, Value<'a>> {
     let container = q.engine.declared_container().ok_or(Value::Absent)?;
     container.declaration.image.load_full().ok_or(UNKNOWN)

@@ -1,5 +1,5 @@
-//! Fields: each family's file has a table of definitions, with type, documentation and the function that answers; here they
-//! are put together.
+//! Fields: each family's file has a table of definitions, with type, documentation and the function that
+//! answers; here they are put together.
 //!
 //! Invariant: no I/O here. Functions ask the [`crate::engine::Query`] and put its answers into values.
 
@@ -23,7 +23,7 @@ pub use definition::{Argument, FieldDef, FieldType, Question, Source};
 use crate::engine::Engine;
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::ThreadReader;
-use crate::events::{is_ours, OwnEvent, PackageReport};
+use crate::events::{is_ours, LastPayload, OwnEvent, PackageReport};
 use bumpalo::Bump;
 use falco_plugin::api::ss_plugin_extract_field;
 use serde_json::json;
@@ -82,6 +82,7 @@ const fn joined<const N: usize>() -> [FieldDef; N] {
 #[expect(unsafe_code, reason = "the engine's argument is a C string")]
 pub fn answer(
     engine: &mut Engine,
+    payloads: &mut LastPayload,
     event: &SyscallEvent<'_>,
     table: ThreadReader<'_>,
     request: &mut ss_plugin_extract_field,
@@ -95,7 +96,7 @@ pub fn answer(
         unsafe { CStr::from_ptr(request.arg_key) }.to_bytes()
     });
     let value = match event.async_payload() {
-        _ if event.code == code::PLUGIN => source_event::value(def, event, arena),
+        _ if event.code == code::PLUGIN => source_event::value(def, event, payloads, arena),
         // One alert for each: an end whose start was reported is not.
         Some((name, _))
             if def.name == package::FOLLOWED
@@ -104,7 +105,7 @@ pub fn answer(
         {
             Value::Bool(false)
         }
-        Some((name, data)) if is_ours(name) => payload::value(def, data, arena),
+        Some((name, data)) if is_ours(name) => payload::value(def, payloads.of(event, data), arena),
         Some(_) => Value::Absent,
         None => (def.answer)(&mut Question { engine: engine.ask(event, table), argument, arena }),
     };

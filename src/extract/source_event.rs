@@ -4,6 +4,7 @@ use super::definition::{field, FieldDef, FieldType, Question, Source};
 use super::payload;
 use super::value::Value;
 use crate::event::raw::SyscallEvent;
+use crate::events::LastPayload;
 use bumpalo::Bump;
 
 /// The fields, in the order in which they are listed.
@@ -101,9 +102,14 @@ pub(super) const FIELDS: &[FieldDef] = &[
 pub(super) const PREFIX: &str = "drift.event.";
 
 /// The field's value on an event of the source `drift`; absent for fields of other sources.
-pub(super) fn value<'a>(def: &FieldDef, event: &SyscallEvent<'_>, arena: &'a Bump) -> Value<'a> {
+pub(super) fn value<'a>(
+    def: &FieldDef,
+    event: &SyscallEvent<'_>,
+    payloads: &mut LastPayload,
+    arena: &'a Bump,
+) -> Value<'a> {
     match (def.name.strip_prefix(PREFIX), event.source_payload(crate::source::PLUGIN_ID)) {
-        (Some(key), Some(data)) => payload::keyed(def, key, data, arena),
+        (Some(key), Some(data)) => payload::keyed(def, key, payloads.of(event, data), arena),
         _ => Value::Absent,
     }
 }
