@@ -1,7 +1,8 @@
 //! The engine, asked about one event: what fields ask, each answered by the part that has the subject.
 
 use super::context::Context;
-use super::declared::{self, EnvNames};
+use super::declared;
+use super::environment;
 use super::files::EventFile;
 use super::packages::PackageWork;
 use super::peers::PeerFacts;
@@ -15,6 +16,7 @@ use drift_core::container::volume::VolumeKind;
 use drift_core::image::view::Image;
 use drift_core::policy::approved::Approval;
 use drift_core::verdict::binary::{Binary, BinaryKey};
+use drift_core::verdict::environment::EnvNames;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::script::Script;
@@ -75,7 +77,7 @@ impl<'e> Query<'e> {
 
     /// How the environment that the event's process was started with differs from the declared one.
     pub fn environment(&mut self) -> Option<Arc<EnvNames>> {
-        declared::environment(&self.cx, &mut self.state.processes.threads)
+        environment::of_event(&self.cx, &mut self.state.processes)
     }
 
     /// Whether a container's image has a path, links followed. `key` is any key of that container and path.

@@ -2,7 +2,6 @@
 //!
 //! Invariant: command lines and environments are read to find a script's path and are not part of a finding.
 
-use crate::command::interpreter;
 use crate::container::live::is_member;
 use crate::container::registry::Container;
 use crate::host::ExeFlags;
@@ -10,7 +9,7 @@ use crate::host::{strip_deleted, FoundFile, Host};
 use crate::verdict::judge::{is_memfd_path, Judge, Subject};
 use crate::verdict::origin::Origin;
 use crate::verdict::runtime::{is_runtime, Claim};
-use crate::verdict::script::{Runner, Script};
+use crate::verdict::script::{Runner, Script, Start};
 
 /// Largest executable whose content is compared, bytes.
 const MAX_EXECUTABLE: u64 = 1 << 30;
@@ -125,11 +124,9 @@ fn look(host: &Host, judge: &Judge, container: &Container, pid: i64) -> Option<P
         pid,
     };
     let mut judgement = judge.judge(container, &subject);
-    let script = interpreter::script_argument(&path, &argv).map(|argument| {
-        let Script { path, judgement, .. } =
-            judge.judge_script(container, &Runner { pid, cwd: b"" }, argument);
-        (path, judgement.origin)
-    });
+    let start = Start { exe: &path, argv, ..Start::default() };
+    let started = judge.script_of(container, Runner { pid, cwd: b"" }, &start);
+    let script = started.script.map(|Script { path, judgement, .. }| (path, judgement.origin));
     let in_image = judgement.path.take().filter(|_| judgement.is_on_root());
     let image = container.image.as_ref().ok();
     let package = image.zip(in_image).and_then(|(image, p)| image.owner(&p).ok().flatten());

@@ -111,6 +111,14 @@ pub fn is_init(exe: &[u8]) -> bool {
     )
 }
 
+/// Whether an executable is a shell, which entry points are run by.
+pub fn is_shell(exe: &[u8]) -> bool {
+    matches!(
+        base_name(exe),
+        b"ash" | b"bash" | b"busybox" | b"dash" | b"ksh" | b"ksh93" | b"mksh" | b"sh" | b"yash" | b"zsh"
+    )
+}
+
 fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|b| *b == b'/').next().unwrap_or(path)
 }
