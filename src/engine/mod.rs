@@ -12,6 +12,7 @@
 mod agents;
 mod cache;
 mod containers;
+mod content;
 mod context;
 mod declared;
 mod environment;

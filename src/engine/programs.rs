@@ -9,6 +9,7 @@ use crate::event::exec::ExecFacts;
 use crate::event::threads::Thread;
 use crate::events::Finding;
 use crate::facts::{Against, VerifyJob};
+use crate::logging::warn_once;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
 use drift_core::host::{strip_deleted, ExeFlags, FoundFile, InodeId};
@@ -66,6 +67,7 @@ impl Programs {
         let Some(workers) = deps.workers.as_ref().filter(|workers| workers.has_findings()) else { return };
         for Finding { key, origin, sha256, .. } in workers.findings() {
             self.findings += 1;
+            log::debug!("a worker's finding: {key:?} is {origin:?}");
             let Some(binary) = self.verdicts.get_mut(&key) else { continue };
             let mut known = Binary::clone(binary);
             known.sha256 = sha256.or(known.sha256);
@@ -200,7 +202,9 @@ impl Programs {
             let (hashing, traits, package) = Default::default();
             Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
         };
+        let shown = || (&*container.id, String::from_utf8_lossy(facts.path));
         if is_runtime(cx, container, facts, threads) {
+            log::debug!("program {:?}: the runtime itself, process {}", shown(), facts.pid);
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
         }
         let held = self.held.take().filter(|(pid, _)| *pid == facts.pid).map(|(_, exe)| exe);
@@ -213,7 +217,33 @@ impl Programs {
             held,
         };
         let (judgement, found) = cx.deps.judge.judge_program(container, program);
+        match &found {
+            Some(file) => log::debug!(
+                "program {:?}: process {} has {:?}, flags {:?}; found {:?}, {} bytes",
+                shown(),
+                facts.pid,
+                facts.inode,
+                facts.flags,
+                file.inode,
+                file.size
+            ),
+            None => log::debug!(
+                "program {:?}: process {} has {:?}, flags {:?}; no such file is found now, or may be looked at",
+                shown(),
+                facts.pid,
+                facts.inode,
+                facts.flags
+            ),
+        }
+        log::debug!("program {:?}: {judgement:?}", shown());
         if judgement.origin == Origin::Unknown {
+            if cx.workers().is_some() {
+                warn_once!(
+                    "a program is `unknown` ({}): {:?}. Metrics unknown_* count them",
+                    judgement.why,
+                    shown()
+                );
+            }
             cx.deps.metrics.count_unknown(judgement.why);
             // Not remembered beyond the thread: more may be known next time.
             return make(judgement);
