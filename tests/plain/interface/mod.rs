@@ -14,7 +14,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 95] = [
+const FIELDS: &[&str] = &[
     "container_id",
     "container_age",
     "container_drifts",
@@ -69,6 +69,7 @@ const FIELDS: [&str; 95] = [
     "binary_provenance",
     "binary_work",
     "process_work",
+    "binary_pending",
     "binary_runs",
     "script_path",
     "script_origin",
