@@ -418,13 +418,9 @@ fn compare_later(
         return false;
     };
     if found.size > cx.deps.config.background_max {
-<<<<<<< HEAD
         // Never.
         let _ = binary.comparing.set(());
-        return;
-=======
         return false;
->>>>>>> main
     }
     let Ok(file) = found.open() else { return false };
     let sha256 = container.image.as_ref().ok().and_then(|image| match image.lookup(&path) {
@@ -432,16 +428,12 @@ fn compare_later(
         _ => None,
     });
     let against = Some(Against { layer, path, sha256 });
-<<<<<<< HEAD
     let (container, failures, tid) = (Arc::clone(container), binary.failures, cx.event.tid);
-    if workers.verify(VerifyJob { key: binary.key, container, file, against, failures, tid }) {
+    let accepted = workers.verify(VerifyJob { key: binary.key, container, file, against, failures, tid });
+    if accepted {
         let _ = binary.comparing.set(());
     }
-=======
-    let job =
-        VerifyJob { key: binary.key, container: Arc::clone(container), file, against, tid: cx.event.tid };
-    workers.verify(job)
->>>>>>> main
+    accepted
 }
 
 /// The path of an executable as the engine read it from `/proc`, where an unlinked file's carries a mark.
