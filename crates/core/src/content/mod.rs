@@ -8,6 +8,8 @@ mod archive;
 mod bytecode;
 mod catalog;
 
+pub(crate) use bytecode::compiled_from;
+
 pub use catalog::build;
 
 use crate::host::{FoundFile, RootDir};
