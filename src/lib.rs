@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod engine;
 pub mod event;
 pub mod events;
 pub mod extract;
@@ -14,6 +15,6 @@ mod ffi;
 pub mod metrics;
 pub mod plugin;
 pub mod prebuilt;
-pub mod resolver;
+
 pub mod source;
 pub mod workers;

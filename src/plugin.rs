@@ -1,13 +1,13 @@
 //! The plugin as the SDK sees it: capabilities wired to the parts that do the work.
 
 use crate::config::{Config, InitConfig};
+use crate::engine::Engine;
 use crate::event::raw::{code, StateEvent, SyscallEvent};
 use crate::event::threads::Threads;
 use crate::events::{Reporter, EVENTS};
 use crate::extract;
 use crate::metrics::{self, Kind, Metrics};
 use crate::prebuilt::{self, Lists};
-use crate::resolver::Resolver;
 use crate::source::params::Params;
 use crate::source::scanner::Means;
 use crate::source::{self, Next, Opened};
@@ -32,7 +32,7 @@ pub struct Drift {
     metrics: Arc<Metrics>,
     threads: Option<Threads>,
     lists: Lists,
-    resolver: Resolver,
+    engine: Engine,
     /// Kept for the event source, which looks at containers on its own.
     manifests: Vec<LoadedManifest>,
     /// Whether this instance is that of the source `drift`: then no system call ever comes.
@@ -62,15 +62,14 @@ impl Plugin for Drift {
         let metrics = Arc::new(Metrics::default());
         // Without threads (a source of another plugin is open) there is nothing to say, and nothing wrong.
         let threads = input.and_then(|tables| Threads::import(tables).ok());
-        let resolver =
-            Resolver::new(Arc::clone(&config), manifests.clone(), lists.clone(), Arc::clone(&metrics));
+        let engine = Engine::new(Arc::clone(&config), manifests.clone(), lists.clone(), Arc::clone(&metrics));
         let source_is_read = Arc::default();
         Ok(Self {
             config,
             metrics,
             threads,
             lists,
-            resolver,
+            engine,
             manifests,
             has_source_open: false,
             source_is_read,
@@ -108,7 +107,7 @@ impl ParsePlugin for Drift {
         let StateEvent(mut parsed) = event.event()?;
         // As rules see it: what is found out here is not found out again for them.
         parsed.number = event.event_number() as u64;
-        self.resolver.observe(&parsed, reader);
+        self.engine.observe(&parsed, reader);
         Ok(())
     }
 }
@@ -140,7 +139,7 @@ impl ExtractPlugin for Drift {
         }
         let reader = extract::reader(self.threads.as_ref(), table_reader);
         for request in fields {
-            extract::answer(&mut self.resolver, &event, reader, request, storage)?;
+            extract::answer(&mut self.engine, &event, reader, request, storage)?;
         }
         Ok(())
     }
@@ -158,13 +157,13 @@ impl AsyncEventPlugin for Drift {
         }
         let reporter = Reporter::to_engine(handler);
         let lists = self.lists.clone();
-        let background = Workers::start(self.resolver.host(), &self.config, &self.metrics, lists, &reporter)?;
-        self.resolver.start(background);
+        let background = Workers::start(self.engine.host(), &self.config, &self.metrics, lists, &reporter)?;
+        self.engine.start(background);
         Ok(())
     }
 
     fn stop_async(&mut self) -> Result<(), anyhow::Error> {
-        self.resolver.stop();
+        self.engine.stop();
         Ok(())
     }
 }
@@ -187,7 +186,7 @@ impl SourcePlugin for Drift {
         let opened = Opened::start(params, means)?;
         self.has_source_open = true;
         // Started before, by an engine that does so.
-        self.resolver.stop();
+        self.engine.stop();
         Ok(OpenSource(opened))
     }
 

@@ -1,8 +1,8 @@
 //! What the definition of a field is made of.
 
 use super::value::Value;
+use crate::engine::{Engine, ThreadReader};
 use crate::event::raw::SyscallEvent;
-use crate::resolver::{Resolver, ThreadReader};
 use bumpalo::Bump;
 
 /// Type of a field, as the engine names it.
@@ -76,7 +76,7 @@ impl std::fmt::Debug for FieldDef {
 /// One question: a field on an event.
 pub struct Question<'q, 'a> {
     /// Who knows.
-    pub resolver: &'q mut Resolver,
+    pub engine: &'q mut Engine,
     /// The event.
     pub event: &'q SyscallEvent<'q>,
     /// The engine's threads.

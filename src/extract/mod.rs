@@ -1,7 +1,7 @@
 //! Fields: each family's file has a table of definitions, with type, documentation and the function that answers; here they
 //! are put together.
 //!
-//! Invariant: no I/O here. Functions ask the [`Resolver`] and put its answers into values.
+//! Invariant: no I/O here. Functions ask the [`Engine`] and put its answers into values.
 
 mod binary;
 mod container;
@@ -20,9 +20,9 @@ pub mod value;
 
 pub use definition::{Argument, FieldDef, FieldType, Question, Source};
 
+use crate::engine::{Engine, ThreadReader};
 use crate::event::raw::{code, SyscallEvent};
 use crate::events::{is_ours, OwnEvent, PackageReport};
-use crate::resolver::{Resolver, ThreadReader};
 use bumpalo::Bump;
 use falco_plugin::api::ss_plugin_extract_field;
 use falco_plugin::tables::LazyTableReader;
@@ -81,7 +81,7 @@ const fn joined<const N: usize>() -> [FieldDef; N] {
 /// The engine asked for a field that does not exist.
 #[expect(unsafe_code, reason = "the engine's argument is a C string")]
 pub fn answer(
-    resolver: &mut Resolver,
+    engine: &mut Engine,
     event: &SyscallEvent<'_>,
     reader: ThreadReader<'_>,
     request: &mut ss_plugin_extract_field,
@@ -100,13 +100,13 @@ pub fn answer(
         Some((name, _))
             if def.name == package::FOLLOWED
                 && name == PackageReport::NAME.as_bytes()
-                && resolver.has_told_start(event) =>
+                && engine.has_told_start(event) =>
         {
             Value::Bool(false)
         }
         Some((name, data)) if is_ours(name) => payload::value(def, data, arena),
         Some(_) => Value::Absent,
-        None => (def.answer)(&mut Question { resolver, event, reader, argument, arena }),
+        None => (def.answer)(&mut Question { engine, event, reader, argument, arena }),
     };
     value.write(request, arena);
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use crate::resolver::PeerFacts;
+use crate::engine::PeerFacts;
 use drift_core::network::baseline::Shown;
 
 /// The fields, in the order in which they are listed.
@@ -57,7 +57,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
 ];
 
 fn of<'a>(q: &mut Question<'_, 'a>, value: impl FnOnce(&PeerFacts) -> Value<'a>) -> Value<'a> {
-    q.resolver.peer(q.event, q.reader).as_ref().map_or(Value::Absent, value)
+    q.engine.peer(q.event, q.reader).as_ref().map_or(Value::Absent, value)
 }
 
 fn expected<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
@@ -89,5 +89,5 @@ fn name<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn watch<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.resolver.watch_answer(q.event, q.reader).then_some(Value::Bool(true)))
+    Value::or_absent(q.engine.watch_answer(q.event, q.reader).then_some(Value::Bool(true)))
 }

@@ -53,36 +53,36 @@ pub(super) const FIELDS: &[FieldDef] = &[
 ];
 
 fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let script = q.resolver.script(q.event, q.reader);
+    let script = q.engine.script(q.event, q.reader);
     Value::or_absent(script.map(|s| Value::bytes(q.arena, &s.path)))
 }
 
 fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let script = q.resolver.script(q.event, q.reader);
+    let script = q.engine.script(q.event, q.reader);
     Value::or_absent(script.map(|s| Value::Text(s.judgement.origin.as_str().as_bytes())))
 }
 
 fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    written_by(q.resolver.script_provenance(q.event, q.reader), q.arena)
+    written_by(q.engine.script_provenance(q.event, q.reader), q.arena)
 }
 
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let written = q.resolver.script_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
+    let written = q.engine.script_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let known = q.resolver.script_provenance(q.event, q.reader);
+    let known = q.engine.script_provenance(q.event, q.reader);
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
 
 fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.resolver.script_runs(q.event, q.reader).map(Value::U64))
+    Value::or_absent(q.engine.script_runs(q.event, q.reader).map(Value::U64))
 }
 
 fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let Some(container) = q.resolver.container(q.event, q.reader) else { return Value::Absent };
-    let Some(script) = q.resolver.script(q.event, q.reader) else { return Value::Absent };
+    let Some(container) = q.engine.container(q.event, q.reader) else { return Value::Absent };
+    let Some(script) = q.engine.script(q.event, q.reader) else { return Value::Absent };
     let path = script.judgement.path.as_ref();
     match script.judgement.origin {
         Origin::Image | Origin::ImageTouched | Origin::ImageModified | Origin::ImageUnverified => {}

@@ -1,6 +1,6 @@
 //! The verdict on the executable that a process runs, and on the script it was started on.
 
-use super::{Resolver, ThreadReader};
+use super::{Engine, ThreadReader};
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Thread;
@@ -28,7 +28,7 @@ struct Facts<'a> {
     argv: Vec<&'a [u8]>,
 }
 
-impl Resolver {
+impl Engine {
     /// The verdict on the executable of the event's process; `None` on the host.
     pub fn binary(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<Binary>> {
         self.take_findings();
@@ -90,7 +90,7 @@ impl Resolver {
         self.thread(event, reader)?.run
     }
 
-    /// As [`Resolver::binary_runs`], of its script.
+    /// As [`Engine::binary_runs`], of its script.
     pub fn script_runs(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<u64> {
         self.script(event, reader)?;
         self.thread(event, reader)?.script_run
@@ -115,7 +115,7 @@ impl Resolver {
         self.judge_binary(container, &facts, reader, tid)
     }
 
-    /// As [`Resolver::binary`], of any thread of a container.
+    /// As [`Engine::binary`], of any thread of a container.
     pub(super) fn thread_binary(
         &mut self,
         tid: i64,
@@ -133,7 +133,7 @@ impl Resolver {
         binary
     }
 
-    /// As [`Resolver::script`], of any thread of a container.
+    /// As [`Engine::script`], of any thread of a container.
     pub(super) fn thread_script(
         &mut self,
         tid: i64,

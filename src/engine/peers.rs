@@ -3,8 +3,8 @@
 //! Invariants: what was answered is answered from memory until a baseline changes; a first answer looks through the
 //! baselines of one image; what is remembered is bounded, also where a container calls everybody.
 
-use super::remembered::Remembered;
-use super::{bound, EventKey, Resolver, ThreadReader};
+use super::cache::ContainerCache;
+use super::{bound, Engine, EventKey, ThreadReader};
 use crate::event::raw::SyscallEvent;
 use crate::event::socket::{answer_of_nameserver, contact};
 use crate::facts::EarlyPeer;
@@ -66,18 +66,18 @@ struct Answer {
 /// What is remembered of peers.
 #[derive(Debug)]
 pub(super) struct Peers {
-    answers: Remembered<PeerKey, Answer>,
+    answers: ContainerCache<PeerKey, Answer>,
     /// The reviewed baselines of containers, and the generation they are of.
     baselines: LruCache<u64, (u64, Box<[u32]>)>,
-    names: Remembered<(u64, IpAddr), Arc<str>>,
+    names: ContainerCache<(u64, IpAddr), Arc<str>>,
 }
 
 impl Peers {
     pub(super) fn new() -> Self {
         Self {
-            answers: Remembered::new(MAX_PEERS),
+            answers: ContainerCache::new(MAX_PEERS),
             baselines: LruCache::new(bound(MAX_CONTAINERS)),
-            names: Remembered::new(MAX_NAMES),
+            names: ContainerCache::new(MAX_NAMES),
         }
     }
 
@@ -88,14 +88,14 @@ impl Peers {
         self.answers.forget(id, most) + self.names.forget(id, most)
     }
 
-    /// See [`Remembered::bytes_when_full`].
+    /// See [`ContainerCache::bytes_when_full`].
     #[cfg(test)]
     pub(super) fn bytes_when_full(&self) -> usize {
         self.answers.bytes_when_full() + self.names.bytes_when_full()
     }
 }
 
-impl Resolver {
+impl Engine {
     /// The other side of the connection that the event makes or takes; `None` where there is none, on the host, and for what
     /// never counts: this machine itself and the container's nameservers.
     pub fn peer(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<PeerFacts> {

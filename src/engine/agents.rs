@@ -1,11 +1,11 @@
 //! Who is behind a change of packages, for the background that tells it: command lines and ancestors are gone by the time a
 //! change has ended.
 
-use super::{PackageWork, Resolver, ThreadReader};
+use super::{Engine, PackageWork, ThreadReader};
+use crate::engine::files::EventFile;
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
 use crate::facts::{can_follow_packages, Agent, PackageNotice, Touch, Written};
-use crate::resolver::files::EventFile;
 use drift_core::command::manager::Action;
 use drift_core::container::registry::Container;
 use drift_core::packages::inventory::database_of;
@@ -26,7 +26,7 @@ const MAX_COMMAND: usize = 1024;
 /// Parameter of an exec event: the effective user id.
 const EXEC_USER: usize = 26;
 
-impl Resolver {
+impl Engine {
     /// Tells the background of a changed path of a package database.
     pub(super) fn note_database(
         &mut self,
@@ -158,7 +158,7 @@ impl Resolver {
         self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.manager.is_some())
     }
 
-    /// As [`Resolver::is_trusted`], of any thread of a container; not of one that has ended.
+    /// As [`Engine::is_trusted`], of any thread of a container; not of one that has ended.
     pub(super) fn is_trusted_thread(
         &mut self,
         tid: i64,

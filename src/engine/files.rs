@@ -3,7 +3,7 @@
 //! Invariant: naming a file costs memory look-ups only, unless its directory is known to the kernel alone; what the file
 //! has become is found out in the background ([`crate::workers::files`]).
 
-use super::{Resolver, ThreadReader};
+use super::{Engine, ThreadReader};
 use crate::event::file::{self, Act, FileCall, Named};
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Place;
@@ -81,7 +81,7 @@ impl EventFile {
     }
 }
 
-impl Resolver {
+impl Engine {
     /// The file that the event's call changed, or may have; `None` for other events, for files of the host, and for the
     /// kernel's own file systems.
     pub fn file(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<Arc<EventFile>> {
@@ -288,7 +288,7 @@ impl Resolver {
     }
 
     /// Whether the engine does not know for sure where a relative name begins. The process itself is asked then
-    /// ([`Resolver::path_of`]), but by that time it may be elsewhere.
+    /// ([`Engine::path_of`]), but by that time it may be elsewhere.
     fn base_is_doubtful(&self, reader: ThreadReader<'_>, place: &Place, named: Named<'_>) -> bool {
         let base = match named {
             Named::Path(path) | Named::At(_, path) if path.starts_with(b"/") => return false,

@@ -1,6 +1,6 @@
 //! The container that a process's control groups name.
 
-use super::Resolver;
+use super::Engine;
 use crate::event::exec::ExecFacts;
 use drift_core::container::id::may_be_cut;
 
@@ -11,7 +11,7 @@ pub(super) struct LastCgroups {
     container: Option<Box<str>>,
 }
 
-impl Resolver {
+impl Engine {
     /// The container that the control groups of an exec name. A process's child has the same ones, mostly.
     pub(super) fn container_of_exec(&mut self, exec: &ExecFacts<'_>) -> Option<Box<str>> {
         if let Some(last) = self.last_cgroups.as_ref().filter(|last| *last.raw == *exec.raw_cgroups()) {

@@ -1,7 +1,7 @@
 //! Mounted secrets and configuration that processes of a container change.
 
 use super::files::EventFile;
-use super::Resolver;
+use super::Engine;
 use crate::event::raw::SyscallEvent;
 use crate::facts::{FileNotice, Tampering, Writer};
 use drift_core::container::volume::VolumeKind;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Most changes remembered as told, by container, file, change and command.
 pub(super) const MAX_TOLD: usize = 4096;
 
-impl Resolver {
+impl Engine {
     /// Has it told that a process of a container changes a mounted secret or configuration: at once, whatever becomes of the
     /// file, and the same change by the same command once in an interval. The kubelet updates them from outside.
     pub(super) fn note_secret(&mut self, event: &SyscallEvent<'_>, file: &EventFile, writer: &Arc<Writer>) {

@@ -4,7 +4,7 @@
 //! remembered with the thread. Of one that was started to change packages the background is told then, so that it can
 //! tell what came of it ([`crate::workers::packages`]).
 
-use super::{Resolver, ThreadReader};
+use super::{Engine, ThreadReader};
 use crate::event::exec::{is_exec, ExecFacts};
 use crate::event::raw::SyscallEvent;
 use crate::facts::{can_follow_packages, PackageNotice};
@@ -62,7 +62,7 @@ impl PackageRole {
 /// Most ancestors that are looked at for a package manager.
 const MAX_ANCESTORS: usize = 16;
 
-impl Resolver {
+impl Engine {
     /// The package manager that the event's process is, or that the nearest ancestor in its container is; `None` where
     /// there is none, and on the host.
     pub fn package_work(

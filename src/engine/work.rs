@@ -3,7 +3,7 @@
 //! Every program and script from the process up to the build tool, or to the container's first process, has to be the
 //! image's or such work's own product: names alone mean nothing. Looked at when first asked, and remembered with the thread.
 
-use super::{Resolver, ThreadReader};
+use super::{Engine, ThreadReader};
 use crate::event::raw::SyscallEvent;
 use crate::event::threads::Thread;
 use drift_core::container::registry::Container;
@@ -49,7 +49,7 @@ impl Step {
     }
 }
 
-impl Resolver {
+impl Engine {
     /// The work of the image's own that the event's process takes part in.
     pub fn process_work(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<ImageWork> {
         let state = self.thread(event, reader)?;

@@ -1,7 +1,7 @@
 //! Ports that a container's processes make their own, against those that were declared.
 
-use super::remembered::Remembered;
-use super::{EventKey, Resolver, ThreadReader};
+use super::cache::ContainerCache;
+use super::{Engine, EventKey, ThreadReader};
 use crate::event::raw::SyscallEvent;
 use crate::event::socket::{claim, Claim};
 use crate::facts::EarlyPort;
@@ -19,11 +19,11 @@ type PortKey = (u64, (Protocol, u16));
 
 /// The events that first made ports some container's own, by a keyed hash of the container, protocol and port.
 #[derive(Debug)]
-pub(super) struct SeenPorts(Remembered<PortKey, EventKey>);
+pub(super) struct SeenPorts(ContainerCache<PortKey, EventKey>);
 
 impl SeenPorts {
     pub(super) fn new() -> Self {
-        Self(Remembered::new(MAX_SEEN))
+        Self(ContainerCache::new(MAX_SEEN))
     }
 
     /// Forgets a container, up to `most` ports of it; how many those were.
@@ -31,7 +31,7 @@ impl SeenPorts {
         self.0.forget(value_key(container.as_bytes()), most)
     }
 
-    /// See [`Remembered::bytes_when_full`].
+    /// See [`ContainerCache::bytes_when_full`].
     #[cfg(test)]
     pub(super) fn bytes_when_full(&self) -> usize {
         self.0.bytes_when_full()
@@ -45,7 +45,7 @@ struct Claimed {
     port: u16,
 }
 
-impl Resolver {
+impl Engine {
     /// Whether the port that the event binds or listens on is declared; `None` where that does not apply or is not known.
     pub fn port_declared(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<bool> {
         let Claimed { container, protocol, port } = self.claimed(event, reader)?;

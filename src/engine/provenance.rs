@@ -1,11 +1,11 @@
 //! Who wrote a file: remembered by its inode, so that it holds across renames and hard links.
 //!
 //! A file is anybody's who opened it for writing last. Known only for what was written while a rule asked about changes
-//! of files ([`Resolver::note_written`]). Invariant: bounded, what was written longest ago is forgotten first.
+//! of files ([`Engine::note_written`]). Invariant: bounded, what was written longest ago is forgotten first.
 
+use super::cache::ContainerCache;
 use super::files::EventFile;
-use super::remembered::Remembered;
-use super::{Resolver, ThreadReader};
+use super::{Engine, ThreadReader};
 use crate::event::raw::SyscallEvent;
 use crate::facts::{Provenance, Writer, Written};
 use drift_core::command::manager::Manager;
@@ -24,12 +24,12 @@ pub(super) struct WrittenFiles {
     key: RandomState,
     /// The container that was written in last, and its hash: it is mostly the next one, too.
     last: (Box<str>, u64),
-    files: Remembered<(u64, u64), Written>,
+    files: ContainerCache<(u64, u64), Written>,
 }
 
 impl WrittenFiles {
     pub(super) fn new() -> Self {
-        Self { key: RandomState::new(), last: Default::default(), files: Remembered::new(MAX_WRITTEN) }
+        Self { key: RandomState::new(), last: Default::default(), files: ContainerCache::new(MAX_WRITTEN) }
     }
 
     fn hash(&self, container: &str) -> u64 {
@@ -52,7 +52,7 @@ impl WrittenFiles {
         self.files.forget(self.key.hash_one(container), most)
     }
 
-    /// See [`Remembered::bytes_when_full`].
+    /// See [`ContainerCache::bytes_when_full`].
     #[cfg(test)]
     pub(super) fn bytes_when_full(&self) -> usize {
         self.files.bytes_when_full()
@@ -65,7 +65,7 @@ impl WrittenFiles {
     }
 }
 
-impl Resolver {
+impl Engine {
     /// Remembers the writer of the file that the event's call opened for writing, if it did.
     pub(super) fn note_written(&mut self, event: &SyscallEvent<'_>, file: &EventFile, writer: &Writer) {
         let Some(inode) = file.inode else { return };
@@ -105,7 +105,7 @@ impl Resolver {
         Some(self.provenance(&container.id, &binary.judgement, binary.inode.ino))
     }
 
-    /// As [`Resolver::binary_provenance`], of the script that the process was started on.
+    /// As [`Engine::binary_provenance`], of the script that the process was started on.
     pub fn script_provenance(
         &mut self,
         event: &SyscallEvent<'_>,

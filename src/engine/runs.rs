@@ -2,7 +2,7 @@
 //!
 //! Invariant: bounded, what ran longest ago is forgotten first; counted once for each exec.
 
-use super::remembered::Remembered;
+use super::cache::ContainerCache;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::origin::Origin;
 
@@ -11,11 +11,11 @@ const MAX_FILES: usize = 16_384;
 
 /// Runs by file.
 #[derive(Debug)]
-pub(super) struct Runs(Remembered<BinaryKey, u64>);
+pub(super) struct Runs(ContainerCache<BinaryKey, u64>);
 
 impl Runs {
     pub(super) fn new() -> Self {
-        Self(Remembered::new(MAX_FILES))
+        Self(ContainerCache::new(MAX_FILES))
     }
 
     /// Counts a run of a file with this origin, and gives the number of it; `None` for what the image has, and for what
@@ -34,7 +34,7 @@ impl Runs {
         self.0.forget(BinaryKey::container_key(container), most)
     }
 
-    /// See [`Remembered::bytes_when_full`].
+    /// See [`ContainerCache::bytes_when_full`].
     #[cfg(test)]
     pub(super) fn bytes_when_full(&self) -> usize {
         self.0.bytes_when_full()

@@ -1,6 +1,6 @@
 //! What was seen of late, so that it is looked at once and not each time.
 
-use super::remembered::Remembered;
+use super::cache::ContainerCache;
 use drift_core::verdict::binary::BinaryKey;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
@@ -8,15 +8,15 @@ use std::hash::{BuildHasher, Hash};
 /// Times of events, nanoseconds, by container ([`BinaryKey::container_key`]) and a keyed hash of what they were about. Bounded:
 /// what was asked about longest ago is forgotten first.
 #[derive(Debug)]
-pub(super) struct Lately {
+pub(super) struct RecentlySeen {
     key: RandomState,
-    seen: Remembered<(u64, u64), u64>,
+    seen: ContainerCache<(u64, u64), u64>,
 }
 
-impl Lately {
+impl RecentlySeen {
     /// Remembers so many.
     pub(super) fn new(bound: usize) -> Self {
-        Self { key: RandomState::new(), seen: Remembered::new(bound) }
+        Self { key: RandomState::new(), seen: ContainerCache::new(bound) }
     }
 
     /// Whether this is to be looked at: it was not within `interval` nanoseconds before `at`.
@@ -36,7 +36,7 @@ impl Lately {
         self.seen.forget(BinaryKey::container_key(container), most)
     }
 
-    /// See [`Remembered::bytes_when_full`].
+    /// See [`ContainerCache::bytes_when_full`].
     #[cfg(test)]
     pub(super) fn bytes_when_full(&self) -> usize {
         self.seen.bytes_when_full()
@@ -49,12 +49,12 @@ mod tests {
 
     #[test]
     fn once_in_an_interval() {
-        let mut lately = Lately::new(2);
-        assert!(lately.is_new(1, "a", 100, 50));
-        assert!(!lately.is_new(1, "a", 149, 50));
-        assert!(lately.is_new(1, "a", 150, 50));
-        assert!(!lately.is_new(1, "a", 10, 50), "events of two processors may come in another order");
-        assert!(lately.is_new(1, "b", 151, 50) && lately.is_new(1, "c", 151, 50));
-        assert!(lately.is_new(1, "a", 152, 50), "forgotten");
+        let mut recent = RecentlySeen::new(2);
+        assert!(recent.is_new(1, "a", 100, 50));
+        assert!(!recent.is_new(1, "a", 149, 50));
+        assert!(recent.is_new(1, "a", 150, 50));
+        assert!(!recent.is_new(1, "a", 10, 50), "events of two processors may come in another order");
+        assert!(recent.is_new(1, "b", 151, 50) && recent.is_new(1, "c", 151, 50));
+        assert!(recent.is_new(1, "a", 152, 50), "forgotten");
     }
 }

@@ -2,7 +2,7 @@
 //! taken out without looking at the others'.
 //!
 //! Invariants: memory is set by the bound alone, some twenty bytes an entry beside key and value; a look-up or an insertion
-//! is a constant number of steps and allocates nothing but what the caller brings; [`Remembered::forget`] takes out no more
+//! is a constant number of steps and allocates nothing but what the caller brings; [`ContainerCache::forget`] takes out no more
 //! entries than it is told to, so that a container that ends holds no event up.
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
@@ -46,7 +46,7 @@ struct Slot<K, V> {
 
 /// Such a table.
 #[derive(Debug)]
-pub(super) struct Remembered<K, V> {
+pub(super) struct ContainerCache<K, V> {
     bound: usize,
     hasher: DefaultHashBuilder,
     /// Without holes: the last one takes the place of one that goes.
@@ -58,7 +58,7 @@ pub(super) struct Remembered<K, V> {
     oldest: u32,
 }
 
-impl<K: OfContainer, V> Remembered<K, V> {
+impl<K: OfContainer, V> ContainerCache<K, V> {
     /// An empty table of at most `bound` entries. Pages of it that were never used take no memory.
     pub(super) fn new(bound: usize) -> Self {
         let bound = bound.clamp(1, NONE as usize);
@@ -283,7 +283,7 @@ mod tests {
         #[test]
         fn it_is_a_list_by_use(steps in prop::collection::vec((0u8..6, 0u64..4, 0u8..8), 1..300)) {
             const BOUND: usize = 9;
-            let (mut table, mut model) = (Remembered::new(BOUND), Model::default());
+            let (mut table, mut model) = (ContainerCache::new(BOUND), Model::default());
             for (n, (what, container, item)) in steps.into_iter().enumerate() {
                 let (n, key) = (n as u32, (container, item));
                 match what {
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_container_is_forgotten_in_steps_and_others_are_left_alone() {
-        let mut table = Remembered::new(100);
+        let mut table = ContainerCache::new(100);
         (0..30).for_each(|item| table.put((item % 3, item), ()));
         assert_eq!(table.forget(1, 4), 4);
         assert_eq!(table.forget(1, 4), 4);
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_one_used_longest_ago_makes_room() {
-        let mut table = Remembered::new(2);
+        let mut table = ContainerCache::new(2);
         table.put((1, 'a'), 0);
         table.put((2, 'b'), 0);
         *table.get_mut(&(1, 'a')).unwrap() += 1;

@@ -13,6 +13,7 @@ use crate::facts::{Agent, NewImage, Writer};
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
 use crate::workers::Workers;
+use cache::ContainerCache;
 use cgroups::LastCgroups;
 use drift_core::command::manager::Invocation;
 use drift_core::container::declared::ImageIdentity;
@@ -28,12 +29,11 @@ use drift_formats::digest::Digest;
 use drift_formats::entry::ImagePath;
 use falco_plugin::tables::LazyTableReader;
 use files::EventFile;
-use lately::Lately;
 use lru::LruCache;
 use peers::Peers;
 use ports::SeenPorts;
 use provenance::WrittenFiles;
-use remembered::Remembered;
+use recent::RecentlySeen;
 use runs::Runs;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -41,17 +41,17 @@ use std::time::{Duration, Instant};
 use work::WorkState;
 
 mod agents;
-mod binary;
+mod cache;
 mod cgroups;
 mod declared;
 mod files;
-mod lately;
 mod libraries;
 mod packages;
 mod peers;
 mod ports;
+mod programs;
 mod provenance;
-mod remembered;
+mod recent;
 mod runs;
 mod secrets;
 mod work;
@@ -136,15 +136,15 @@ impl ThreadReader<'_> {
 
 /// Everything that answers need, in one place.
 #[derive(Debug)]
-pub struct Resolver {
+pub struct Engine {
     config: Arc<Config>,
     ids: IdRules,
     registry: Registry,
     judge: Judge,
     threads: LruCache<i64, ThreadState>,
-    verdicts: Remembered<BinaryKey, Arc<Binary>>,
+    verdicts: ContainerCache<BinaryKey, Arc<Binary>>,
     /// Paths that images were asked for.
-    image_files: Remembered<BinaryKey, bool>,
+    image_files: ContainerCache<BinaryKey, bool>,
     /// Processes that ran already when the engine started, and were not looked at yet.
     unseen: Vec<i64>,
     /// Workers findings taken in so far.
@@ -158,9 +158,9 @@ pub struct Resolver {
     /// Package managers of a replay that were started where nothing said yet that they were followed.
     told_at_start: LruCache<i64, ()>,
     /// Libraries looked at of late.
-    libraries: Lately,
+    libraries: RecentlySeen,
     /// Changes of mounted secrets told of late.
-    tampered: Lately,
+    tampered: RecentlySeen,
     /// How often executables that are not the image's ran, and scripts.
     runs: Runs,
     script_runs: Runs,
@@ -185,8 +185,8 @@ fn bound(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN)
 }
 
-impl Resolver {
-    /// A resolver with nothing remembered.
+impl Engine {
+    /// A engine with nothing remembered.
     pub fn new(
         config: Arc<Config>,
         manifests: Vec<LoadedManifest>,
@@ -200,16 +200,16 @@ impl Resolver {
             judge: Judge::new(host, config.inline_max),
             // Grown as needed, up to the bound.
             threads: LruCache::new(bound(config.cache.max_threads)),
-            verdicts: Remembered::new(config.cache.max_verdicts),
-            image_files: Remembered::new(IMAGE_FILES),
+            verdicts: ContainerCache::new(config.cache.max_verdicts),
+            image_files: ContainerCache::new(IMAGE_FILES),
             unseen: Vec::new(),
             findings: 0,
             last_file: None,
             written: WrittenFiles::new(),
             followed_once: LruCache::new(bound(config.cache.max_containers)),
             told_at_start: LruCache::new(bound(config.cache.max_containers)),
-            libraries: Lately::new(libraries::MAX_SEEN),
-            tampered: Lately::new(secrets::MAX_TOLD),
+            libraries: RecentlySeen::new(libraries::MAX_SEEN),
+            tampered: RecentlySeen::new(secrets::MAX_TOLD),
             runs: Runs::new(),
             script_runs: Runs::new(),
             metrics,
@@ -479,5 +479,4 @@ impl Resolver {
 }
 
 #[cfg(test)]
-#[path = "resolver/memory_tests.rs"]
 mod memory_tests;

@@ -16,7 +16,7 @@ const COMMAND: usize = 96 + BLOCK;
 fn tables() -> Vec<(&'static str, usize)> {
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let cache = config.cache;
-    let resolver = Resolver::new(config, Vec::new(), Lists::default(), Arc::default());
+    let engine = Engine::new(config, Vec::new(), Lists::default(), Arc::default());
     // `lru`: a block for each entry with two neighbours, and two words and a byte for each of a power of two places.
     let lru = |bound: usize, entry: usize| {
         bound * (entry + 2 * size_of::<usize>() + BLOCK) + (bound * 8 / 7).next_power_of_two() * 17
@@ -24,14 +24,14 @@ fn tables() -> Vec<(&'static str, usize)> {
     let binary = size_of::<Binary>() + 2 * size_of::<usize>() + BLOCK + 2 * PATH;
     vec![
         ("threads", lru(cache.max_threads, size_of::<(i64, ThreadState)>()) + cache.max_threads * COMMAND),
-        ("verdicts", resolver.verdicts.bytes_when_full() + cache.max_verdicts * binary),
-        ("writers of files", resolver.written.bytes_when_full()),
-        ("runs", resolver.runs.bytes_when_full() + resolver.script_runs.bytes_when_full()),
-        ("libraries", resolver.libraries.bytes_when_full()),
-        ("changed secrets", resolver.tampered.bytes_when_full()),
-        ("ports", resolver.ports.bytes_when_full()),
-        ("peers and names", resolver.peers.bytes_when_full()),
-        ("paths asked of images", resolver.image_files.bytes_when_full()),
+        ("verdicts", engine.verdicts.bytes_when_full() + cache.max_verdicts * binary),
+        ("writers of files", engine.written.bytes_when_full()),
+        ("runs", engine.runs.bytes_when_full() + engine.script_runs.bytes_when_full()),
+        ("libraries", engine.libraries.bytes_when_full()),
+        ("changed secrets", engine.tampered.bytes_when_full()),
+        ("ports", engine.ports.bytes_when_full()),
+        ("peers and names", engine.peers.bytes_when_full()),
+        ("paths asked of images", engine.image_files.bytes_when_full()),
     ]
 }
 

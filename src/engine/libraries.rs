@@ -2,7 +2,7 @@
 //!
 //! Invariant: an open that was looked at a moment ago costs a look-up in memory.
 
-use super::{Resolver, ThreadReader};
+use super::{Engine, ThreadReader};
 use crate::event::library::LibraryCall;
 use crate::event::raw::SyscallEvent;
 use crate::facts::LibraryJob;
@@ -11,7 +11,7 @@ use drift_core::verdict::origin::Origin;
 /// Most files remembered as looked at, by container, program and file.
 pub(super) const MAX_SEEN: usize = 16_384;
 
-impl Resolver {
+impl Engine {
     /// Has the background find out whether the event's call loads a library that is not the image's. `true` if the call
     /// is such that it may.
     pub fn watch_library(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {

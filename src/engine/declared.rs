@@ -3,7 +3,7 @@
 //! Invariant: with background threads the files are read there, and until they are the answers are `unknown` or absent.
 //! Without (a capture that is replayed on the machine it was taken on) they are read at the first question.
 
-use super::{Resolver, ThreadReader};
+use super::{Engine, ThreadReader};
 use crate::event::exec::{is_exec, ExecFacts};
 use crate::event::raw::SyscallEvent;
 use drift_core::container::declared::read::read;
@@ -23,7 +23,7 @@ pub struct EnvNames {
     pub risky: Vec<Box<[u8]>>,
 }
 
-impl Resolver {
+impl Engine {
     /// Has the background read what was declared of a container that was just looked at.
     pub(super) fn ask_declaration(&self, container: &Arc<Container>, exec: Option<&ExecFacts<'_>>) {
         let (Some(background), Some(_)) = (&self.background, &container.live) else { return };
