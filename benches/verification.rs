@@ -67,7 +67,8 @@ fn main() {
     measure(
         "compare, against cmp",
         &|| {
-            let same = same_content(&mut File::open(&a).unwrap(), &mut File::open(&b).unwrap()).unwrap();
+            let same =
+                same_content(&mut File::open(&a).unwrap(), &mut File::open(&b).unwrap(), || true).unwrap();
             assert_eq!(same, Comparison::Same);
         },
         &|| rival("cmp", &[&a, &b]),

@@ -21,6 +21,9 @@ pub struct RawConfig {
     pub compare: Option<RawCompare>,
     /// Bounds of what is kept in memory, shared by all instances in the process.
     pub cache: Option<RawCache>,
+    /// How much of each queue and table of the workers one container may fill: one part in this many, 1 to 1024. What it
+    /// loses by that is reported by the event `drift_lost`. Default: 16.
+    pub container_parts: Option<u64>,
     /// The background indexer of image layers.
     pub indexer: Option<RawIndexer>,
     /// Changes of files.
@@ -227,6 +230,8 @@ pub struct Config {
     pub background_max: u64,
     /// Bounds of the cache.
     pub cache: CacheLimits,
+    /// A container's share of each queue and table of the workers: one part in so many.
+    pub container_parts: usize,
     /// Share of one CPU for the indexer, percent.
     pub cpu_percent: u8,
     /// Most files in one layer.
@@ -334,6 +339,8 @@ impl TryFrom<RawConfig> for Config {
                 max_containers: count("cache.max_containers", cache.max_containers, 1024)?,
                 max_threads: count("cache.max_threads", cache.max_threads, 32_768)?,
             },
+            container_parts: usize::try_from(number("container_parts", raw.container_parts, 16, 1, 1024)?)
+                .unwrap_or(1),
             cpu_percent: u8::try_from(cpu_percent).unwrap_or(100),
             max_files: number("indexer.max_files", indexer.max_files, 5_000_000, 1, 100_000_000)?,
             file_interval: std::time::Duration::from_secs(number(

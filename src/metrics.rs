@@ -101,8 +101,20 @@ metrics! {
     unknown_other: Counter,
     /// Work waiting for the background threads.
     queue_length: Gauge,
-    /// Work dropped because the queue was full.
+    /// Work dropped because a queue was full.
     queue_full: Counter,
+    /// Work dropped because a container had its share of a queue or table already.
+    over_share: Counter,
+    /// Images that were not indexed.
+    indexer_dropped: Counter,
+    /// Files that were not compared or hashed when they were first asked for.
+    verifier_dropped: Counter,
+    /// Opened libraries that were not looked at.
+    libraries_dropped: Counter,
+    /// Containers whose declaration was not read when it was first asked for, and ports that were not judged.
+    declarer_dropped: Counter,
+    /// Peers and containers that were not taken into the network's baselines.
+    network_dropped: Counter,
     /// Files compared or hashed in the background.
     verified: Counter,
     /// Files that could not be read while they were compared or hashed; their verdict stays `image_unverified`.
@@ -143,8 +155,12 @@ metrics! {
     source_events: Counter,
     /// Comparisons by the source `drift` that did not reach everything.
     source_incomplete: Counter,
-    /// Panics caught at the C interface; any is a bug.
+    /// Panics caught at the C interface and in workers; any is a bug.
     panics_caught: Gauge,
+    /// Panics of workers, which were started again.
+    worker_panics: Counter,
+    /// Threads that did not end in time when drift was stopped.
+    workers_abandoned: Counter,
 }
 
 impl Metrics {

@@ -77,7 +77,7 @@ impl Plugin for Drift {
     }
 
     fn get_metrics(&mut self) -> impl IntoIterator<Item = Metric> {
-        self.metrics.panics_caught.set(metrics::interface_panics());
+        self.metrics.panics_caught.set(metrics::interface_panics() + self.metrics.worker_panics.get());
         self.metrics.list().into_iter().map(|(name, kind, _, value)| {
             let kind = match kind {
                 Kind::Counter => MetricType::Monotonic,

@@ -27,6 +27,7 @@ use falco_plugin::async_event::AsyncHandler;
 use falco_plugin::event::AsyncEvent;
 use serde_json::Value;
 use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 /// An event of Drift's own.
@@ -81,6 +82,17 @@ impl Reporter {
     pub(crate) fn to_engine(handler: AsyncHandler) -> Self {
         // The engine refuses events while it shuts down; nobody is left to report to then.
         Self::new(move |name, tid, payload| _ = send(&handler, name, tid, payload))
+    }
+
+    /// As this one, until `stop`: a thread that was left behind must not call the engine, which is gone by the time it
+    /// goes on.
+    pub(crate) fn until(&self, stop: &Arc<AtomicBool>) -> Self {
+        let (sink, stop) = (Arc::clone(&self.0), Arc::clone(stop));
+        Self::new(move |name, tid, payload| {
+            if !stop.load(Ordering::Relaxed) {
+                sink(name, tid, payload);
+            }
+        })
     }
 
     /// Reports an event.

@@ -11,14 +11,15 @@ pub mod params;
 pub mod scanner;
 mod told;
 
-use crate::workers::{background_io, lower_priority};
+use crate::metrics::Metrics;
+use crate::workers::background_io;
+use crate::workers::worker::{Guarded, STOP};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use params::Params;
 use scanner::{Means, Scanner};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Name of the source, for rules (`source: drift`).
 pub const NAME: &std::ffi::CStr = c"drift";
@@ -49,7 +50,8 @@ pub enum Next {
 pub struct Opened {
     events: Option<Receiver<Vec<u8>>>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Guarded,
+    metrics: Arc<Metrics>,
 }
 
 impl Opened {
@@ -60,20 +62,13 @@ impl Opened {
     pub fn start(params: Params, means: Means) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, events) = crossbeam_channel::bounded(QUEUE);
-        let counted = Arc::clone(&means.metrics);
-        let stopped = Arc::clone(&stop);
+        let (stopped, metrics) = (Arc::clone(&stop), Arc::clone(&means.metrics));
         let work = move || {
-            lower_priority();
             background_io();
-            Scanner::new(params, means, sender, stopped).run();
+            Scanner::new(params.clone(), means.clone(), sender.clone(), Arc::clone(&stopped)).run();
         };
-        let guarded = move || {
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
-                counted.panics_caught.inc();
-            }
-        };
-        let thread = std::thread::Builder::new().name("drift-source".into()).spawn(guarded)?;
-        Ok(Self { events: Some(events), stop, thread: Some(thread) })
+        let thread = Guarded::spawn("drift-source", &stop, &metrics, work)?;
+        Ok(Self { events: Some(events), stop, thread, metrics })
     }
 
     /// The next events, after a short wait at most.
@@ -92,12 +87,9 @@ impl Drop for Opened {
         self.stop.store(true, Ordering::Relaxed);
         // A thread that waits for room in the queue is woken.
         self.events = None;
-        if let Some(thread) = self.thread.take() {
-            // And one that waits for something to do.
-            thread.thread().unpark();
-            // A panic in the thread was caught and counted there.
-            let _ = thread.join();
-        }
+        // And one that waits for something to do.
+        self.thread.unpark();
+        self.thread.join(Instant::now() + STOP, &self.metrics);
     }
 }
 
@@ -105,7 +97,6 @@ impl Drop for Opened {
 mod tests {
     use super::*;
     use crate::config::{Config, RawConfig};
-    use std::time::Instant;
 
     #[test]
     fn closing_it_wakes_a_thread_that_has_nothing_to_do() {

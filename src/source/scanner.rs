@@ -15,6 +15,7 @@ use drift_core::container::live::is_member;
 use drift_core::container::registry::{Container, LoadedManifest, Registry};
 use drift_core::container::running::{running, Running};
 use drift_core::host::Host;
+use drift_core::image::cache::LayerCache;
 use drift_core::policy::approved::{Approved, Watch};
 use drift_core::scan::Memory;
 use std::collections::hash_map::RandomState;
@@ -45,7 +46,7 @@ struct Known {
 }
 
 /// What the engine gave the source, and what it shares with the rest of the instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Means {
     /// The instance's configuration.
     pub config: Arc<Config>,
@@ -149,6 +150,10 @@ impl Scanner {
             if let Err(Closed) = told {
                 return;
             }
+            // Where only this source runs, nobody else does; layers of containers that ended would stay.
+            let cache = LayerCache::shared();
+            cache.enforce(self.config.cache.max_bytes, self.config.cache.max_layers);
+            self.metrics.note_cache(cache.totals());
         }
     }
 

@@ -5,8 +5,9 @@ use crate::config::Config;
 use crate::events::ContainerReport;
 use crate::facts::EarlyPort;
 use crate::metrics::Metrics;
+use crate::workers::worker::Inbox;
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::container::declared::read::read;
 use drift_core::container::declared::Declared;
 use drift_core::container::registry::Container;
@@ -69,7 +70,7 @@ impl Declarer {
     /// Reads what is asked for until the queue closes.
     pub fn run(
         &self,
-        notices: &Receiver<Notice>,
+        notices: &Inbox<Notice>,
         report: &dyn Fn(&ContainerReport),
         report_port: &dyn Fn(&EarlyPort),
     ) {

@@ -1,10 +1,10 @@
 //! Indexes the layers of images, one after the other, at a share of one CPU.
 
+use super::worker::Inbox;
 use super::Pace;
 use crate::config::Config;
 use crate::facts::NewImage;
 use crate::metrics::Metrics;
-use crossbeam_channel::Receiver;
 use drift_core::host::Host;
 use drift_core::image::cache::LayerCache;
 use drift_core::image::disk::WalkLimits;
@@ -28,9 +28,9 @@ impl Indexer {
     }
 
     /// Indexes what is asked for until the queue closes.
-    pub fn run(&self, images: &Receiver<NewImage>) {
+    pub fn run(&self, images: &Inbox<NewImage>) {
         let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
-        for NewImage { image, looked_at } in images {
+        for NewImage { image, looked_at } in images.iter() {
             pace.begin();
             // What the event thread will want to know of the container's volumes.
             let _ = self.host.init_mounts(looked_at);
@@ -75,10 +75,10 @@ mod tests {
         let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
         let indexer =
             Indexer::new(Host::new(std::path::Path::new("/")), config, Arc::clone(&metrics), Arc::default());
-        let (send, images) = crossbeam_channel::unbounded();
+        let (queue, images) = super::super::worker::queue(1, 1);
         let image = Image::new(vec![Arc::clone(&gone), Arc::clone(&there)]);
-        send.send(NewImage { image, looked_at: Instant::now() }).unwrap();
-        drop(send);
+        queue.send(NewImage { image, looked_at: Instant::now() }).unwrap();
+        drop(queue);
         indexer.run(&images);
         assert_eq!(metrics.layers_partial.get(), 1);
         assert!(gone.index().unwrap().partial().is_some());

@@ -4,10 +4,14 @@
 //! mappings do, for as long as it lives; of one that is gone an open in a loader's way is believed. Invariant: files
 //! waiting are bounded, each is asked about a few times within a second.
 
+use crate::config::Config;
 use crate::events::LibraryReport;
 use crate::facts::LibraryJob;
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crate::workers::tally::Tally;
+use crate::workers::worker::Inbox;
+use crate::workers::Pace;
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::host::{FoundFile, Host};
 use drift_core::packages::owners::owner_now;
@@ -49,6 +53,10 @@ pub struct Libraries {
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
     waiting: VecDeque<Candidate>,
+    tally: Tally,
+    /// When the first of them is due.
+    next: Option<Instant>,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Candidate {
@@ -62,18 +70,29 @@ impl std::fmt::Debug for Candidate {
 
 impl Libraries {
     /// A worker that works until `stop`.
-    pub fn new(host: Host, compare_max: u64, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
-        Self { judge: Judge::new(host, compare_max), metrics, stop, waiting: VecDeque::new() }
+    pub fn new(host: Host, config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
+        Self {
+            judge: Judge::new(host, config.background_max),
+            metrics,
+            pace: Pace::new(config.cpu_percent, Arc::clone(&stop)),
+            stop,
+            waiting: VecDeque::new(),
+            tally: Tally::new(MAX_WAITING, config.container_parts),
+            next: None,
+        }
     }
 
     /// Works until the queue closes; each drifted library that is loaded goes to `report`.
-    pub fn run(mut self, jobs: &Receiver<LibraryJob>, report: &dyn Fn(&LibraryReport)) {
+    pub fn run(mut self, jobs: &Inbox<LibraryJob>, report: &dyn Fn(&LibraryReport)) {
         while !self.stop.load(Ordering::Relaxed) {
             let now = Instant::now();
-            let next = self.waiting.iter().map(Candidate::due).min();
-            let wait = next.map_or(IDLE, |due| due.saturating_duration_since(now).min(IDLE));
+            let wait = self.next.map_or(IDLE, |due| due.saturating_duration_since(now).min(IDLE));
             match jobs.recv_timeout(wait) {
-                Ok(job) => self.consider(job),
+                Ok(job) => {
+                    self.pace.begin();
+                    self.consider(job);
+                    self.pace.step();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -97,12 +116,25 @@ impl Libraries {
         match judgement.origin {
             Origin::Image | Origin::ImageTouched | Origin::ImageVolume | Origin::Runtime | Origin::Host => {}
             Origin::Unknown => self.metrics.count_unknown(judgement.why),
-            _ if self.waiting.len() >= MAX_WAITING => self.metrics.files_dropped.inc(),
+            _ if self.waiting.len() >= MAX_WAITING => {
+                self.metrics.libraries_dropped.inc();
+                self.metrics.queue_full.inc();
+            }
+            _ if !self.tally.take(&job.container.id) => {
+                self.metrics.libraries_dropped.inc();
+                self.metrics.over_share.inc();
+            }
             _ => {
                 let opened = Instant::now();
-                self.waiting.push_back(Candidate { job, path, judgement, opened, looks: 0 });
+                self.put_off(Candidate { job, path, judgement, opened, looks: 0 });
             }
         }
+    }
+
+    fn put_off(&mut self, candidate: Candidate) {
+        let due = candidate.due();
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+        self.waiting.push_back(candidate);
     }
 
     fn find(&self, job: &LibraryJob) -> Option<FoundFile> {
@@ -124,10 +156,14 @@ impl Libraries {
 
     fn look_at_due(&mut self, report: &dyn Fn(&LibraryReport)) {
         let now = Instant::now();
+        if self.next.is_none_or(|next| next > now) {
+            return;
+        }
+        self.next = None;
         for _ in 0..self.waiting.len() {
             let Some(mut candidate) = self.waiting.pop_front() else { return };
             if candidate.due() > now {
-                self.waiting.push_back(candidate);
+                self.put_off(candidate);
                 continue;
             }
             let loaded = match candidate.job.mapped {
@@ -137,15 +173,16 @@ impl Libraries {
             candidate.looks += 1;
             match loaded {
                 // Alive, and not loaded: not yet, or never.
-                Some(false) if candidate.looks < LOOKS.len() => self.waiting.push_back(candidate),
-                Some(false) => {}
+                Some(false) if candidate.looks < LOOKS.len() => self.put_off(candidate),
+                Some(false) => self.tally.give_back(&candidate.job.container.id),
                 Some(true) | None => self.tell(candidate, report),
             }
         }
     }
 
-    fn tell(&self, candidate: Candidate, report: &dyn Fn(&LibraryReport)) {
+    fn tell(&mut self, candidate: Candidate, report: &dyn Fn(&LibraryReport)) {
         let Candidate { job, judgement, path, .. } = candidate;
+        self.tally.give_back(&job.container.id);
         let path = judgement.path.clone().or_else(|| ImagePath::lexical(b"/", &path).ok());
         let Some(path) = path else { return };
         let package = match judgement.origin {

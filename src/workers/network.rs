@@ -7,7 +7,8 @@ use crate::config::{Config, Learning};
 use crate::events::PeerReport;
 use crate::facts::EarlyPeer;
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crate::workers::worker::Inbox;
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::container::registry::Container;
 use drift_core::host::Host;
 use drift_core::network::learned::{Learned, LearnedPeer};
@@ -81,7 +82,7 @@ impl Learner {
     }
 
     /// Takes notices until the queue closes.
-    pub fn run(&self, notices: &Receiver<Notice>, report: &dyn Fn(&PeerReport)) {
+    pub fn run(&self, notices: &Inbox<Notice>, report: &dyn Fn(&PeerReport)) {
         let mut state = State {
             learned: self.network.learned().map(|l| (*l).clone()).unwrap_or_default(),
             files: lists::state(&self.config.network_baselines),

@@ -92,11 +92,11 @@ fn an_orderly_end_stores_what_was_learned() {
     let network = Arc::new(Network::new(Baselines::default(), Some(Learned::new(3600))));
     let host = Host::new("/none".as_ref());
     let learner = Learner::new(Arc::clone(&network), host, config, Arc::default(), Arc::default());
-    let (send, notices) = crossbeam_channel::unbounded();
+    let (queue, notices) = super::super::worker::queue(16, 1);
     let address = [192, 0, 2, 1].into();
     let peer = Peer { direction: Direction::Inbound, address, name: None, port: 1, protocol: Protocol::Tcp };
-    send.send(Notice::Peer("app:1".into(), LearnedPeer::of(&peer))).unwrap();
-    drop(send);
+    queue.send(Notice::Peer("app:1".into(), LearnedPeer::of(&peer))).unwrap();
+    drop(queue);
     learner.run(&notices, &|_| {});
     assert_eq!(store::load_learned(&path, 3600).unwrap().peers(), 1);
 }

@@ -5,7 +5,8 @@ use crate::config::Config;
 use crate::events::Finding;
 use crate::facts::{Against, VerifyJob};
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, Sender};
+use crate::workers::worker::Inbox;
+use crossbeam_channel::Sender;
 use drift_core::container::registry::Container;
 use drift_core::verdict::compare::{same_content, sha256, Comparison};
 use drift_core::verdict::origin::Origin;
@@ -29,9 +30,9 @@ impl Verifier {
     }
 
     /// Works until the queue closes; every finding goes to the event thread, comparisons to `report` as well.
-    pub fn run(&self, jobs: &Receiver<VerifyJob>, found: &Sender<Finding>, report: &dyn Fn(&Finding)) {
+    pub fn run(&self, jobs: &Inbox<VerifyJob>, found: &Sender<Finding>, report: &dyn Fn(&Finding)) {
         let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
-        for job in jobs {
+        for job in jobs.iter() {
             pace.begin();
             let finding = match self.verify(job, &mut pace) {
                 Ok(finding) => finding,
@@ -52,7 +53,7 @@ impl Verifier {
     fn verify(&self, mut job: VerifyJob, pace: &mut Pace) -> std::io::Result<Finding> {
         let digest = sha256(&mut job.file, self.config.background_max, || pace.step())?;
         let origin = match &job.against {
-            Some(against) => self.compare(&mut job.file, &job.container, against, digest)?,
+            Some(against) => self.compare(&mut job.file, &job.container, against, digest, pace)?,
             None => None,
         };
         let (mut layer, mut package) = (None, None);
@@ -73,6 +74,7 @@ impl Verifier {
         container: &Container,
         against: &Against,
         digest: Option<[u8; 32]>,
+        pace: &mut Pace,
     ) -> std::io::Result<Option<Origin>> {
         // Without an overlay there is no copying up: the same content is simply the image's.
         let overlay = container.live.as_ref().is_none_or(|live| live.is_overlay);
@@ -84,7 +86,7 @@ impl Verifier {
         let Some(layer) = layer.filter(|_| digest.is_some()) else { return Ok(None) };
         let mut original = File::from(layer.open_file(&against.path)?);
         file.rewind()?;
-        Ok(match same_content(file, &mut original)? {
+        Ok(match same_content(file, &mut original, || pace.step())? {
             Comparison::Same => Some(same),
             Comparison::Different if layer.is_metacopy(&against.path) => None,
             Comparison::Different => Some(Origin::ImageModified),

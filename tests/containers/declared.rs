@@ -162,9 +162,9 @@ fn the_background_tells_what_was_declared() {
     });
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let declarer = Declarer::new(host, config, Arc::default(), Arc::default(), None);
-    let (send, containers) = crossbeam_channel::unbounded();
-    send.send(Notice::Container(Arc::clone(&known))).unwrap();
-    drop(send);
+    let (queue, containers) = drift::workers::worker::queue(16, 1);
+    queue.send(Notice::Container(Arc::clone(&known))).unwrap();
+    drop(queue);
     let told = Mutex::new(Vec::new());
     let tell = |report: &ContainerReport| told.lock().unwrap().push(report.payload());
     declarer.run(&containers, &tell, &|port| panic!("told: {port:?}"));

@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::events::FileReport;
 use crate::facts::{FileJob, FileNotice, Tampering};
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crate::workers::worker::Inbox;
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::host::{FoundFile, Host, RootDir};
 use drift_core::image::view::Presence;
 use drift_core::packages::owners::owner_now;
@@ -91,7 +92,7 @@ impl Files {
     /// Works until the queue closes; each verified change goes to `report`, and each change of a mounted secret to `tampered`.
     pub fn run(
         mut self,
-        notices: &Receiver<FileNotice>,
+        notices: &Inbox<FileNotice>,
         report: &dyn Fn(&FileReport),
         tampered: &dyn Fn(&Tampering),
     ) {

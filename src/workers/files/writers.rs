@@ -16,6 +16,9 @@ use std::num::NonZeroUsize;
 /// Most files watched; those watched longest without a change go first.
 const MAX_WATCHES: usize = 4096;
 
+/// Most events of watches taken in at a time.
+const MAX_EVENTS: usize = 4096;
+
 /// What processes have open for writing, read once for each round of questions.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles {
@@ -82,14 +85,13 @@ impl Watches {
         let mut closed = Vec::new();
         let mut seen = HashSet::new();
         // Ends with EAGAIN when there are no more.
-        while let Ok(event) = events.next() {
+        // Two files closed in turn could go on for ever.
+        for _ in 0..MAX_EVENTS {
+            let Ok(event) = events.next() else { break };
             if event.events().contains(inotify::ReadFlags::IGNORED) {
                 self.jobs.pop(&event.wd());
             } else if seen.insert(event.wd()) {
                 closed.extend(self.jobs.get(&event.wd()).cloned());
-            }
-            if seen.len() >= MAX_WATCHES {
-                break;
             }
         }
         closed

@@ -12,7 +12,8 @@ mod transaction;
 use crate::events::PackageReport;
 use crate::facts::PackageNotice;
 use crate::metrics::Metrics;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crate::workers::worker::Inbox;
+use crossbeam_channel::RecvTimeoutError;
 use drift_core::command::manager::Manager;
 use drift_core::host::Host;
 use drift_core::packages::inventory::Ecosystem;
@@ -56,7 +57,7 @@ impl Packages {
     }
 
     /// Works until the queue closes; what each transaction did goes to `report`.
-    pub fn run(mut self, notices: &Receiver<PackageNotice>, report: &dyn Fn(&PackageReport)) {
+    pub fn run(mut self, notices: &Inbox<PackageNotice>, report: &dyn Fn(&PackageReport)) {
         while !self.stop.load(Ordering::Relaxed) {
             match notices.recv_timeout(if self.open.is_empty() { IDLE } else { TICK }) {
                 Ok(notice) => {

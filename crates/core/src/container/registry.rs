@@ -113,11 +113,12 @@ impl Declaration {
         self.settle();
     }
 
-    /// After either changed; the one who comes last sees both.
+    /// After either changed. Merged again until nobody else stored meanwhile, so that the last one to store has seen both.
     fn settle(&self) {
-        let identity = self.merged();
-        let facts = ImageFacts { digest: identity.digest(), pinned: identity.is_pinned(), identity };
-        self.image.store(Some(Arc::new(facts)));
+        self.image.rcu(|_| {
+            let identity = self.merged();
+            Some(Arc::new(ImageFacts { digest: identity.digest(), pinned: identity.is_pinned(), identity }))
+        });
     }
 
     /// What was read, and what was told where nothing was.

@@ -69,22 +69,34 @@ impl LayerCache {
     /// Brings the cache under its bounds: layers that no container uses go first, then indexes of those used longest
     /// ago.
     pub fn enforce(&self, max_bytes: u64, max_layers: usize) {
-        let mut layers = self.lock();
-        let over = |layers: &LruCache<LayerId, Arc<Layer>>| {
-            let bytes: u64 = layers.iter().map(|(_, l)| l.bytes() as u64).sum();
-            bytes > max_bytes || layers.len() > max_layers
-        };
-        while over(&layers) {
-            let unused =
-                layers.iter().rev().find(|(_, l)| Arc::strong_count(l) == 1).map(|(id, _)| id.clone());
-            match unused {
-                Some(id) => drop(layers.pop(&id)),
-                None => match layers.pop_lru() {
-                    Some((_, layer)) => drop(layer.evict()),
-                    None => return,
-                },
-            }
+        let dropped = self.take_surplus(max_bytes, max_layers);
+        // Without the lock, for which the event thread may wait: an index has millions of entries.
+        for layer in dropped {
+            layer.evict();
         }
+    }
+
+    /// Takes out what is over the bounds, in one pass for each of the two kinds.
+    fn take_surplus(&self, max_bytes: u64, max_layers: usize) -> Vec<Arc<Layer>> {
+        let mut layers = self.lock();
+        let mut bytes: u64 = layers.iter().map(|(_, l)| l.bytes() as u64).sum();
+        let mut left = layers.len();
+        let mut surplus = Vec::new();
+        for unused_only in [true, false] {
+            let mut taken = Vec::new();
+            for (id, layer) in layers.iter().rev() {
+                if bytes <= max_bytes && left <= max_layers {
+                    break;
+                }
+                if !unused_only || Arc::strong_count(layer) == 1 {
+                    bytes = bytes.saturating_sub(layer.bytes() as u64);
+                    left -= 1;
+                    taken.push(id.clone());
+                }
+            }
+            surplus.extend(taken.iter().filter_map(|id| layers.pop(id)));
+        }
+        surplus
     }
 
     /// Sums for metrics.

@@ -252,10 +252,7 @@ impl Original<'_> {
         let mut now = found.open().map_err(|_| Incomparable::Unreadable)?;
         let Some(mut original) = original else {
             let want = self.entry.sha256.ok_or(Incomparable::Unreadable)?;
-            let got = sha256(&mut now, max, keep_going).map_err(|e| match e.kind() {
-                std::io::ErrorKind::Interrupted => Incomparable::Stopped,
-                _ => Incomparable::Unreadable,
-            })?;
+            let got = sha256(&mut now, max, keep_going).map_err(incomparable)?;
             return Ok(got.ok_or(Incomparable::Unreadable)? == want);
         };
         let size = original.metadata().map_err(|_| Incomparable::Unreadable)?.len();
@@ -265,10 +262,7 @@ impl Original<'_> {
         if size > max {
             return Err(Incomparable::Unreadable);
         }
-        if !keep_going() {
-            return Err(Incomparable::Stopped);
-        }
-        match same_content(&mut now, &mut original).map_err(|_| Incomparable::Unreadable)? {
+        match same_content(&mut now, &mut original, keep_going).map_err(incomparable)? {
             Comparison::Same => Ok(true),
             // A layer's copy without content of its own says nothing about the content.
             Comparison::Different
@@ -278,6 +272,14 @@ impl Original<'_> {
             }
             Comparison::Different => Ok(false),
         }
+    }
+}
+
+/// Why reading failed.
+fn incomparable(error: std::io::Error) -> Incomparable {
+    match error.kind() {
+        std::io::ErrorKind::Interrupted => Incomparable::Stopped,
+        _ => Incomparable::Unreadable,
     }
 }
 

@@ -23,8 +23,12 @@ pub enum Comparison {
 /// Compares two open regular files by size, then by content.
 ///
 /// # Errors
-/// Reading failed, or one of them is no regular file.
-pub fn same_content(a: &mut File, b: &mut File) -> io::Result<Comparison> {
+/// Reading failed, one of them is no regular file, or `keep_going` said stop (`Interrupted`).
+pub fn same_content(
+    a: &mut File,
+    b: &mut File,
+    mut keep_going: impl FnMut() -> bool,
+) -> io::Result<Comparison> {
     let (size_a, size_b) = (regular_size(a)?, regular_size(b)?);
     if size_a != size_b {
         return Ok(Comparison::Different);
@@ -32,6 +36,9 @@ pub fn same_content(a: &mut File, b: &mut File) -> io::Result<Comparison> {
     let (mut piece_a, mut piece_b) = (vec![0; PIECE], vec![0; PIECE]);
     let mut left = size_a;
     while left > 0 {
+        if !keep_going() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let want = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
         let (Some(into_a), Some(into_b)) = (piece_a.get_mut(..want), piece_b.get_mut(..want)) else {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -126,8 +133,14 @@ mod tests {
             (&big, &big, Comparison::Same),
             (&big, &other, Comparison::Different),
         ] {
-            assert_eq!(same_content(&mut file(a), &mut file(b)).unwrap(), want);
+            assert_eq!(same_content(&mut file(a), &mut file(b), || true).unwrap(), want);
         }
+        let mut pieces = 0;
+        let stopped = same_content(&mut file(&big), &mut file(&big), || {
+            pieces += 1;
+            pieces < 2
+        });
+        assert_eq!(stopped.unwrap_err().kind(), io::ErrorKind::Interrupted, "between two pieces");
     }
 
     #[test]
