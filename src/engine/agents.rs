@@ -40,6 +40,10 @@ impl Engine {
         if self.background.is_none() || !can_follow_packages(&file.container) {
             return;
         }
+        // Owner, mode and times are no part of a record.
+        if file.only_metadata() {
+            return;
+        }
         let paths = [file.path.as_ref(), file.new_path.as_ref()];
         let is_database = |path: &&ImagePath| database_of(path).is_some();
         if !paths.iter().flatten().any(is_database) {
@@ -155,7 +159,7 @@ impl Engine {
         let Some(container) = self.container(event, reader) else { return false };
         let Some(binary) = self.binary(event, reader) else { return false };
         let script = self.script(event, reader);
-        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.manager.is_some())
+        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.during.is_some())
     }
 
     /// As [`Engine::is_trusted`], of any thread of a container; not of one that has ended.
@@ -168,7 +172,7 @@ impl Engine {
         let Some(thread) = self.member(tid, container, reader) else { return false };
         let script = self.thread_script(tid, &thread, container, reader);
         let binary = self.thread_binary(tid, &thread, container, reader);
-        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.manager.is_some())
+        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.during.is_some())
     }
 
     /// Whether a program and its script are the image's, or were written by somebody who is `fine`.

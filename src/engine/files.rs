@@ -75,6 +75,11 @@ const PSEUDO: [&[u8]; 12] = [
 ];
 
 impl EventFile {
+    /// Whether the call changes owner, mode or the like, and no content.
+    pub(super) fn only_metadata(&self) -> bool {
+        self.act == Act::Metadata
+    }
+
     /// Whether it lies on a mount of its own, not on the container's root.
     pub(super) fn on_other_mount(&self) -> bool {
         self.mount.is_some()
@@ -403,10 +408,9 @@ impl Engine {
             true => Some(Origin::Host),
             false => self.binary(event, reader).map(|b| b.judgement.origin),
         };
-        let (command, manager) = (self.command(event, reader), self.writing_manager(event, reader));
-        // What a package manager does, builds included, is its own.
-        let work = if manager.is_none() { self.process_work(event, reader) } else { None };
-        let writer = Arc::new(Writer { pid, tid: event.tid, command, origin, manager, work });
+        let (command, during) = (self.command(event, reader), self.during(event, reader));
+        let work = self.process_work(event, reader);
+        let writer = Arc::new(Writer { pid, tid: event.tid, command, origin, during, work });
         if let Some(state) = self.thread(event, reader).filter(|state| state.findings == findings) {
             let lasts = state.binary.is_some()
                 && matches!(state.package, Some(None))

@@ -8,7 +8,7 @@ use crate::event::exec::ExecFacts;
 use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::{Thread, Threads};
-use crate::events::{container, ContainerReport, OwnEvent, Payload};
+use crate::events::{container, file, ContainerReport, FileReport, OwnEvent, Payload};
 use crate::facts::{Agent, NewImage, Writer};
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
@@ -324,6 +324,12 @@ impl Engine {
             let payload = Payload::parse(data);
             if let Some(id) = payload.as_ref().and_then(container::recorded_as_followed) {
                 self.followed_once.put(id.into(), ());
+            }
+            return;
+        }
+        if name == FileReport::NAME.as_bytes() {
+            if let Some((id, inode, proved, looked_at)) = Payload::parse(data).as_ref().and_then(file::proof) {
+                self.written.note_proof(id, inode, proved, looked_at);
             }
             return;
         }

@@ -12,6 +12,9 @@ use crate::workers::packages::leaves_traces;
 use drift_core::command::interpreter;
 use drift_core::command::manager::{self, Invocation};
 use drift_core::container::registry::Container;
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::script::Runner;
+use drift_formats::bytes::nul_separated;
 use std::sync::Arc;
 
 /// A package manager at work, as a process takes part in it.
@@ -59,6 +62,8 @@ impl PackageRole {
     }
 }
 
+/// Most directories that a module is looked for in.
+const MAX_MODULE_DIRS: usize = 16;
 /// Most ancestors that are looked at for a package manager.
 const MAX_ANCESTORS: usize = 16;
 
@@ -77,7 +82,9 @@ impl Engine {
         let container = state.container.clone()?;
         let was_changing = state.was_changing;
         let (mut own, mut parent) = self.own_package(event.tid, Some(event), &container, reader)?;
-        if own.as_ref().is_some_and(|i| manager::has_impostors(i.manager)) && self.is_impostor(event, reader)
+        let impostors = own.as_ref().is_some_and(|i| manager::has_impostors(i.manager));
+        if impostors && self.is_impostor(event, reader)
+            || own.is_some() && self.takes_foreign_module(event, &container, reader)
         {
             own = None;
             if let Some(state) = self.threads.peek_mut(&event.tid) {
@@ -226,5 +233,65 @@ impl Engine {
         let (Some(path), Some(container)) = (path, self.container(event, reader)) else { return false };
         let Ok(image) = &container.image else { return false };
         matches!(image.owner(&path), Ok(Some(owner)) if manager::is_impostor(&owner))
+    }
+
+    /// Whether `python -m NAME` takes a file that is not the image's: from the working directory, `PYTHONPATH` or the user's
+    /// own packages, where Python looks first (docs.python.org, "The initialization of the sys.path module search path").
+    fn takes_foreign_module(
+        &self,
+        event: &SyscallEvent<'_>,
+        container: &Arc<Container>,
+        reader: ThreadReader<'_>,
+    ) -> bool {
+        let table = || reader.threads.map(|threads| (threads, reader.reader));
+        let thread = reader.get(event.tid);
+        let exec = ExecFacts::from_event(event);
+        let args;
+        let (exe, argv, cwd, environment) = match (&exec, &thread) {
+            (Some(exec), thread) => {
+                let of_thread = thread.as_ref().map_or(&b""[..], |thread| &thread.cwd);
+                let cwd = if exec.cwd.is_empty() { of_thread } else { exec.cwd };
+                (exec.exe_path, exec.argv().collect(), cwd, exec.environment.map(<[u8]>::to_vec))
+            }
+            (None, Some(thread)) => {
+                args = table().and_then(|(t, r)| t.args(r, event.tid)).unwrap_or_default();
+                let argv0 = std::iter::once(thread.argv0.as_slice());
+                let argv: Vec<&[u8]> = argv0.chain(args.iter().map(Vec::as_slice)).collect();
+                let environment = table().and_then(|(t, r)| t.environment(r, event.tid));
+                (thread.exe_path.as_slice(), argv, thread.cwd.as_slice(), environment)
+            }
+            (None, None) => return false,
+        };
+        let Some(module) = manager::python_module(exe, &argv).filter(|_| container.live.is_some()) else {
+            return false;
+        };
+        let environment = environment.unwrap_or_default();
+        let variable = |name: &[u8]| {
+            let mut all = nul_separated(&environment);
+            all.find_map(|v| v.strip_prefix(name)?.strip_prefix(b"="))
+        };
+        let mut dirs: Vec<Vec<u8>> = Vec::new();
+        dirs.extend(module.from_cwd.then(|| cwd.to_vec()));
+        if let Some(path) = variable(b"PYTHONPATH").filter(|_| module.from_env) {
+            dirs.extend(path.split(|b| *b == b':').take(MAX_MODULE_DIRS).map(<[u8]>::to_vec));
+        }
+        let version = exe.rsplit(|b| *b == b'/').next().and_then(|base| base.strip_prefix(b"python"));
+        if let Some(version) = version.filter(|_| module.from_user) {
+            let base = variable(b"PYTHONUSERBASE").map(<[u8]>::to_vec);
+            let base = base.or_else(|| Some([variable(b"HOME")?, b"/.local"].concat()));
+            dirs.extend(base.map(|base| [&base, &b"/lib/python"[..], version, b"/site-packages"].concat()));
+        }
+        let runner = Runner { pid: event.tid, cwd };
+        let own = |name: &[u8], rest: &[u8]| [name, rest].concat();
+        let names = [&b"/__init__.py"[..], b"/__main__.py", b".py", b".so", b".abi3.so"];
+        let names = names.map(|rest| own(module.name, rest));
+        let candidates = dirs.iter().flat_map(|dir| names.iter().map(move |name| [dir, &b"/"[..], name].concat()));
+        let taken = candidates.map(|path| self.judge.judge_script(container, &runner, &path));
+        let taken = taken.into_iter().find(|script| script.judgement.origin != Origin::Unknown);
+        taken.is_some_and(|script| match script.judgement.origin {
+            Origin::Image | Origin::ImageTouched => false,
+            // Upgraded by itself.
+            _ => self.written.of(&container.id, script.ino).is_none_or(|written| written.during.is_none()),
+        })
     }
 }

@@ -7,8 +7,7 @@ use super::cache::ContainerCache;
 use super::files::EventFile;
 use super::{Engine, ThreadReader};
 use crate::event::raw::SyscallEvent;
-use crate::facts::{Provenance, Writer, Written};
-use drift_core::command::manager::Manager;
+use crate::facts::{During, Provenance, Writer, Written};
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
 use std::collections::hash_map::RandomState;
@@ -47,6 +46,14 @@ impl WrittenFiles {
         self.files.put((hash, inode), written);
     }
 
+    /// Notes whether the package databases account for a file as it was at a time; not for what was written since.
+    pub(super) fn note_proof(&mut self, container: &str, inode: u64, proved: bool, looked_at: u64) {
+        let hash = self.hash(container);
+        if let Some(written) = self.files.get_mut(&(hash, inode)).filter(|written| written.at <= looked_at) {
+            written.proved = proved && written.during.is_some();
+        }
+    }
+
     /// Forgets a container, up to `most` files of it; how many those were.
     pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
         self.files.forget(self.key.hash_one(container), most)
@@ -69,17 +76,19 @@ impl Engine {
     /// Remembers the writer of the file that the event's call opened for writing, if it did.
     pub(super) fn note_written(&mut self, event: &SyscallEvent<'_>, file: &EventFile, writer: &Writer) {
         let Some(inode) = file.inode else { return };
-        let Writer { manager, work, .. } = *writer;
-        let written = Written { command: Arc::clone(&writer.command), manager, work, at: event.ts };
+        let Writer { during, work, .. } = *writer;
+        let command = Arc::clone(&writer.command);
+        let written = Written { command, during, proved: false, work, at: event.ts };
         self.written.note(&file.container.id, inode, written);
     }
 
-    /// The package manager that the event's process works for, where what it runs is the image's, or that of a package.
-    pub(super) fn writing_manager(
+    /// The package manager's transaction that the event's process takes part in, where what it runs is the image's, or was
+    /// written in such a transaction.
+    pub(super) fn during(
         &mut self,
         event: &SyscallEvent<'_>,
         reader: ThreadReader<'_>,
-    ) -> Option<Manager> {
+    ) -> Option<During> {
         let work = self.package_work(event, reader).filter(|work| work.changes())?;
         if !self.is_trusted(event, reader) {
             return None;
@@ -91,7 +100,7 @@ impl Engine {
         }
         // apt's dpkg installs what apt was asked for.
         let outermost = self.leaders_work(work.leader).map(|leader| leader.invocation.manager);
-        Some(outermost.unwrap_or(work.invocation.manager))
+        Some(During { manager: outermost.unwrap_or(work.invocation.manager), leader: work.leader })
     }
 
     /// Where the executable of the event's process comes from, and who wrote it last; `None` on the host.
@@ -129,12 +138,7 @@ impl Engine {
             Origin::Memfd => (Provenance::Memory, None),
             Origin::Added | Origin::ImageModified | Origin::ImageUnverified => {
                 let written = self.written.of(container, inode).filter(|_| inode != 0);
-                let provenance = match written {
-                    Some(Written { manager: Some(manager), .. }) => Provenance::Package(*manager),
-                    Some(_) => Provenance::Written,
-                    None => Provenance::Unknown,
-                };
-                (provenance, written)
+                (written.map_or(Provenance::Unknown, Written::provenance), written)
             }
             Origin::Runtime | Origin::Host | Origin::Unknown => (Provenance::Unknown, None),
         }
@@ -148,7 +152,13 @@ mod tests {
     #[test]
     fn writers_are_kept_apart_by_container_and_inode() {
         let mut files = WrittenFiles::new();
-        let by = |command: &str| Written { command: command.into(), manager: None, work: None, at: 0 };
+        let by = |command: &str| Written {
+            command: command.into(),
+            during: None,
+            proved: false,
+            work: None,
+            at: 0,
+        };
         files.note("a", 7, by("curl"));
         files.note("a", 8, by("sh"));
         files.note("a", 7, by("wget"));
@@ -156,7 +166,20 @@ mod tests {
         assert_eq!(of("a", 7).as_deref(), Some("wget"), "the last one counts");
         assert_eq!(of("a", 8).as_deref(), Some("sh"));
         assert_eq!(of("b", 7), None);
-        assert_eq!(files.forget("a", 9), 2);
+        // A proof is of the file as it was looked at, and only where a package manager was at work.
+        let during = Some(During { manager: drift_core::command::manager::Manager::Apt, leader: 1 });
+        let installed = || Written { during, at: 100, ..by("dpkg") };
+        for (written, proved, looked_at, want) in [
+            (installed(), true, 100, true),
+            (installed(), true, 99, false),
+            (installed(), false, 100, false),
+            (by("curl"), true, 100, false),
+        ] {
+            files.note("a", 9, written);
+            files.note_proof("a", 9, proved, looked_at);
+            assert_eq!(files.of("a", 9).unwrap().proved, want);
+        }
+        assert_eq!(files.forget("a", 9), 3);
         assert!(files.of("a", 7).is_none() && files.of("a", 8).is_none());
     }
 }

@@ -6,7 +6,7 @@
 
 mod binary;
 pub(crate) mod container;
-mod file;
+pub(crate) mod file;
 mod library;
 mod packages;
 mod peer;

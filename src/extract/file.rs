@@ -1,6 +1,6 @@
 //! Fields of files.
 
-use super::binary::{installed, owner, written_by};
+use super::binary::{installed, owner, written_by, written_during};
 use super::definition::{field, Argument, FieldDef, FieldType, Question};
 use super::value::Value;
 use crate::event::exec::ExecFacts;
@@ -79,6 +79,12 @@ pub(super) const FIELDS: &[FieldDef] = &[
         FieldType::String,
         "As drift.binary_provenance, of that file.",
         provenance,
+    ),
+    field(
+        "drift.file_during",
+        FieldType::String,
+        "As drift.binary_during, of that file.",
+        during,
     ),
     field(
         "drift.file_work",
@@ -172,6 +178,10 @@ fn writer_pid<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.engine.file_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
+}
+
+fn during<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    written_during(q.engine.file_provenance(q.event, q.reader), q.arena)
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

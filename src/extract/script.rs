@@ -1,6 +1,6 @@
 //! Fields of the script that a process runs.
 
-use super::binary::{installed, owner, written_by};
+use super::binary::{installed, owner, written_by, written_during};
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
 use drift_core::verdict::origin::Origin;
@@ -39,6 +39,12 @@ pub(super) const FIELDS: &[FieldDef] = &[
         provenance,
     ),
     field(
+        "drift.script_during",
+        FieldType::String,
+        "As drift.binary_during, of that script.",
+        during,
+    ),
+    field(
         "drift.script_work",
         FieldType::String,
         "As drift.binary_work, of that script.",
@@ -69,6 +75,10 @@ fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.engine.script_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
+}
+
+fn during<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    written_during(q.engine.script_provenance(q.event, q.reader), q.arena)
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -29,7 +29,7 @@ use rustix::fs::FileType;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sweeps::Sweeps;
 use told::{Told, Verdict};
 use waiting::{WaitList, Waiting, MAX_WAITING, QUIET};
@@ -308,9 +308,12 @@ impl Files {
         let stop = Arc::clone(&self.stop);
         let mut keep_going = || !stop.load(Ordering::Relaxed);
         let package = job.container.image.as_ref().ok().and_then(|i| owner_now(i, path, &mut keep_going));
+        let looked_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let looked_at = u64::try_from(looked_at.as_nanos()).unwrap_or(0);
+        let inode = compared.now.as_ref().map(|now| now.inode.ino);
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
-            container: job.container.id.clone(),
+            container: Arc::clone(&job.container),
             image: job.container.declaration.reference(),
             path: path.clone(),
             new_path,
@@ -320,6 +323,9 @@ impl Files {
             package,
             gained: compared.gained,
             writer: Arc::clone(&job.writer),
+            inode,
+            looked_at,
+            proved: false,
             drifts,
         });
         self.metrics.files_changed.inc();

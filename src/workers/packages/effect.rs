@@ -9,13 +9,16 @@ use drift_core::container::registry::Container;
 use drift_core::host::Host;
 use drift_core::packages::installed;
 use drift_core::packages::inventory::{
-    changes, Changes, Database, Ecosystem, Inventory, LiveTree, PackageChange, Packages, Release, Tree,
+    changes, read, Changes, Database, Ecosystem, Inventory, LiveTree, PackageChange, Packages, Release, Tree,
     Unreadable,
 };
+use drift_formats::entry::ImagePath;
 use std::collections::BTreeSet;
 
 /// Most entries of each list of an event.
 const MAX_LISTED: usize = 400;
+/// Largest record whose bytes are compared.
+const MAX_RECORD: usize = 4 << 20;
 /// Most bytes of all lists of an event: it has 64 KiB.
 const MAX_BYTES: usize = 40 << 10;
 
@@ -41,7 +44,7 @@ pub(super) fn find(
     if ours && ended.databases.is_empty() && !ended.touched && !watched {
         why.push("changes of files are not watched".into());
     }
-    let effect = describe(&changes, why);
+    let effect = describe(&changes, ended.agent.manager.is_some(), why);
     // What another program opened and left as it was is no event; nor is a question that a package manager was asked.
     let attempt = ended.announced;
     let suspect = ended.agent.manager.is_none() && !changes.unknown.is_empty();
@@ -91,7 +94,13 @@ fn compare(host: &Host, ended: &Transaction, known: &mut Known, others: &BTreeSe
         }
     }
     let mut changes = changes(&before, &after);
-    changes.reinstalled.extend(rewritten(ended, &before, &after));
+    // A package manager that writes a record anew has installed the package again. What anything else leaves as it is in
+    // the image (`chown -R` on a virtual environment) was no change.
+    let by_manager = ended.agent.manager.is_some();
+    let counts = |database: &Database, name: &str| {
+        by_manager || !ended.record_paths(database, name).all(|path| same_bytes(&tree, image, path))
+    };
+    changes.reinstalled.extend(rewritten(ended, &before, &after, &counts));
     changes.reinstalled.sort();
     changes.reinstalled.dedup();
     for (database, packages) in after.databases {
@@ -105,7 +114,7 @@ fn compare(host: &Host, ended: &Transaction, known: &mut Known, others: &BTreeSe
 /// Of a database that others change at the same time, takes only those packages as changed whose own records this
 /// transaction has touched. Where databases have no such records, whoever ends first is taken to have done it all.
 fn keep_own(ended: &Transaction, database: &Database, was: &Packages, now: &mut Packages) {
-    let touched = |name: &str| ended.records.contains(&(database.clone(), name.to_owned()));
+    let touched = |name: &str| ended.records.contains_key(&(database.clone(), name.to_owned()));
     if matches!(database.ecosystem, Ecosystem::Apk | Ecosystem::Rpm) {
         return;
     }
@@ -120,12 +129,13 @@ fn rewritten<'a>(
     ended: &'a Transaction,
     before: &'a Inventory,
     after: &'a Inventory,
+    counts: &'a dyn Fn(&Database, &str) -> bool,
 ) -> impl Iterator<Item = PackageChange> + 'a {
     let of = |inventory: &'a Inventory, database: &Database, name: &str| {
         let packages: Option<&Packages> = inventory.databases.get(database)?.as_ref().ok();
         packages?.by_name.get(name)
     };
-    ended.records.iter().filter_map(move |(database, name)| {
+    ended.records.keys().filter(|(database, name)| counts(database, name)).filter_map(move |(database, name)| {
         let (was, is) = (of(before, database, name)?, of(after, database, name)?);
         let release: &Release = is.releases.first().filter(|_| was.releases == is.releases)?;
         Some(PackageChange {
@@ -137,7 +147,14 @@ fn rewritten<'a>(
     })
 }
 
-fn describe(changes: &Changes, mut why: Vec<String>) -> Effect {
+/// Whether a record has the bytes that the image has. What cannot be read has not.
+fn same_bytes(tree: &dyn Tree, image: &dyn Tree, path: &ImagePath) -> bool {
+    let bytes = |tree: &dyn Tree| read(tree, path, MAX_RECORD).ok().flatten();
+    let now = bytes(tree);
+    now.is_some() && now == bytes(image)
+}
+
+fn describe(changes: &Changes, by_manager: bool, mut why: Vec<String>) -> Effect {
     let mut room = MAX_BYTES;
     let mut cut = false;
     let mut take = |list: &mut dyn Iterator<Item = String>| {
@@ -162,7 +179,9 @@ fn describe(changes: &Changes, mut why: Vec<String>) -> Effect {
     if cut {
         why.push(format!("{total} packages are more than an event lists"));
     }
-    let action = match (changes.added.len() + changes.reinstalled.len(), changes.upgraded.len(), total) {
+    // Whoever writes a record anew without being a package manager has installed nothing.
+    let again = if by_manager { changes.reinstalled.len() } else { 0 };
+    let action = match (changes.added.len() + again, changes.upgraded.len(), total - changes.reinstalled.len() + again) {
         (1.., ..) => Some(Action::Install),
         (0, 1.., _) => Some(Action::Upgrade),
         (0, 0, 1..) => Some(Action::Remove),
@@ -181,7 +200,8 @@ fn note_installed(host: &Host, container: &Container, ended: &Transaction, chang
     let Ok(tree) = LiveTree::new(root) else { return };
     let tree: &dyn Tree = &tree;
     let now = container.installed.load_full().unwrap_or_default();
-    let next = installed::after(&now, tree, &ended.databases, changes);
+    let Ok(image) = &container.image else { return };
+    let next = installed::after(&now, tree, image, &ended.databases, changes, ended.agent.pid);
     container.installed.store(Some(std::sync::Arc::new(next)));
 }
 
@@ -209,17 +229,20 @@ mod tests {
         ];
         for (added, upgraded, removed, action, shown) in rows {
             let changes = Changes { added, upgraded, removed, ..Changes::default() };
-            let effect = describe(&changes, Vec::new());
+            let effect = describe(&changes, true, Vec::new());
             assert_eq!((effect.action, effect.to_string().as_str()), (action, shown));
         }
-        assert_eq!(describe(&Changes::default(), vec!["why".into()]).to_string(), "unknown:why");
+        assert_eq!(describe(&Changes::default(), true, vec!["why".into()]).to_string(), "unknown:why");
+        let again = Changes { reinstalled: vec![up], ..Changes::default() };
+        let action = |by_manager| describe(&again, by_manager, Vec::new()).action;
+        assert_eq!((action(true), action(false)), (Some(Action::Install), None));
     }
 
     #[test]
     fn lists_fit_into_an_event() {
         let long = "x".repeat(150);
         let added = (0..10_000).map(|i| change(&format!("{long}{i}"), None, Some("1"))).collect();
-        let effect = describe(&Changes { added, ..Changes::default() }, Vec::new());
+        let effect = describe(&Changes { added, ..Changes::default() }, true, Vec::new());
         let bytes: usize = effect.added.iter().chain(&effect.names).map(String::len).sum();
         assert!(effect.added.len() > 100 && bytes <= MAX_BYTES, "{} in {bytes}", effect.added.len());
         assert_eq!(effect.changed(), 10_000);
