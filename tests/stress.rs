@@ -70,7 +70,9 @@ fn answers_stay_true_while_indexes_come_and_go() {
                 }
             });
         }
-        while Instant::now() < end {
+        // A busy machine may take longer for its first answers.
+        let late = end + Duration::from_secs(60);
+        while Instant::now() < end || (answers.load(Ordering::Relaxed) <= 100 && Instant::now() < late) {
             std::thread::sleep(Duration::from_millis(10));
         }
         stop.store(true, Ordering::Relaxed);

@@ -273,7 +273,7 @@ fn a_full_queue_holds_nobody_up() {
     let tmp = tempfile::NamedTempFile::new().unwrap();
     let container = container();
     let (mut taken, mut refused) = (0u64, 0u64);
-    let started = Instant::now();
+    // The gate is closed by this thread: a call that waited would never return.
     for tid in 0..1000 {
         let against = Against { layer: 0, path: path("/usr/bin/python3"), sha256: Some([0; 32]) };
         let job = VerifyJob {
@@ -288,7 +288,6 @@ fn a_full_queue_holds_nobody_up() {
             false => refused += 1,
         }
     }
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(taken + refused, 1000);
     assert!(refused > 500, "{refused} refused");
     assert_eq!((metrics.queue_full.get(), metrics.verifier_dropped.get()), (refused, refused));

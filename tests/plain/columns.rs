@@ -7,7 +7,7 @@ use testkit::workspace_dir;
 const COLUMNS: usize = 110;
 
 /// How many lines may still be longer, by the kind of file. These numbers only ever fall.
-const ALLOWED: [(&str, usize); 3] = [("product", 868), ("tests", 0), ("pages", 116)];
+const ALLOWED: [(&str, usize); 3] = [("product", 854), ("tests", 0), ("pages", 0)];
 
 fn kind(path: &Path) -> &'static str {
     let product = ["src", "crates"].map(|folder| workspace_dir().join(folder));

@@ -85,16 +85,18 @@ impl Open<'_> {
         all
     }
 
-    /// All events of a container until there is none for a while.
+    /// All events of a container until there is none for a while, in which containers were compared.
     pub fn settled(&self, container: &str, quiet: Duration) -> Vec<Value> {
         let mut all = Vec::new();
-        let (opened, mut last) = (Instant::now(), Instant::now());
-        // The first may take its time on a busy machine.
-        while last.elapsed() < quiet || (all.is_empty() && opened.elapsed() < Duration::from_secs(60)) {
+        let comparisons = || self.plugin.metric("source_scans");
+        let (mut last, mut done) = (Instant::now(), comparisons());
+        // On a busy machine the first event takes its time, and so does a comparison that finds nothing more.
+        let is_slow = |all: &Vec<Value>, done| all.is_empty() || comparisons() < done + 2;
+        while last.elapsed() < quiet || (is_slow(&all, done) && last.elapsed() < Duration::from_secs(60)) {
             let (events, more) = self.next();
             let ours: Vec<_> = events.into_iter().filter(|e| e["container_id"] == container).collect();
             if !ours.is_empty() {
-                last = Instant::now();
+                (last, done) = (Instant::now(), comparisons());
             }
             all.extend(ours);
             if !more {

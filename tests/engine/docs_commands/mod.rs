@@ -18,6 +18,7 @@ mod elsewhere;
 use blocks::{blocks, Block, Kind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use testkit::engine::{Choice, Engine};
 use testkit::live::{self, Container, Image};
 use testkit::skip::{skip, skip_optional};
@@ -132,11 +133,10 @@ fn commands_for_responders_run_on_a_container() {
     let script = container.put("drift.sh", b"echo drifted > /opt/drifted; touch /vol/done").unwrap();
     container.run(&format!("sh {script}")).unwrap();
     let done = container.vol().join("done");
-    for _ in 0..200 {
-        if done.exists() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done.exists() {
+        assert!(Instant::now() < deadline, "the container does not drift");
+        std::thread::sleep(Duration::from_millis(50));
     }
     let tree = Tree::new();
     let mut said = String::new();
