@@ -409,12 +409,12 @@ impl Engine {
             false => self.binary(event, reader).map(|b| b.judgement.origin),
         };
         let (command, during) = (self.command(event, reader), self.during(event, reader));
-        let work = self.process_work(event, reader);
+        let work = self.writing_work(event, reader);
         let writer = Arc::new(Writer { pid, tid: event.tid, command, origin, during, work });
         if let Some(state) = self.thread(event, reader).filter(|state| state.findings == findings) {
             let lasts = state.binary.is_some()
                 && matches!(state.package, Some(None))
-                && work != Some(ImageWork::Start);
+                && !work.is_some_and(ImageWork::is_start);
             state.writer = lasts.then(|| Arc::clone(&writer));
         }
         writer

@@ -38,7 +38,7 @@ use runs::Runs;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use work::WorkState;
+use work::{Starts, WorkState};
 
 mod agents;
 mod cache;
@@ -168,6 +168,8 @@ pub struct Engine {
     background: Option<Workers>,
     /// Approved images and baselines, as last read.
     lists: Lists,
+    /// Which containers have started.
+    starts: Starts,
     /// Ports that were told.
     ports: SeenPorts,
     /// Peers that were judged.
@@ -215,6 +217,7 @@ impl Engine {
             metrics,
             background: None,
             lists,
+            starts: Starts::new(bound(config.cache.max_containers)),
             ports: SeenPorts::new(),
             peers: Peers::new(),
             flags_given: false,
@@ -283,6 +286,7 @@ impl Engine {
                     // The process may be gone by the time a rule asks: look at a new container now.
                     let state = self.state_of_exec(&exec);
                     self.threads.put(exec.pid, state);
+                    self.note_start(&exec, event.ts, reader);
                 }
             }
             code::PROCEXIT => {

@@ -105,7 +105,11 @@ impl Engine {
         let port = match claim {
             Claim::Bind { port, .. } => port,
             // 0: the kernel chose, and tells nobody.
-            Claim::Listen { .. } => Some(socket.bound_port).filter(|port| *port != 0)?,
+            Claim::Listen { .. } => {
+                // A server has started.
+                self.starts.end(&container.id);
+                Some(socket.bound_port).filter(|port| *port != 0)?
+            }
         };
         Some(Claimed { container, protocol: socket.protocol, port })
     }

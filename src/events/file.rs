@@ -5,6 +5,7 @@ use crate::facts::{Provenance, Writer};
 use drift_core::container::registry::Container;
 use drift_core::verdict::change::Change;
 use drift_core::verdict::origin::Origin;
+use drift_core::verdict::work::ImageWork;
 use drift_formats::entry::ImagePath;
 use serde_json::{json, Value};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct FileReport {
     pub gained: Vec<&'static str>,
     /// Who did it last.
     pub writer: Arc<Writer>,
+    /// The image's own work that accounts for the change.
+    pub work: Option<ImageWork>,
     /// Inode number of the file as it is; `None` when it is gone.
     pub inode: Option<u64>,
     /// When it was looked at, nanoseconds since the epoch.
@@ -66,7 +69,7 @@ impl OwnEvent for FileReport {
             "file_writer": &*self.writer.command,
             "file_writer_pid": self.writer.pid,
             "file_provenance": self.provenance().to_string(),
-            "file_work": self.writer.work.map(|work| work.to_string()),
+            "file_work": self.work.map(|work| work.to_string()),
             "container_drifts": self.drifts,
             "file_during": during.filter(|_| !self.proved),
             "pkg_manager": during.filter(|_| self.proved),

@@ -74,6 +74,8 @@ fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.engine.script_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
+    // Builds make programs; a script has no compiler.
+    let written = written.filter(|work| work.is_start());
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
 }
 

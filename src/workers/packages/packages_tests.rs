@@ -222,6 +222,7 @@ fn change(open: &Transaction, path: &str, gained: &[&'static str]) -> FileReport
         package: None,
         gained: gained.to_vec(),
         writer: Arc::new(writer),
+        work: None,
         inode: Some(1),
         looked_at: 1,
         proved: false,

@@ -1,5 +1,6 @@
 //! Judging files: where each comes from, whether its content is the image's, what a script or binary it is.
 
+pub mod accounts;
 pub mod binary;
 pub mod change;
 pub mod compare;
