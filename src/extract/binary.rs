@@ -73,8 +73,10 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.binary_work",
         FieldType::String,
         "Work of the image's own that wrote the executable: `build:<tool>` (a build, by its outermost tool, such as \
-         `build:make`), or `start` (the container's entry point, a script of the image, in the first minute). Programs and \
-         scripts of the image, and what they made, alone count. Absent where no such work did.",
+         `build:make`; a compiler or linker wrote it itself), or `start` (the container's entry point, a shell with a script of the \
+         image or of the deployment or with the declared command, until the container has started), `start:accounts` (useradd \
+         and the like below it) or `start:certificates` (update-ca-certificates). Programs and scripts of the image, and what \
+         they made, alone count. Absent where no such work did.",
         work,
     ),
     field(

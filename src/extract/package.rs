@@ -65,7 +65,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.pkg_effect",
         FieldType::String,
         "On drift_packages, what the container's package databases say by now: `changed`; `none` (it failed, or there \
-         was nothing to do); `partial:<why>` (more than what is listed); `unknown:<why>`.",
+         was nothing to do); `bundled` (nothing but the image's own wheels, in a new virtual environment); `partial:<why>` (more than what is listed); `unknown:<why>`.",
         of_event,
     ),
     FieldDef {
@@ -102,6 +102,26 @@ pub(super) const FIELDS: &[FieldDef] = &[
             FieldType::String,
             "On drift_packages: packages that were installed again, or whose records were written, in the same version, \
              as `name=version`.",
+            of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_bundled",
+            FieldType::String,
+            "On drift_packages: packages of a new virtual environment that are, file by file, the image's own wheels, as \
+             `name=version`.",
+            of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_root",
+            FieldType::String,
+            "On drift_packages: where packages of languages have changed: the virtual environment, or else the directory \
+             (`site-packages`, `node_modules`).",
             of_event,
         )
     },

@@ -7,6 +7,7 @@ use drift_core::command::manager::Action;
 use drift_core::container::live::Live;
 use drift_core::container::registry::Container;
 use drift_core::host::Host;
+use drift_core::packages::bundled::{environment_of, is_bundled};
 use drift_core::packages::installed;
 use drift_core::packages::inventory::{
     changes, read, Changes, Database, Ecosystem, Inventory, LiveTree, PackageChange, Packages, Release, Tree,
@@ -17,6 +18,8 @@ use std::collections::BTreeSet;
 
 /// Most entries of each list of an event.
 const MAX_LISTED: usize = 400;
+/// Most places of languages' packages that are told.
+const MAX_PLACES: usize = 8;
 /// Largest record whose bytes are compared.
 const MAX_RECORD: usize = 4 << 20;
 /// Most bytes of all lists of an event: it has 64 KiB.
@@ -32,7 +35,7 @@ pub(super) fn find(
     others: &BTreeSet<Database>,
 ) -> Option<Effect> {
     let container = &ended.container;
-    let changes = compare(host, ended, known, others);
+    let (changes, roots) = compare(host, ended, known, others);
     let mut why: Vec<String> = changes.unknown.iter().map(|(_, why)| why.0.clone()).collect();
     if ended.overflow {
         why.push("more databases or packages were touched than are followed".into());
@@ -44,11 +47,16 @@ pub(super) fn find(
     if ours && ended.databases.is_empty() && !ended.touched && !watched {
         why.push("changes of files are not watched".into());
     }
-    let effect = describe(&changes, ended.agent.manager.is_some(), why);
+    let came_with_image: Vec<_> = roots.iter().flat_map(|place| &place.bundled).collect();
+    let mut news = changes.clone();
+    news.added.retain(|change| !came_with_image.contains(&change));
+    let mut effect = describe(&news, ended.agent.manager.is_some(), why);
+    effect.bundled = came_with_image.iter().map(ToString::to_string).take(MAX_LISTED).collect();
+    effect.roots = roots.iter().map(|place| String::from_utf8_lossy(place.root.as_bytes()).into_owned()).collect();
     // What another program opened and left as it was is no event; nor is a question that a package manager was asked.
     let attempt = ended.announced;
     let suspect = ended.agent.manager.is_none() && !changes.unknown.is_empty();
-    if effect.total == 0 && !attempt && !suspect {
+    if effect.total == 0 && effect.bundled.is_empty() && !attempt && !suspect {
         return None;
     }
     if ended.agent.manager.is_some() {
@@ -58,11 +66,17 @@ pub(super) fn find(
 }
 
 /// What differs, and the packages whose records were written anew.
-fn compare(host: &Host, ended: &Transaction, known: &mut Known, others: &BTreeSet<Database>) -> Changes {
+fn compare(
+    host: &Host,
+    ended: &Transaction,
+    known: &mut Known,
+    others: &BTreeSet<Database>,
+) -> (Changes, Vec<Place>) {
     let container = &ended.container;
     let unreadable = |why: &str| {
         let each = |db: &Database| (db.clone(), Unreadable(why.to_owned()));
-        Changes { unknown: ended.databases.iter().take(1).map(each).collect(), ..Changes::default() }
+        let unknown = ended.databases.iter().take(1).map(each).collect();
+        (Changes { unknown, ..Changes::default() }, Vec::new())
     };
     let fresh = container.live.as_ref().and_then(|live: &Live| live.root(host, &[ended.agent.pid]));
     let Some(root) = fresh.as_ref().or(ended.root.as_ref()) else {
@@ -103,12 +117,49 @@ fn compare(host: &Host, ended: &Transaction, known: &mut Known, others: &BTreeSe
     changes.reinstalled.extend(rewritten(ended, &before, &after, &counts));
     changes.reinstalled.sort();
     changes.reinstalled.dedup();
+    let by_image = |database: &Database, change: &PackageChange| {
+        by_manager && is_bundled(&tree, image, database, change)
+    };
+    let places = places(&tree, &before, &after, &by_image);
     for (database, packages) in after.databases {
         if let Ok(packages) = packages {
             known.put(&container.id, &database, packages);
         }
     }
-    changes
+    (changes, places)
+}
+
+/// Where packages of a language have changed.
+#[derive(Debug)]
+struct Place {
+    /// The virtual environment, or the directory of the packages.
+    root: ImagePath,
+    /// What came from the image's own wheels.
+    bundled: Vec<PackageChange>,
+}
+
+fn places(
+    tree: &dyn Tree,
+    before: &Inventory,
+    after: &Inventory,
+    by_image: &dyn Fn(&Database, &PackageChange) -> bool,
+) -> Vec<Place> {
+    let of_language = |database: &Database| {
+        matches!(database.ecosystem, Ecosystem::Pip | Ecosystem::Npm | Ecosystem::Gem | Ecosystem::Conda)
+    };
+    let here = after.databases.keys().filter(|database| of_language(database)).filter_map(|database| {
+        let only = |inventory: &Inventory| Inventory {
+            databases: inventory.databases.get_key_value(database).map(|(k, v)| (k.clone(), v.clone())).into_iter().collect(),
+        };
+        let mut changes = changes(&only(before), &only(after));
+        if changes.is_empty() {
+            return None;
+        }
+        changes.added.retain(|change| by_image(database, change));
+        let root = environment_of(tree, database).unwrap_or_else(|| database.dir.clone());
+        Some(Place { root, bundled: changes.added })
+    });
+    here.take(MAX_PLACES).collect()
 }
 
 /// Of a database that others change at the same time, takes only those packages as changed whose own records this
@@ -190,7 +241,8 @@ fn describe(changes: &Changes, by_manager: bool, mut why: Vec<String>) -> Effect
     why.truncate(3);
     let unknown = (!why.is_empty()).then(|| why.join("; "));
     let unknown = unknown.map(|why| why.chars().filter(|c| !c.is_control()).take(300).collect());
-    Effect { added, removed, upgraded, reinstalled, names, total: total as u64, action, unknown }
+    let (bundled, roots) = Default::default();
+    Effect { added, removed, upgraded, reinstalled, bundled, roots, names, total: total as u64, action, unknown }
 }
 
 /// Notes whose the files are that were installed.

@@ -6,16 +6,11 @@
 
 use crate::content::compiled_from;
 use crate::host::RootDir;
+use crate::packages::has_sum;
 use crate::packages::installed::Installed;
 use crate::verdict::change::{locate, Change};
 use drift_formats::entry::ImagePath;
-use drift_formats::packages::Checksum;
-use md5::Md5;
 use rustix::fs::FileType;
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 
 /// Files that decide who may do what, and what is loaded everywhere: exempt for nobody.
@@ -36,9 +31,6 @@ const NEVER: [&[u8]; 15] = [
     b"/etc/sudoers.d",
     b"/var/spool/cron",
 ];
-
-/// Bytes read at a time.
-const PIECE: usize = 64 << 10;
 
 /// A change of a file that was seen while a package manager was at work.
 #[derive(Debug, Clone, Copy)]
@@ -123,45 +115,6 @@ pub fn brought_by(
 /// Without options, by which it reads other configuration or another root.
 fn is_plain_ldconfig(command: &str) -> bool {
     matches!(command.trim_end(), "ldconfig" | "ldconfig.real" | "/sbin/ldconfig" | "/sbin/ldconfig.real")
-}
-
-/// Whether a file has a checksum; `None` where it is longer than `max`, or cannot be read.
-pub fn has_sum(
-    file: &mut File,
-    sum: Checksum,
-    max: u64,
-    keep_going: &mut dyn FnMut() -> bool,
-) -> Option<bool> {
-    let mut digest = |hasher: &mut dyn FnMut(&[u8])| {
-        let (mut piece, mut left) = (vec![0; PIECE], max);
-        while keep_going() {
-            match file.read(&mut piece).ok()? {
-                0 => return Some(()),
-                n => {
-                    left = left.checked_sub(n as u64)?;
-                    hasher(piece.get(..n)?);
-                }
-            }
-        }
-        None
-    };
-    match sum {
-        Checksum::Md5(want) => {
-            let mut hasher = Md5::new();
-            digest(&mut |bytes| hasher.update(bytes))?;
-            Some(hasher.finalize().as_slice() == want)
-        }
-        Checksum::Sha1(want) => {
-            let mut hasher = Sha1::new();
-            digest(&mut |bytes| hasher.update(bytes))?;
-            Some(hasher.finalize().as_slice() == want)
-        }
-        Checksum::Sha256(want) => {
-            let mut hasher = Sha256::new();
-            digest(&mut |bytes| hasher.update(bytes))?;
-            Some(hasher.finalize().as_slice() == want)
-        }
-    }
 }
 
 #[cfg(test)]

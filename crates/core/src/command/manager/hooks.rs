@@ -122,7 +122,6 @@ fn apt_setting<'a>(manager: Manager, arg: &'a [u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::command::interpreter::script_argument;
     use crate::command::manager::identify;
 
