@@ -1,9 +1,10 @@
 //! The C interface of the plugin, guarded.
 //!
-//! The SDK's `plugin!`, `extract_plugin!`, `parse_plugin!` and `async_event_plugin!` export the same functions bare.
-//! Here each is wrapped so that no panic crosses into the engine (a foreign exception there ends the process), and
-//! the one that the SDK lacks, `plugin_get_required_event_schema_version`, is added: without it libs 0.22 and later
-//! take the plugin for one of schema 3.0.0 and refuse it, in live captures only.
+//! The SDK's `plugin!`, `extract_plugin!`, `parse_plugin!` and `async_event_plugin!` export the same
+//! functions bare. Here each is wrapped so that no panic crosses into the engine (a foreign exception there
+//! ends the process), and the one that the SDK lacks, `plugin_get_required_event_schema_version`, is added:
+//! without it libs 0.22 and later take the plugin for one of schema 3.0.0 and refuse it, in live captures
+//! only.
 //!
 //! Functions and their contracts: falcosecurity/libs `userspace/plugin/plugin_api.h`.
 
@@ -44,8 +45,8 @@ unsafe impl source::wrappers::SourcePluginExported for Drift {}
 // SAFETY: as above.
 unsafe impl async_event::wrappers::AsyncPluginExported for Drift {}
 
-/// Exports guarded calls of the SDK's functions of the same name, all with the SDK's own contract: pointers are
-/// valid or null, as the engine passes them.
+/// Exports guarded calls of the SDK's functions of the same name, all with the SDK's own contract: pointers
+/// are valid or null, as the engine passes them.
 macro_rules! export {
     ($($module:ident :: $name:ident ( $($arg:ident : $ty:ty),* ) -> $ret:ty, or $otherwise:expr;)+) => {$(
         #[no_mangle]
@@ -138,7 +139,8 @@ unsafe extern "C-unwind" fn plugin_init(
     input: *const ss_plugin_init_input,
     rc: *mut ss_plugin_rc,
 ) -> *mut ss_plugin_t {
-    // SAFETY: the engine's arguments. The SDK writes `rc` on every path but a panic's, where it keeps this value.
+    // SAFETY: the engine's arguments. The SDK writes `rc` on every path but a panic's, where it keeps this
+    // value.
     unsafe {
         if let Some(rc) = rc.as_mut() {
             *rc = ss_plugin_rc_SS_PLUGIN_FAILURE;

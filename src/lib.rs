@@ -12,6 +12,7 @@ pub mod extract;
 pub mod facts;
 #[expect(unsafe_code, reason = "the C interface")]
 mod ffi;
+pub mod ledger;
 pub mod metrics;
 pub mod plugin;
 pub mod prebuilt;

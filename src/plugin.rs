@@ -3,8 +3,8 @@
 use crate::config::{Config, InitConfig};
 use crate::engine::Engine;
 use crate::event::raw::{code, StateEvent, SyscallEvent};
-use crate::event::threads::Threads;
-use crate::events::{Reporter, EVENTS};
+use crate::event::threads::{ThreadReader, ThreadTable};
+use crate::events::{LastPayload, Reporter, EVENTS};
 use crate::extract;
 use crate::metrics::{self, Kind, Metrics};
 use crate::prebuilt::{self, Lists};
@@ -30,9 +30,11 @@ use std::sync::Arc;
 pub struct Drift {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
-    threads: Option<Threads>,
+    threads: Option<ThreadTable>,
     lists: Lists,
     engine: Engine,
+    /// The payload of an event of Drift's own, while fields of it are asked for.
+    payloads: LastPayload,
     /// Kept for the event source, which looks at containers on its own.
     manifests: Vec<LoadedManifest>,
     /// Whether this instance is that of the source `drift`: then no system call ever comes.
@@ -61,7 +63,7 @@ impl Plugin for Drift {
         let lists = Lists::load(&config)?;
         let metrics = Arc::new(Metrics::default());
         // Without threads (a source of another plugin is open) there is nothing to say, and nothing wrong.
-        let threads = input.and_then(|tables| Threads::import(tables).ok());
+        let threads = input.and_then(|tables| ThreadTable::import(tables).ok());
         let engine = Engine::new(Arc::clone(&config), manifests.clone(), lists.clone(), Arc::clone(&metrics));
         let source_is_read = Arc::default();
         Ok(Self {
@@ -70,6 +72,7 @@ impl Plugin for Drift {
             threads,
             lists,
             engine,
+            payloads: LastPayload::default(),
             manifests,
             has_source_open: false,
             source_is_read,
@@ -103,7 +106,7 @@ impl ParsePlugin for Drift {
         event: &EventInput<'_, Self::Event<'_>>,
         input: &ParseInput<'_>,
     ) -> Result<(), anyhow::Error> {
-        let reader = extract::reader(self.threads.as_ref(), &input.reader);
+        let reader = ThreadReader::new(self.threads.as_ref(), &input.reader);
         let StateEvent(mut parsed) = event.event()?;
         // As rules see it: what is found out here is not found out again for them.
         parsed.number = event.event_number() as u64;
@@ -116,8 +119,8 @@ impl ExtractPlugin for Drift {
     type Event<'a> = SyscallEvent<'a>;
     type ExtractContext = ();
 
-    /// Empty: the SDK's table makes a new string for each answer. [`extract::FIELDS`] is the table, and the two
-    /// functions below replace what the SDK would do with its own.
+    /// Empty: the SDK's table makes a new string for each answer. [`extract::FIELDS`] is the table, and the
+    /// two functions below replace what the SDK would do with its own.
     const EXTRACT_FIELDS: &'static [ExtractFieldInfo<Self>] = &[];
 
     fn get_fields() -> &'static CStr {
@@ -137,9 +140,9 @@ impl ExtractPlugin for Drift {
         if event.code == code::PLUGIN {
             self.source_is_read.store(true, Ordering::Relaxed);
         }
-        let reader = extract::reader(self.threads.as_ref(), table_reader);
+        let reader = ThreadReader::new(self.threads.as_ref(), table_reader);
         for request in fields {
-            extract::answer(&mut self.engine, &event, reader, request, storage)?;
+            extract::answer(&mut self.engine, &mut self.payloads, &event, reader, request, storage)?;
         }
         Ok(())
     }
@@ -151,8 +154,8 @@ impl AsyncEventPlugin for Drift {
 
     fn start_async(&mut self, handler: AsyncHandler) -> Result<(), anyhow::Error> {
         if self.has_source_open {
-            // The engine starts every instance, also that of a source in which nothing would ever be asked of these
-            // threads.
+            // The engine starts every instance, also that of a source in which nothing would ever be asked of
+            // these threads.
             return Ok(());
         }
         let reporter = Reporter::to_engine(handler);

@@ -1,4 +1,5 @@
-//! Prebuilt manifests, approved images and baselines that the configuration names: loaded at start, or refused.
+//! Prebuilt manifests, approved images and baselines that the configuration names: loaded at start, or
+//! refused.
 
 use crate::config::{Config, ConfigError};
 use arc_swap::ArcSwap;
@@ -32,7 +33,8 @@ pub fn load_all(config: &Config) -> Result<Vec<LoadedManifest>, anyhow::Error> {
         .collect()
 }
 
-/// Lists that the configuration names, each replaced as a whole when its files change; `None` where none are configured.
+/// Lists that the configuration names, each replaced as a whole when its files change; `None` where none are
+/// configured.
 #[derive(Debug, Clone, Default)]
 pub struct Lists {
     /// Approved images.

@@ -1,14 +1,16 @@
-//! What is remembered of containers: bounded tables, least recently used out first, from which one container's entries can be
-//! taken out without looking at the others'.
+//! What is remembered of containers: bounded tables, least recently used out first, from which one
+//! container's entries can be taken out without looking at the others'.
 //!
-//! Invariants: memory is set by the bound alone, some twenty bytes an entry beside key and value; a look-up or an insertion
-//! is a constant number of steps and allocates nothing but what the caller brings; [`ContainerCache::forget`] takes out no more
-//! entries than it is told to, so that a container that ends holds no event up.
+//! Invariants: memory is set by the bound alone, some twenty bytes an entry beside key and value; a look-up
+//! or an insertion is a constant number of steps and allocates nothing but what the caller brings;
+//! [`ContainerCache::forget`] takes out no more entries than it is told to, so that a container that ends
+//! holds no event up.
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use std::hash::{BuildHasher, Hash};
 
-/// Entries for which there is room from the start, so that the event thread need not wait for a large table to grow.
+/// Entries for which there is room from the start, so that the event thread need not wait for a large table
+/// to grow.
 const PREPARED: usize = 1 << 16;
 
 /// No slot.
@@ -135,7 +137,8 @@ impl<K: OfContainer, V> ContainerCache<K, V> {
         self.insert(key, value);
     }
 
-    /// Forgets up to `most` entries of a container; how many those were. Fewer than `most`: there are no more.
+    /// Forgets up to `most` entries of a container; how many those were. Fewer than `most`: there are no
+    /// more.
     pub(super) fn forget(&mut self, container: u64, most: usize) -> usize {
         for done in 0..most {
             match self.of_container.get(&container).copied() {

@@ -1,48 +1,68 @@
-//! Libraries that processes load: the opens and mappings worth a look, handed to the background.
+//! Libraries that processes load: the opens and mappings worth a look, handed to the workers.
 //!
 //! Invariant: an open that was looked at a moment ago costs a look-up in memory.
 
-use super::{Engine, ThreadReader};
+use super::context::Context;
+use super::paths;
+use super::processes::Processes;
+use super::recent::RecentlySeen;
 use crate::event::library::LibraryCall;
-use crate::event::raw::SyscallEvent;
 use crate::facts::LibraryJob;
 use drift_core::verdict::origin::Origin;
 
 /// Most files remembered as looked at, by container, program and file.
-pub(super) const MAX_SEEN: usize = 16_384;
+const MAX_SEEN: usize = 16_384;
 
-impl Engine {
-    /// Has the background find out whether the event's call loads a library that is not the image's. `true` if the call
-    /// is such that it may.
-    pub fn watch_library(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
-        if self.background.is_none() {
+/// Libraries looked at recently.
+#[derive(Debug)]
+pub(super) struct Libraries(RecentlySeen);
+
+impl Libraries {
+    pub(super) fn new() -> Self {
+        Self(RecentlySeen::new(MAX_SEEN))
+    }
+
+    /// Forgets up to `most` entries of a container; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        self.0.forget(container, most)
+    }
+
+    /// See [`super::cache::ContainerCache::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.0.bytes_when_full()
+    }
+
+    /// Has a worker find out whether the event's call loads a library that is not the image's. `true` if the
+    /// call is such that it may.
+    pub(super) fn watch(&mut self, cx: &Context<'_>, p: &mut Processes) -> bool {
+        let Some(workers) = cx.workers() else { return false };
+        let Some(call) = LibraryCall::from_event(cx.event) else { return false };
+        if call.mapped != cx.deps.config.confirm_mmap {
             return false;
         }
-        let Some(call) = LibraryCall::from_event(event) else { return false };
-        if call.mapped != self.config.confirm_mmap {
-            return false;
-        }
-        let Some(container) = self.container(event, reader).filter(|c| c.live.is_some()) else {
+        let Some(container) = p.threads.container(cx).filter(|c| c.live.is_some()) else {
             return false;
         };
-        let Some(binary) = self.binary(event, reader) else { return false };
+        let Some(binary) = p.binary(cx) else { return false };
         if binary.judgement.origin == Origin::Runtime {
             return false;
         }
-        let interval = u64::try_from(self.config.file_interval.as_nanos()).unwrap_or(u64::MAX);
+        let interval = u64::try_from(cx.deps.config.file_interval.as_nanos()).unwrap_or(u64::MAX);
         // A file written to since is another one: its writer was noted later than it was looked at.
-        let written = self.written.of(&container.id, call.inode).cloned();
+        let written = p.writers.of(&container.id, call.inode).cloned();
         let written_at = written.as_ref().map_or(0, |w| w.at);
         if call.inode != 0 {
             let what = (&*binary.path, call.inode, written_at);
-            if !self.libraries.is_new(binary.key.container(), what, event.ts, interval) {
+            if !self.0.is_new(binary.key.container(), what, cx.event.ts, interval) {
                 return true;
             }
         }
-        let Some(path) = self.named_path(reader, &container, event.tid, call.file) else { return false };
+        let Some(place) = paths::place(cx, &p.threads) else { return false };
+        let Some(path) = paths::named(cx, Some(&container), &place, call.file).path else { return false };
         if call.inode == 0 {
             let what = (&*binary.path, path.as_bytes());
-            if !self.libraries.is_new(binary.key.container(), what, event.ts, interval) {
+            if !self.0.is_new(binary.key.container(), what, cx.event.ts, interval) {
                 return true;
             }
         }
@@ -52,14 +72,13 @@ impl Engine {
         if pseudo && !through_proc {
             return false;
         }
-        let pid = reader.get(event.tid).map_or(event.tid, |thread| thread.pid);
-        let command = self.command(event, reader);
-        let Some(background) = &self.background else { return false };
-        background.library(LibraryJob {
+        let pid = cx.table.get(cx.event.tid).map_or(cx.event.tid, |thread| thread.pid);
+        let command = p.threads.command(cx);
+        workers.library(LibraryJob {
             container,
             path,
             pid,
-            tid: event.tid,
+            tid: cx.event.tid,
             fd: call.fd,
             mapped: call.mapped,
             command,

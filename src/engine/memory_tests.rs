@@ -1,8 +1,10 @@
-//! What the event thread's tables take when they are full, by the bounds of a default configuration: the numbers in
-//! docs/performance.md, "What the memory is".
+//! What the event thread's tables take when they are full, by the bounds of a default configuration: the
+//! numbers in docs/performance.md, "What the memory is".
 
+use super::threads::ThreadState;
 use super::*;
 use crate::config::RawConfig;
+use drift_core::verdict::binary::Binary;
 use std::mem::size_of;
 
 /// What the allocator adds to a block.
@@ -16,22 +18,25 @@ const COMMAND: usize = 96 + BLOCK;
 fn tables() -> Vec<(&'static str, usize)> {
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let cache = config.cache;
-    let engine = Engine::new(config, Vec::new(), Lists::default(), Arc::default());
-    // `lru`: a block for each entry with two neighbours, and two words and a byte for each of a power of two places.
+    let State { processes, files, libraries, ports, peers, .. } =
+        Engine::new(config, Vec::new(), Lists::default(), Arc::default()).state;
+    let (verdicts, runs) = processes.programs.bytes_when_full();
+    // `lru`: a block for each entry with two neighbours, and two words and a byte for each of a power of two
+    // places.
     let lru = |bound: usize, entry: usize| {
         bound * (entry + 2 * size_of::<usize>() + BLOCK) + (bound * 8 / 7).next_power_of_two() * 17
     };
     let binary = size_of::<Binary>() + 2 * size_of::<usize>() + BLOCK + 2 * PATH;
     vec![
         ("threads", lru(cache.max_threads, size_of::<(i64, ThreadState)>()) + cache.max_threads * COMMAND),
-        ("verdicts", engine.verdicts.bytes_when_full() + cache.max_verdicts * binary),
-        ("writers of files", engine.written.bytes_when_full()),
-        ("runs", engine.runs.bytes_when_full() + engine.script_runs.bytes_when_full()),
-        ("libraries", engine.libraries.bytes_when_full()),
-        ("changed secrets", engine.tampered.bytes_when_full()),
-        ("ports", engine.ports.bytes_when_full()),
-        ("peers and names", engine.peers.bytes_when_full()),
-        ("paths asked of images", engine.image_files.bytes_when_full()),
+        ("verdicts", verdicts + cache.max_verdicts * binary),
+        ("writers of files", processes.writers.bytes_when_full()),
+        ("runs", runs + processes.scripts.bytes_when_full()),
+        ("libraries", libraries.bytes_when_full()),
+        ("changed secrets", files.bytes_when_full()),
+        ("ports", ports.bytes_when_full()),
+        ("peers and names", peers.bytes_when_full()),
+        ("paths asked of images", processes.threads.containers.bytes_when_full()),
     ]
 }
 

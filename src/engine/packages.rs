@@ -1,13 +1,14 @@
 //! The package manager that a process is, or works for.
 //!
-//! A process answers for itself, else its nearest ancestor in the same container does. Looked at when first asked, and
-//! remembered with the thread. Of one that was started to change packages the background is told then, so that it can
-//! tell what came of it ([`crate::workers::packages`]).
+//! A process answers for itself, else its nearest ancestor in the same container does. Looked at when first
+//! asked, and cached with the thread. One that was started to change packages is handed to a worker then,
+//! which reports what came of it ([`crate::workers::packages`]).
 
-use super::{Engine, ThreadReader};
-use crate::event::exec::{is_exec, ExecFacts};
-use crate::event::raw::SyscallEvent;
-use crate::facts::{can_follow_packages, PackageNotice};
+use super::context::{Context, Dependencies};
+use super::processes::Processes;
+use super::{agents, bound};
+use crate::event::exec::is_exec;
+use crate::facts::{can_follow_packages, During, PackageNotice};
 use crate::workers::packages::leaves_traces;
 use drift_core::command::interpreter;
 use drift_core::command::manager::{self, Invocation};
@@ -15,6 +16,7 @@ use drift_core::container::registry::Container;
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::script::Runner;
 use drift_formats::bytes::nul_separated;
+use lru::LruCache;
 use std::sync::Arc;
 
 /// A package manager at work, as a process takes part in it.
@@ -26,7 +28,7 @@ pub struct PackageWork {
     pub role: PackageRole,
     /// Thread id of the outermost process that changes packages; where none does, of the package manager.
     pub leader: i64,
-    /// Whether the background tells what comes of the change, so that its start is none to tell.
+    /// Whether a worker reports what comes of the change, so that its start is not reported.
     pub followed: bool,
     /// Whether the process or an ancestor changes packages.
     changing: bool,
@@ -67,27 +69,41 @@ const MAX_MODULE_DIRS: usize = 16;
 /// Most ancestors that are looked at for a package manager.
 const MAX_ANCESTORS: usize = 16;
 
-impl Engine {
-    /// The package manager that the event's process is, or that the nearest ancestor in its container is; `None` where
-    /// there is none, and on the host.
-    pub fn package_work(
-        &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
-    ) -> Option<PackageWork> {
-        let state = self.thread(event, reader)?;
+/// What a replay notes of package managers. What is known of a process is in the state of its thread.
+#[derive(Debug)]
+pub(super) struct Packages {
+    /// Containers whose packages were followed when the capture that is replayed was taken.
+    followed: LruCache<Box<str>, ()>,
+    /// Package managers that were started where nothing said yet that they were followed.
+    started: LruCache<i64, ()>,
+}
+
+impl Packages {
+    pub(super) fn new(deps: &Dependencies) -> Self {
+        let most = bound(deps.config.cache.max_containers);
+        Self { followed: LruCache::new(most), started: LruCache::new(most) }
+    }
+
+    /// The recording says that the packages of a container were followed: what package managers did is in it,
+    /// too.
+    pub(super) fn note_followed(&mut self, container: &str) {
+        self.followed.put(container.into(), ());
+    }
+
+    /// The package manager that the event's process is, or that the nearest ancestor in its container is;
+    /// `None` where there is none, and on the host.
+    pub(super) fn work(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<PackageWork> {
+        let state = p.threads.of_event(cx)?;
         if let Some(known) = &state.package {
             return known.clone();
         }
         let container = state.container.clone()?;
         let was_changing = state.was_changing;
-        let (mut own, mut parent) = self.own_package(event.tid, Some(event), &container, reader)?;
+        let (mut own, mut parent) = own_package(cx, cx.event.tid, &container, p)?;
         let impostors = own.as_ref().is_some_and(|i| manager::has_impostors(i.manager));
-        if impostors && self.is_impostor(event, reader)
-            || own.is_some() && self.takes_foreign_module(event, &container, reader)
-        {
+        if (impostors && is_impostor(cx, p)) || (own.is_some() && takes_foreign_module(cx, &container, p)) {
             own = None;
-            if let Some(state) = self.threads.peek_mut(&event.tid) {
+            if let Some(state) = p.threads.peek_mut(cx.event.tid) {
                 state.own_package = Some(None);
             }
         }
@@ -95,8 +111,8 @@ impl Engine {
         let mut nearest: Option<(Arc<Invocation>, i64)> = None;
         let mut leader = None;
         for _ in 0..MAX_ANCESTORS {
-            if let Some(Some(known)) = self.threads.peek(&parent).map(|s| s.package.as_ref()) {
-                let same = self.threads.peek(&parent).and_then(|s| s.container.as_ref());
+            if let Some(Some(known)) = p.threads.peek(parent).map(|s| s.package.as_ref()) {
+                let same = p.threads.peek(parent).and_then(|s| s.container.as_ref());
                 if let Some(known) = known.as_ref().filter(|_| same.is_some_and(|c| c.id == container.id)) {
                     if known.changing {
                         leader = Some(known.leader);
@@ -105,7 +121,7 @@ impl Engine {
                 }
                 break;
             }
-            let Some((above, next)) = self.own_package(parent, None, &container, reader) else { break };
+            let Some((above, next)) = own_package(cx, parent, &container, p) else { break };
             if let Some(above) = above {
                 if above.action.changes() {
                     leader = Some(parent);
@@ -119,7 +135,7 @@ impl Engine {
             (Some(invocation), _) => {
                 let role = if part_of_change { PackageRole::Nested } else { PackageRole::Manager };
                 let changing = leader.is_some() || invocation.action.changes();
-                let leader = leader.unwrap_or(event.tid);
+                let leader = leader.unwrap_or(cx.event.tid);
                 Some(PackageWork { invocation, role, changing, leader, followed: false })
             }
             (None, Some((invocation, at))) => {
@@ -130,168 +146,172 @@ impl Engine {
             (None, None) => None,
         };
         if let Some(work) = &mut work {
-            let is_start = work.leader == event.tid && work.invocation.action.changes();
+            let is_start = work.leader == cx.event.tid && work.invocation.action.changes();
             work.followed = match is_start {
-                true => self.follow(event, reader, &container, work),
-                false => self.leaders_work(work.leader).is_some_and(|leader| leader.followed),
+                true => self.follow(cx, &container, work, p),
+                false => leaders_work(p, work.leader).is_some_and(|leader| leader.followed),
             };
         }
-        self.thread(event, reader)?.package = Some(work.clone());
+        p.threads.of_event(cx)?.package = Some(work.clone());
         work
     }
 
-    /// What is known of the leader of a change.
-    pub(super) fn leaders_work(&self, leader: i64) -> Option<&PackageWork> {
-        self.threads.peek(&leader)?.package.as_ref()?.as_ref()
+    /// The package manager's transaction that the event's process takes part in, where what it runs is the image's, or
+    /// was written in such a transaction.
+    pub(super) fn during(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<During> {
+        let work = self.work(cx, p).filter(|work| work.changes())?;
+        if !p.is_trusted(cx) {
+            return None;
+        }
+        // A process that takes a package manager's name, and has a program of the image write, is not one.
+        let container = p.threads.container(cx)?;
+        if work.leader != cx.event.tid && !p.is_trusted_thread(cx, work.leader, &container) {
+            return None;
+        }
+        // apt's dpkg installs what apt was asked for.
+        let outermost = leaders_work(p, work.leader).map(|leader| leader.invocation.manager);
+        Some(During { manager: outermost.unwrap_or(work.invocation.manager), leader: work.leader })
     }
 
-    /// Has the background follow a package manager that was just started; whether it does. In a replay, whether it did
-    /// when the capture was taken.
+    /// Has a worker follow a package manager that was just started; whether it does. In a replay, whether it
+    /// did when the capture was taken.
     fn follow(
         &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
+        cx: &Context<'_>,
         container: &Arc<Container>,
         work: &PackageWork,
+        p: &mut Processes,
     ) -> bool {
         if !leaves_traces(work.invocation.manager) {
             return false;
         }
-        if self.background.is_none() {
-            let followed = self.followed_once.contains(&container.id);
-            // A start that the capture does not have is told by nobody: its end is.
-            match !followed && is_exec(event) {
-                true => _ = self.told_at_start.put(event.tid, ()),
-                false => _ = self.told_at_start.pop(&event.tid),
+        if cx.workers().is_none() {
+            let followed = self.followed.contains(&container.id);
+            // A start that the capture does not have is reported by nobody: its end is.
+            match !followed && is_exec(cx.event) {
+                true => _ = self.started.put(cx.event.tid, ()),
+                false => _ = self.started.pop(&cx.event.tid),
             }
             return followed;
         }
         if !can_follow_packages(container) {
             return false;
         }
-        let agent = self.agent_of(event, reader, Some(work), true);
+        let agent = agents::of(cx, Some(work), true, p);
         let notice = PackageNotice::Started(Arc::clone(container), agent);
-        self.background.as_ref().is_some_and(|background| background.packages(notice))
+        cx.workers().is_some_and(|workers| workers.packages(notice))
     }
 
-    /// Whether a replay has told the start of the package manager whose end an event tells now: the recording says that it was
-    /// followed by an event that comes after the start, where what was declared of the container took a moment to read.
-    pub fn has_told_start(&self, event: &SyscallEvent<'_>) -> bool {
-        self.told_at_start.contains(&event.tid)
+    /// Whether a replay has reported the start of the package manager whose end an event of this thread
+    /// reports now: the recording says that it was followed by an event that comes after the start, where
+    /// what was declared of the container took a moment to read.
+    pub(super) fn is_reported_at_start(&self, tid: i64) -> bool {
+        self.started.contains(&tid)
     }
+}
 
-    /// The package manager that a thread's process is by itself, and its parent's thread id; `None` where the thread is
-    /// not known or not in this container.
-    fn own_package(
-        &mut self,
-        tid: i64,
-        event: Option<&SyscallEvent<'_>>,
-        container: &Container,
-        reader: ThreadReader<'_>,
-    ) -> Option<(Option<Arc<Invocation>>, i64)> {
-        if tid <= 0 {
-            return None;
-        }
-        if !self.threads.contains(&tid) {
-            let state = self.load_thread(tid, reader)?;
-            self.threads.put(tid, state);
-        }
-        let state = self.threads.get_mut(&tid)?;
-        if state.container.as_ref().is_none_or(|c| c.id != container.id) {
-            return None;
-        }
-        if let Some(own) = &state.own_package {
-            return Some((own.clone(), state.ptid));
-        }
-        let (own, ptid) = match event.and_then(ExecFacts::from_event) {
-            Some(exec) => {
-                let argv: Vec<&[u8]> = exec.argv().collect();
-                let script = interpreter::script_argument(exec.exe_path, &argv);
-                (manager::identify(exec.exe_path, &argv, script, None), exec.ptid)
-            }
-            None => {
-                let thread = reader.get(tid)?;
-                let args = reader.threads.and_then(|t| t.args(reader.reader, tid)).unwrap_or_default();
-                let argv: Vec<&[u8]> =
-                    std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
-                let script = interpreter::script_argument(&thread.exe_path, &argv);
-                (manager::identify(&thread.exe_path, &argv, script, None), thread.ptid)
-            }
-        };
-        let own = own.map(Arc::new);
-        state.ptid = ptid;
-        state.own_package = Some(own.clone());
-        Some((own, ptid))
-    }
+/// What is known of the leader of a change.
+pub(super) fn leaders_work(p: &Processes, leader: i64) -> Option<&PackageWork> {
+    p.threads.peek(leader)?.package.as_ref()?.as_ref()
+}
 
-    /// Whether the event's program only shares a package manager's name: the image's package that owns it tells.
-    fn is_impostor(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
-        let path = match self.script(event, reader) {
-            Some(script) => script.judgement.path.clone(),
-            None => self.binary(event, reader).and_then(|b| b.judgement.path.clone()),
-        };
-        let (Some(path), Some(container)) = (path, self.container(event, reader)) else { return false };
-        let Ok(image) = &container.image else { return false };
-        matches!(image.owner(&path), Ok(Some(owner)) if manager::is_impostor(&owner))
+/// The package manager that a thread's process is by itself, and its parent's thread id; `None` where the
+/// thread is not known or not in this container.
+fn own_package(
+    cx: &Context<'_>,
+    tid: i64,
+    container: &Container,
+    p: &mut Processes,
+) -> Option<(Option<Arc<Invocation>>, i64)> {
+    let state = p.threads.in_container(cx, tid, container)?;
+    if let Some(own) = &state.own_package {
+        return Some((own.clone(), state.ptid));
     }
+    let (own, ptid) = match cx.exec().filter(|_| tid == cx.event.tid) {
+        Some(exec) => {
+            let argv: Vec<&[u8]> = exec.argv().collect();
+            let script = interpreter::script_argument(exec.exe_path, &argv);
+            (manager::identify(exec.exe_path, &argv, script, None), exec.ptid)
+        }
+        None => {
+            let thread = cx.table.get(tid)?;
+            let args = cx.table.args(tid).unwrap_or_default();
+            let argv: Vec<&[u8]> =
+                std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
+            let script = interpreter::script_argument(&thread.exe_path, &argv);
+            (manager::identify(&thread.exe_path, &argv, script, None), thread.ptid)
+        }
+    };
+    let own = own.map(Arc::new);
+    state.ptid = ptid;
+    state.own_package = Some(own.clone());
+    Some((own, ptid))
+}
 
-    /// Whether `python -m NAME` takes a file that is not the image's: from the working directory, `PYTHONPATH` or the user's
-    /// own packages, where Python looks first (docs.python.org, "The initialization of the sys.path module search path").
-    fn takes_foreign_module(
-        &self,
-        event: &SyscallEvent<'_>,
-        container: &Arc<Container>,
-        reader: ThreadReader<'_>,
-    ) -> bool {
-        let table = || reader.threads.map(|threads| (threads, reader.reader));
-        let thread = reader.get(event.tid);
-        let exec = ExecFacts::from_event(event);
-        let args;
-        let (exe, argv, cwd, environment) = match (&exec, &thread) {
-            (Some(exec), thread) => {
-                let of_thread = thread.as_ref().map_or(&b""[..], |thread| &thread.cwd);
-                let cwd = if exec.cwd.is_empty() { of_thread } else { exec.cwd };
-                (exec.exe_path, exec.argv().collect(), cwd, exec.environment.map(<[u8]>::to_vec))
-            }
-            (None, Some(thread)) => {
-                args = table().and_then(|(t, r)| t.args(r, event.tid)).unwrap_or_default();
-                let argv0 = std::iter::once(thread.argv0.as_slice());
-                let argv: Vec<&[u8]> = argv0.chain(args.iter().map(Vec::as_slice)).collect();
-                let environment = table().and_then(|(t, r)| t.environment(r, event.tid));
-                (thread.exe_path.as_slice(), argv, thread.cwd.as_slice(), environment)
-            }
-            (None, None) => return false,
-        };
-        let Some(module) = manager::python_module(exe, &argv).filter(|_| container.live.is_some()) else {
-            return false;
-        };
-        let environment = environment.unwrap_or_default();
-        let variable = |name: &[u8]| {
-            let mut all = nul_separated(&environment);
-            all.find_map(|v| v.strip_prefix(name)?.strip_prefix(b"="))
-        };
-        let mut dirs: Vec<Vec<u8>> = Vec::new();
-        dirs.extend(module.from_cwd.then(|| cwd.to_vec()));
-        if let Some(path) = variable(b"PYTHONPATH").filter(|_| module.from_env) {
-            dirs.extend(path.split(|b| *b == b':').take(MAX_MODULE_DIRS).map(<[u8]>::to_vec));
+/// Whether the event's program only shares a package manager's name: the image's package that owns it tells.
+fn is_impostor(cx: &Context<'_>, p: &mut Processes) -> bool {
+    let path = match p.script(cx) {
+        Some(script) => script.judgement.path.clone(),
+        None => p.binary(cx).and_then(|b| b.judgement.path.clone()),
+    };
+    let (Some(path), Some(container)) = (path, p.threads.container(cx)) else { return false };
+    let Ok(image) = &container.image else { return false };
+    matches!(image.owner(&path), Ok(Some(owner)) if manager::is_impostor(&owner))
+}
+
+/// Whether `python -m NAME` takes a file that is not the image's: from the working directory, `PYTHONPATH` or the
+/// user's own packages, where Python looks first (docs.python.org, "The initialization of the sys.path module search
+/// path").
+fn takes_foreign_module(cx: &Context<'_>, container: &Container, p: &Processes) -> bool {
+    let thread = cx.table.get(cx.event.tid);
+    let exec = cx.exec();
+    let args;
+    let (exe, argv, cwd, environment) = match (&exec, &thread) {
+        (Some(exec), thread) => {
+            let of_thread = thread.as_ref().map_or(&b""[..], |thread| &thread.cwd);
+            let cwd = if exec.cwd.is_empty() { of_thread } else { exec.cwd };
+            (exec.exe_path, exec.argv().collect(), cwd, exec.environment.map(<[u8]>::to_vec))
         }
-        let version = exe.rsplit(|b| *b == b'/').next().and_then(|base| base.strip_prefix(b"python"));
-        if let Some(version) = version.filter(|_| module.from_user) {
-            let base = variable(b"PYTHONUSERBASE").map(<[u8]>::to_vec);
-            let base = base.or_else(|| Some([variable(b"HOME")?, b"/.local"].concat()));
-            dirs.extend(base.map(|base| [&base, &b"/lib/python"[..], version, b"/site-packages"].concat()));
+        (None, Some(thread)) => {
+            args = cx.table.args(cx.event.tid).unwrap_or_default();
+            let argv0 = std::iter::once(thread.argv0.as_slice());
+            let argv: Vec<&[u8]> = argv0.chain(args.iter().map(Vec::as_slice)).collect();
+            let environment = cx.table.environment(cx.event.tid);
+            (thread.exe_path.as_slice(), argv, thread.cwd.as_slice(), environment)
         }
-        let runner = Runner { pid: event.tid, cwd };
-        let own = |name: &[u8], rest: &[u8]| [name, rest].concat();
-        let names = [&b"/__init__.py"[..], b"/__main__.py", b".py", b".so", b".abi3.so"];
-        let names = names.map(|rest| own(module.name, rest));
-        let candidates = dirs.iter().flat_map(|dir| names.iter().map(move |name| [dir, &b"/"[..], name].concat()));
-        let taken = candidates.map(|path| self.judge.judge_script(container, &runner, &path));
-        let taken = taken.into_iter().find(|script| script.judgement.origin != Origin::Unknown);
-        taken.is_some_and(|script| match script.judgement.origin {
-            Origin::Image | Origin::ImageTouched => false,
-            // Upgraded by itself.
-            _ => self.written.of(&container.id, script.ino).is_none_or(|written| written.during.is_none()),
-        })
+        (None, None) => return false,
+    };
+    let Some(module) = manager::python_module(exe, &argv).filter(|_| container.live.is_some()) else {
+        return false;
+    };
+    let environment = environment.unwrap_or_default();
+    let variable = |name: &[u8]| {
+        let mut all = nul_separated(&environment);
+        all.find_map(|v| v.strip_prefix(name)?.strip_prefix(b"="))
+    };
+    let mut dirs: Vec<Vec<u8>> = Vec::new();
+    dirs.extend(module.from_cwd.then(|| cwd.to_vec()));
+    if let Some(path) = variable(b"PYTHONPATH").filter(|_| module.from_env) {
+        dirs.extend(path.split(|b| *b == b':').take(MAX_MODULE_DIRS).map(<[u8]>::to_vec));
     }
+    let version = exe.rsplit(|b| *b == b'/').next().and_then(|base| base.strip_prefix(b"python"));
+    if let Some(version) = version.filter(|_| module.from_user) {
+        let base = variable(b"PYTHONUSERBASE").map(<[u8]>::to_vec);
+        let base = base.or_else(|| Some([variable(b"HOME")?, b"/.local"].concat()));
+        dirs.extend(base.map(|base| [&base, &b"/lib/python"[..], version, b"/site-packages"].concat()));
+    }
+    let runner = Runner { pid: cx.event.tid, cwd };
+    let names = [&b"/__init__.py"[..], b"/__main__.py", b".py", b".so", b".abi3.so"];
+    let names = names.map(|rest| [module.name, rest].concat());
+    let mut candidates =
+        dirs.iter().flat_map(|dir| names.iter().map(move |name| [dir, &b"/"[..], name].concat()));
+    let taken = candidates.find_map(|path| {
+        let script = cx.deps.judge.judge_script(container, &runner, &path);
+        (script.judgement.origin != Origin::Unknown).then_some(script)
+    });
+    taken.is_some_and(|script| match script.judgement.origin {
+        Origin::Image | Origin::ImageTouched => false,
+        // Upgraded by itself.
+        _ => p.writers.of(&container.id, script.ino).is_none_or(|written| written.during.is_none()),
+    })
 }

@@ -1,11 +1,13 @@
 //! Whom a container's processes talk to, against the baseline of its image.
 //!
-//! Invariants: what was answered is answered from memory until a baseline changes; a first answer looks through the
-//! baselines of one image; what is remembered is bounded, also where a container calls everybody.
+//! Invariants: what was answered is answered from memory until a baseline changes; a first answer looks
+//! through the baselines of one image; what is remembered is bounded, also where a container calls everybody.
 
 use super::cache::ContainerCache;
-use super::{bound, Engine, EventKey, ThreadReader};
-use crate::event::raw::SyscallEvent;
+use super::context::Context;
+use super::processes::Processes;
+use super::{bound, declared};
+use crate::event::raw::EventKey;
 use crate::event::socket::{answer_of_nameserver, contact};
 use crate::facts::EarlyPeer;
 use drift_core::container::registry::Container;
@@ -45,7 +47,8 @@ pub struct PeerFacts {
     pub name: Option<Arc<str>>,
     /// What is thought of it.
     pub opinion: Opinion,
-    /// Whether it is the first event of the container with this peer that is asked about, or the first with this opinion.
+    /// Whether it is the first event of the container with this peer that is asked about, or the first with
+    /// this opinion.
     pub is_new: bool,
 }
 
@@ -93,25 +96,23 @@ impl Peers {
     pub(super) fn bytes_when_full(&self) -> usize {
         self.answers.bytes_when_full() + self.names.bytes_when_full()
     }
-}
 
-impl Engine {
-    /// The other side of the connection that the event makes or takes; `None` where there is none, on the host, and for what
-    /// never counts: this machine itself and the container's nameservers.
-    pub fn peer(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<PeerFacts> {
-        let contact = contact(event).filter(|contact| !contact.is_local)?;
-        let container = self.declared_container(event, reader)?;
+    /// The other side of the connection that the event makes or takes; `None` where there is none, on the
+    /// host, and for what never counts: this machine itself and the container's nameservers.
+    pub(super) fn of_event(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<PeerFacts> {
+        let contact = contact(cx.event).filter(|contact| !contact.is_local)?;
+        let container = declared::container(cx, &mut p.threads)?;
         if contact.direction == Direction::Outbound
             && contact.port == DOMAIN
             && container.declaration.nameservers().contains(&contact.peer)
         {
             return None;
         }
-        let pid = self.thread(event, reader)?.pid;
-        let of_table = || reader.threads?.protocol_to(reader.reader, pid, contact.fd, contact.peer);
+        let pid = p.threads.of_event(cx)?.pid;
+        let of_table = || cx.table.protocol_to(pid, contact.fd, contact.peer);
         let protocol = contact.protocol.or_else(of_table);
         let id = value_key(container.id.as_bytes());
-        let name = self.peers.names.get(&(id, contact.peer)).cloned();
+        let name = self.names.get(&(id, contact.peer)).cloned();
         let name_key = name.as_ref().map_or(0, |name| value_key(name.as_bytes()));
         let key = (id, (contact.direction, contact.peer, contact.port, protocol, name_key));
         let mut facts = PeerFacts {
@@ -123,18 +124,19 @@ impl Engine {
             opinion: Opinion::UNKNOWN,
             is_new: false,
         };
-        let (now, generation) = (event.identity(), self.lists.network.as_ref().map_or(1, |n| n.generation()));
-        let known = self.peers.answers.get(&key).copied();
+        let (now, generation) =
+            (cx.event.identity(), cx.deps.lists.network.as_ref().map_or(1, |n| n.generation()));
+        let known = self.answers.get(&key).copied();
         let answer = match known {
             Some(answer) if answer.of == now || answer.generation == generation => answer,
             _ => {
                 let is_first = known.is_none();
-                let (opinion, lasts) = self.judge(&container, id, &facts, event.tid, is_first);
+                let (opinion, lasts) = self.judge(cx, &container, id, &facts, is_first);
                 let first = known.filter(|known| known.opinion.expected == opinion.expected);
                 let first = first.map_or(now, |known| known.first);
                 let generation = if lasts { generation } else { 0 };
                 let answer = Answer { first, of: now, opinion, generation };
-                self.peers.answers.put(key, answer);
+                self.answers.put(key, answer);
                 answer
             }
         };
@@ -146,40 +148,41 @@ impl Engine {
     /// What is thought of a peer, and whether that stays until a baseline changes.
     fn judge(
         &mut self,
+        cx: &Context<'_>,
         container: &Arc<Container>,
         id: u64,
         facts: &PeerFacts,
-        tid: i64,
         is_first: bool,
     ) -> (Opinion, bool) {
-        let Some(network) = &self.lists.network else { return (Opinion::UNKNOWN, true) };
+        let Some(network) = &cx.deps.lists.network else { return (Opinion::UNKNOWN, true) };
         let Some(protocol) = facts.protocol else { return (Opinion::UNKNOWN, false) };
         let peer = facts.peer(protocol);
         let image = container.declaration.image.load();
         let Some(reference) = image.as_ref().and_then(|image| image.identity.reference.as_ref()) else {
             // A container may call somebody before its files were read.
             let is_early = is_first && container.declaration.read().is_none();
-            if let Some(background) = self.background.as_ref().filter(|_| is_early) {
+            if let Some(workers) = cx.workers().filter(|_| is_early) {
                 let (container, name) = (Arc::clone(container), facts.name.clone());
-                background.early_peer(EarlyPeer::new(container, &peer, name, tid));
+                workers.early_peer(EarlyPeer::new(container, &peer, name, cx.event.tid));
             }
             return (Opinion::UNKNOWN, false);
         };
         let generation = network.generation();
-        if self.peers.baselines.get(&id).is_none_or(|known| known.0 != generation) {
-            self.peers.baselines.put(id, (generation, network.reviewed_of(reference)));
+        if self.baselines.get(&id).is_none_or(|known| known.0 != generation) {
+            self.baselines.put(id, (generation, network.reviewed_of(reference)));
         }
-        let reviewed = self.peers.baselines.get(&id).map_or(&[][..], |known| &known.1);
+        let reviewed = self.baselines.get(&id).map_or(&[][..], |known| &known.1);
         let opinion = network.judge(reference, reviewed, &peer);
         let noted = !opinion.learn
-            || self.background.as_ref().is_none_or(|b| b.learn_peer(reference, LearnedPeer::of(&peer)));
+            || cx.workers().is_none_or(|workers| workers.learn_peer(reference, LearnedPeer::of(&peer)));
         (opinion, noted)
     }
 
-    /// Remembers the addresses that a nameserver's answer gives for a name. `true` if the event is such an answer.
-    pub fn watch_answer(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> bool {
-        let Some((server, data)) = answer_of_nameserver(event) else { return false };
-        let Some(container) = self.declared_container(event, reader) else { return false };
+    /// Remembers the addresses that a nameserver's answer gives for a name. `true` if the event is such an
+    /// answer.
+    pub(super) fn watch_answer(&mut self, cx: &Context<'_>, p: &mut Processes) -> bool {
+        let Some((server, data)) = answer_of_nameserver(cx.event) else { return false };
+        let Some(container) = declared::container(cx, &mut p.threads) else { return false };
         // Anybody else may say anything.
         if !container.declaration.nameservers().contains(&server) {
             return false;
@@ -188,7 +191,7 @@ impl Engine {
         let id = value_key(container.id.as_bytes());
         let name: Arc<str> = answer.name.into();
         for address in answer.addresses {
-            self.peers.names.put((id, address), Arc::clone(&name));
+            self.names.put((id, address), Arc::clone(&name));
         }
         true
     }

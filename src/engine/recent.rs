@@ -5,8 +5,8 @@ use drift_core::verdict::binary::BinaryKey;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
 
-/// Times of events, nanoseconds, by container ([`BinaryKey::container_key`]) and a keyed hash of what they were about. Bounded:
-/// what was asked about longest ago is forgotten first.
+/// Times of events, nanoseconds, by container ([`BinaryKey::container_key`]) and a keyed hash of what they
+/// were about. Bounded: what was asked about longest ago is forgotten first.
 #[derive(Debug)]
 pub(super) struct RecentlySeen {
     key: RandomState,

@@ -1,4 +1,5 @@
-//! How often a file that is not the image's was run in a container, so that a rule can tell the first time from the next.
+//! How often a file that is not the image's was run in a container, so that a rule can tell the first time
+//! from the next.
 //!
 //! Invariant: bounded, what ran longest ago is forgotten first; counted once for each exec.
 
@@ -18,8 +19,8 @@ impl Runs {
         Self(ContainerCache::new(MAX_FILES))
     }
 
-    /// Counts a run of a file with this origin, and gives the number of it; `None` for what the image has, and for what
-    /// is not known.
+    /// Counts a run of a file with this origin, and gives the number of it; `None` for what the image has,
+    /// and for what is not known.
     pub(super) fn count(&mut self, key: BinaryKey, origin: Origin) -> Option<u64> {
         if matches!(origin, Origin::Image | Origin::Runtime | Origin::Host | Origin::Unknown) {
             return None;

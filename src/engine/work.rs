@@ -3,10 +3,9 @@
 //! Every program and script from the process up to the build tool, or to the container's first process, has to be the
 //! image's or such work's own product: names alone mean nothing. Looked at when first asked, and remembered with the thread.
 
-use super::{Engine, ThreadReader};
+use super::context::Context;
+use super::processes::Processes;
 use crate::event::exec::ExecFacts;
-use crate::event::raw::SyscallEvent;
-use crate::event::threads::Thread;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
@@ -115,135 +114,109 @@ impl Step {
     }
 }
 
-impl Engine {
-    /// The work of the image's own that the event's process takes part in.
-    pub fn process_work(&mut self, event: &SyscallEvent<'_>, reader: ThreadReader<'_>) -> Option<ImageWork> {
-        let state = self.thread(event, reader)?;
-        let (known, container) = (state.work, state.container.clone()?);
-        let age = |engine: &mut Self| Some(event.ts.saturating_sub(engine.container_started(event, reader)?));
-        let known = match known {
-            Some(known) => known,
-            None => {
-                let young = age(self).is_some_and(|age| age < POST_START);
-                self.find_work(event.tid, &container, reader, young)
+/// The work of the image's own that the event's process takes part in.
+pub(super) fn of_event(cx: &Context<'_>, p: &mut Processes) -> Option<ImageWork> {
+    let state = p.threads.of_event(cx)?;
+    let (known, container) = (state.work, state.container.clone()?);
+    let age = |p: &mut Processes| Some(cx.event.ts.saturating_sub(p.threads.container_started(cx)?));
+    let known = match known {
+        Some(known) => known,
+        None => {
+            let young = age(p).is_some_and(|age| age < POST_START);
+            find(cx, cx.event.tid, &container, young, p)
+        }
+    };
+    let work = known.work?;
+    let counts = !work.is_start()
+        || (!p.starts.is_over(&container.id, cx.event.ts) && age(p).is_some_and(|age| age < LONGEST));
+    counts.then_some(work)
+}
+
+/// The same of what it writes: of builds only what compilers and linkers write themselves.
+pub(super) fn of_writer(cx: &Context<'_>, p: &mut Processes) -> Option<ImageWork> {
+    let work = of_event(cx, p)?;
+    let writes =
+        |p: &mut Processes| p.binary(cx).is_some_and(|binary| writes_objects(&binary.path, work));
+    (work.is_start() || writes(p)).then_some(work)
+}
+
+/// Follows the start of the container in which a program was just executed.
+pub(super) fn note_exec(cx: &Context<'_>, exec: &ExecFacts<'_>, p: &mut Processes) {
+    let state = p.threads.peek(exec.pid).and_then(|state| state.container.as_ref());
+    let Some(container) = state.map(Arc::clone) else { return };
+    let at = cx.event.ts;
+    if p.starts.is_over(&container.id, at) {
+        return p.starts.end(&container.id);
+    }
+    p.starts.note_exec(&container.id, at);
+    let argv: Vec<&[u8]> = exec.argv().take(3).collect();
+    let goes_on = is_shell(exec.exe_path, &argv) || is_init(exec.exe_path) || is_launcher(exec.exe_path);
+    // Before the first exec of a program of the container the runtime is its first process.
+    let is_first = || cx.table.get(exec.pid).is_some_and(|thread| thread.vtid == 1 && thread.vtid != exec.pid);
+    if !goes_on && !interpreter::names_a_runtime(exec.exe_path, &argv) && is_first() {
+        p.starts.end(&container.id);
+    }
+}
+
+/// Looks upwards, until somebody is reached of whom it is known, and remembers it of all on the way. `young`: the
+/// container has just started.
+fn find(
+    cx: &Context<'_>,
+    tid: i64,
+    container: &Arc<Container>,
+    young: bool,
+    p: &mut Processes,
+) -> WorkState {
+    let (mut at, mut above, mut way) = (tid, WorkState::default(), Vec::<Step>::new());
+    for _ in 0..MAX_ANCESTORS {
+        let Some(thread) = p.threads.member(cx, at, container) else {
+            if let Some(top) = way.last_mut() {
+                top.is_post_start = young;
             }
+            break;
         };
-        let work = known.work?;
-        let counts = !work.is_start()
-            || (!self.starts.is_over(&container.id, event.ts) && age(self).is_some_and(|age| age < LONGEST));
-        counts.then_some(work)
-    }
-
-    /// The same of what it writes: of builds only what compilers and linkers write themselves.
-    pub(super) fn writing_work(
-        &mut self,
-        event: &SyscallEvent<'_>,
-        reader: ThreadReader<'_>,
-    ) -> Option<ImageWork> {
-        let work = self.process_work(event, reader)?;
-        let writes = |engine: &mut Self| {
-            engine.binary(event, reader).is_some_and(|binary| writes_objects(&binary.path, work))
-        };
-        (work.is_start() || writes(self)).then_some(work)
-    }
-
-    /// Follows the start of the container in which a program was just executed.
-    pub(super) fn note_start(&mut self, exec: &ExecFacts<'_>, at: u64, reader: ThreadReader<'_>) {
-        let Some(state) = self.threads.peek(&exec.pid) else { return };
-        let Some(container) = state.container.clone() else { return };
-        if self.starts.is_over(&container.id, at) {
-            return self.starts.end(&container.id);
+        if let Some(known) = p.threads.peek(at).and_then(|state| state.work) {
+            above = known;
+            break;
         }
-        self.starts.note_exec(&container.id, at);
-        let argv: Vec<&[u8]> = exec.argv().take(3).collect();
-        let goes_on = is_shell(exec.exe_path, &argv) || is_init(exec.exe_path) || is_launcher(exec.exe_path);
-        // Before the first exec of a program of the container the runtime is its first process.
-        let is_first = || reader.get(exec.pid).is_some_and(|thread| thread.vtid == 1 && thread.vtid != exec.pid);
-        if !goes_on && !interpreter::names_a_runtime(exec.exe_path, &argv) && is_first() {
-            self.starts.end(&container.id);
+        let (binary, script) = p.of_thread(cx, (at, &thread), container);
+        let args = cx.table.args(at).unwrap_or_default();
+        let argv: Vec<&[u8]> =
+            std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
+        let is_first = thread.vtid == 1;
+        let declared = script.as_ref().is_some_and(|script| is_declared(container, script));
+        let judged = script.as_deref().filter(|_| !declared);
+        let script_path = script.as_ref().map(|s| s.path.as_slice());
+        let of_image = script.as_ref().is_some_and(|s| s.judgement.origin == Origin::Image);
+        way.push(Step {
+            tid: at,
+            is_fine: p.is_vouched_for(&container.id, &binary, judged, |w| w.work.is_some()),
+            tool: build_tool(&thread.exe_path, script_path, argv.get(1..).unwrap_or_default()),
+            start: start_tool(&thread.exe_path, script_path),
+            is_entry_shell: is_shell(&thread.exe_path, &argv)
+                && (of_image || declared || is_command_string(&argv)),
+            is_first,
+            is_init: is_first
+                && is_init(&thread.exe_path)
+                && matches!(binary.judgement.origin, Origin::Image | Origin::Runtime),
+            is_post_start: false,
+        });
+        if is_first {
+            break;
         }
+        at = thread.ptid;
     }
-
-    /// Looks upwards, until somebody is reached of whom it is known, and remembers it of all on the way. `young`: the
-    /// container has just started.
-    fn find_work(
-        &mut self,
-        tid: i64,
-        container: &Arc<Container>,
-        reader: ThreadReader<'_>,
-        young: bool,
-    ) -> WorkState {
-        let (mut at, mut above, mut way) = (tid, WorkState::default(), Vec::<Step>::new());
-        for _ in 0..MAX_ANCESTORS {
-            let Some(thread) = self.member(at, container, reader) else {
-                if let Some(top) = way.last_mut() {
-                    top.is_post_start = young;
-                }
-                break;
-            };
-            if let Some(known) = self.threads.peek(&at).and_then(|state| state.work) {
-                above = known;
-                break;
-            }
-            let script = self.thread_script(at, &thread, container, reader);
-            let binary = self.thread_binary(at, &thread, container, reader);
-            let args = reader.threads.and_then(|t| t.args(reader.reader, at)).unwrap_or_default();
-            let argv: Vec<&[u8]> =
-                std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
-            let is_first = thread.vtid == 1;
-            let declared = script.as_ref().is_some_and(|script| is_declared(container, script));
-            let judged = script.as_deref().filter(|_| !declared);
-            let script_path = script.as_ref().map(|s| s.path.as_slice());
-            let of_image = script.as_ref().is_some_and(|s| s.judgement.origin == Origin::Image);
-            way.push(Step {
-                tid: at,
-                is_fine: self.is_vouched_for(&container.id, &binary, judged, |w| w.work.is_some()),
-                tool: build_tool(&thread.exe_path, script_path, argv.get(1..).unwrap_or_default()),
-                start: start_tool(&thread.exe_path, script_path),
-                is_entry_shell: is_shell(&thread.exe_path, &argv)
-                    && (of_image || declared || is_command_string(&argv)),
-                is_first,
-                is_init: is_first
-                    && is_init(&thread.exe_path)
-                    && matches!(binary.judgement.origin, Origin::Image | Origin::Runtime),
-                is_post_start: false,
-            });
-            if is_first {
-                break;
-            }
-            at = thread.ptid;
-        }
-        // Nothing is known of a thread that the engine does not have: that is remembered, too.
-        if let Some(state) = self.threads.peek_mut(&tid).filter(|_| way.is_empty()) {
+    // Nothing is known of a thread that the engine does not have: that is remembered, too.
+    if let Some(state) = p.threads.peek_mut(tid).filter(|_| way.is_empty()) {
+        state.work = Some(above);
+    }
+    for step in way.iter().rev() {
+        above = WorkState { work: step.work(&above), is_init: step.is_init };
+        if let Some(state) = p.threads.peek_mut(step.tid) {
             state.work = Some(above);
         }
-        for step in way.iter().rev() {
-            above = WorkState { work: step.work(&above), is_init: step.is_init };
-            if let Some(state) = self.threads.peek_mut(&step.tid) {
-                state.work = Some(above);
-            }
-        }
-        above
     }
-
-    /// A thread of the container.
-    pub(super) fn member(
-        &mut self,
-        tid: i64,
-        container: &Container,
-        reader: ThreadReader<'_>,
-    ) -> Option<Thread> {
-        if tid <= 0 {
-            return None;
-        }
-        if !self.threads.contains(&tid) {
-            let state = self.load_thread(tid, reader)?;
-            self.threads.put(tid, state);
-        }
-        let state = self.threads.get(&tid)?;
-        state.container.as_ref().filter(|c| c.id == container.id)?;
-        reader.get(tid)
-    }
+    above
 }
 
 /// Whether a script is part of the deployment: on a read-only configMap, secret or projected volume.

@@ -3,7 +3,7 @@
 //! Parameters as in falcosecurity/libs `driver/event_table.c`, `PPME_SYSCALL_EXECVE_19_X` and
 //! `PPME_SYSCALL_EXECVEAT_X`, whose first 30 are the same.
 
-use super::raw::{code, SyscallEvent};
+use super::raw::{code, Span, SyscallEvent};
 use drift_core::host::{ExeFlags, InodeId};
 use drift_formats::bytes::nul_separated;
 
@@ -22,6 +22,8 @@ pub struct ExecFacts<'a> {
     cgroups: &'a [u8],
     /// Environment, each variable ended by a NUL; cut by the probe. `None` in captures without it.
     pub environment: Option<&'a [u8]>,
+    /// Effective user id.
+    pub user: Option<u32>,
     /// Layer flags.
     pub flags: ExeFlags,
     /// Inode of the executable.
@@ -49,6 +51,7 @@ impl<'a> ExecFacts<'a> {
             cwd: event.str_param(6).unwrap_or_default(),
             cgroups: event.param(14)?,
             environment: event.param(15),
+            user: event.u32_param(26),
             flags: event.u32_param(19).map(ExeFlags::from_bits).unwrap_or_default(),
             inode: InodeId {
                 ino: event.u64_param(23).unwrap_or(0),
@@ -74,5 +77,62 @@ impl<'a> ExecFacts<'a> {
     /// The bytes of the control groups: the same bytes are the same control groups.
     pub fn raw_cgroups(&self) -> &'a [u8] {
         self.cgroups
+    }
+}
+
+/// The decoded facts of an exec, which outlive the call that gave the event: with every call the engine may
+/// have its bytes somewhere else.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecLayout {
+    pid: i64,
+    ptid: i64,
+    argv0: Span,
+    args: Span,
+    cwd: Span,
+    cgroups: Span,
+    environment: Option<Span>,
+    user: Option<u32>,
+    flags: ExeFlags,
+    inode: InodeId,
+    exe_path: Span,
+}
+
+impl ExecLayout {
+    /// As [`ExecFacts::from_event`].
+    pub fn of(event: &SyscallEvent<'_>) -> Option<Self> {
+        let facts = ExecFacts::from_event(event)?;
+        Some(Self {
+            pid: facts.pid,
+            ptid: facts.ptid,
+            argv0: event.span(facts.argv0),
+            args: event.span(facts.args),
+            cwd: event.span(facts.cwd),
+            cgroups: event.span(facts.cgroups),
+            environment: facts.environment.map(|environment| event.span(environment)),
+            user: facts.user,
+            flags: facts.flags,
+            inode: facts.inode,
+            exe_path: event.span(facts.exe_path),
+        })
+    }
+
+    /// The facts of the same event; `None` if it is another one, and shorter.
+    pub fn facts<'a>(&self, event: &SyscallEvent<'a>) -> Option<ExecFacts<'a>> {
+        Some(ExecFacts {
+            pid: self.pid,
+            ptid: self.ptid,
+            argv0: event.at(self.argv0)?,
+            args: event.at(self.args)?,
+            cwd: event.at(self.cwd)?,
+            cgroups: event.at(self.cgroups)?,
+            environment: match self.environment {
+                Some(span) => Some(event.at(span)?),
+                None => None,
+            },
+            user: self.user,
+            flags: self.flags,
+            inode: self.inode,
+            exe_path: event.at(self.exe_path)?,
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! Calls that name or change a file: what the event says of them. No I/O.
 //!
-//! Codes and parameters: falcosecurity/libs `driver/event_table.c`, the same from tag 0.20.0 on. The codes in use now
-//! are decoded; the `EF_OLD_VERSION` ones of captures older than libs 0.10 are not. `truncate` and `ftruncate` have no event of
-//! their own: the engine sees them as `PPME_GENERIC_X`, without a path ([`changes_unnamed`]).
+//! Codes and parameters: falcosecurity/libs `driver/event_table.c`, the same from tag 0.20.0 on. The codes in
+//! use now are decoded; the `EF_OLD_VERSION` ones of captures older than libs 0.10 are not. `truncate` and
+//! `ftruncate` have no event of their own: the engine sees them as `PPME_GENERIC_X`, without a path
+//! ([`changes_unnamed`]).
 
 use super::raw::SyscallEvent;
 
@@ -53,10 +54,11 @@ const RESOLVE_IN_ROOT: u32 = 1 << 1;
 /// `PPM_RENAME_EXCHANGE`.
 const RENAME_EXCHANGE: u32 = 1 << 1;
 
-/// Device of the file system that a call opened a file for writing on, major and minor number; `None` for other calls, failed
-/// ones, and where the probe tells none.
+/// Device of the file system that a call opened a file for writing on, major and minor number; `None` for
+/// other calls, failed ones, and where the probe tells none.
 pub fn written_device(event: &SyscallEvent<'_>) -> Option<(u32, u32)> {
-    // The parameter before the inode's number. The probe encodes it as stat(2) does (`encode_dev`, driver/ppm_fillers.h).
+    // The parameter before the inode's number. The probe encodes it as stat(2) does (`encode_dev`,
+    // driver/ppm_fillers.h).
     let device = match event.code {
         code::OPEN => 4,
         code::OPENAT => 5,
@@ -69,8 +71,8 @@ pub fn written_device(event: &SyscallEvent<'_>) -> Option<(u32, u32)> {
     Some((rustix::fs::major(device), rustix::fs::minor(device)))
 }
 
-/// Whether a call changed a file that its event does not name: of calls that libs has no event for, only the number is
-/// told (`PPME_GENERIC_X`, whose first parameter is one of `ppm_sc_code`).
+/// Whether a call changed a file that its event does not name: of calls that libs has no event for, only the
+/// number is told (`PPME_GENERIC_X`, whose first parameter is one of `ppm_sc_code`).
 pub fn changes_unnamed(event: &SyscallEvent<'_>) -> bool {
     /// `PPM_SC_TRUNCATE`, `SETXATTR`, `LSETXATTR`, `FSETXATTR`, `FCHMODAT2`, `SETXATTRAT`.
     const CALLS: [u16; 6] = [57, 141, 142, 143, 413, 447];
@@ -146,7 +148,8 @@ pub struct FileCall<'a> {
 }
 
 impl<'a> FileCall<'a> {
-    /// Decodes an event; `None` if it is no such call, failed, changed nothing (an open for reading), or lacks a parameter.
+    /// Decodes an event; `None` if it is no such call, failed, changed nothing (an open for reading), or
+    /// lacks a parameter.
     pub fn from_event(event: &SyscallEvent<'a>) -> Option<Self> {
         let path = |i| event.str_param(i).filter(|p| !p.is_empty()).map(Named::Path);
         let at = |fd, name| {
@@ -224,7 +227,8 @@ pub(super) fn writes(flags: u32) -> bool {
 }
 
 fn opened(flags: u32) -> Option<Act> {
-    // The probe sets it for directories too, whose flag is a part of it; a file without a name is opened for writing.
+    // The probe sets it for directories too, whose flag is a part of it; a file without a name is opened for
+    // writing.
     if flags & O_TMPFILE != 0 && flags & O_WRONLY != 0 {
         Some(Act::Temporary)
     } else if flags & O_F_CREATED != 0 {

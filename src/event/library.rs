@@ -1,11 +1,11 @@
 //! Calls by which a dynamic loader takes in a shared library: what the event says of them. No I/O.
 //!
-//! glibc and musl open a library with `O_RDONLY|O_CLOEXEC` (glibc elf/dl-load.c, `open_verify`; musl ldso/dynlink.c,
-//! `load_library`) and map it with `PROT_EXEC`. Other programs open files the same way: what is one is told by its content
-//! and by the process's mappings.
+//! glibc and musl open a library with `O_RDONLY|O_CLOEXEC` (glibc elf/dl-load.c, `open_verify`; musl
+//! ldso/dynlink.c, `load_library`) and map it with `PROT_EXEC`. Other programs open files the same way: what
+//! is one is told by its content and by the process's mappings.
 //!
-//! Parameters: falcosecurity/libs `driver/event_table.c`. `mmap`'s are in the enter event up to libs 0.20, and in the exit
-//! event since.
+//! Parameters: falcosecurity/libs `driver/event_table.c`. `mmap`'s are in the enter event up to libs 0.20,
+//! and in the exit event since.
 
 use super::file::Named;
 use super::raw::SyscallEvent;
@@ -43,8 +43,8 @@ pub struct LibraryCall<'a> {
 }
 
 impl<'a> LibraryCall<'a> {
-    /// Decodes an event; `None` for other calls, failed ones, other ways to open a file, and files of an overlay's lower
-    /// layer, where the kernel tells.
+    /// Decodes an event; `None` for other calls, failed ones, other ways to open a file, and files of an
+    /// overlay's lower layer, where the kernel tells.
     pub fn from_event(event: &SyscallEvent<'a>) -> Option<Self> {
         let opened = |name: &dyn Fn() -> Option<Named<'a>>, flags: usize, inode: usize| {
             if !may_be_a_loaders(event.u32_param(flags)?) {

@@ -1,7 +1,7 @@
 //! What a file is opened for, by the flags of the event alone.
 //!
-//! Opens are what a busy node has most of, and nearly all are to read. The plugin's C interface passes those over before the
-//! engine's tables are made ready, which costs several times this look.
+//! Opens are what a busy node has most of, and nearly all are to read. The plugin's C interface passes those
+//! over before the engine's tables are made ready, which costs several times this look.
 
 use super::raw::{code, SyscallEvent};
 use super::{file, library};

@@ -1,7 +1,7 @@
 //! The wire form of an event: a header, parameter lengths, parameters.
 //!
-//! Layout and codes: falcosecurity/libs `driver/ppm_events_public.h` (`struct ppm_evt_hdr`, `ppm_event_code`). Codes
-//! never change once released; a change of meaning gets a new code.
+//! Layout and codes: falcosecurity/libs `driver/ppm_events_public.h` (`struct ppm_evt_hdr`,
+//! `ppm_event_code`). Codes never change once released; a change of meaning gets a new code.
 
 use falco_event::events::{AnyEventPayload, RawEvent};
 use std::ffi::CStr;
@@ -37,6 +37,12 @@ pub mod code {
 /// Header length in bytes: time, thread, length, code, number of parameters, packed.
 pub const HEADER_LEN: usize = 26;
 
+/// Tells one event from the others ([`SyscallEvent::identity`]).
+pub type EventKey = (u64, u64, i64, u16);
+
+/// Where in an event some bytes are: begin and end.
+pub(super) type Span = (u32, u32);
+
 /// An event of the `syscall` source, or of Drift's own, not decoded further.
 #[derive(Debug, Clone, Copy)]
 pub struct SyscallEvent<'a> {
@@ -71,10 +77,12 @@ impl<'a> From<&RawEvent<'a>> for SyscallEvent<'a> {
     }
 }
 
-/// The events that drift parses: where threads begin, change and end, what other plugins say, and opens, by which libraries are
-/// loaded (a rule that asks about each of them would cost the engine several times as much).
+/// The events that drift parses: where threads begin, change and end, what other plugins say, and opens, by
+/// which libraries are loaded (a rule that asks about each of them would cost the engine several times as
+/// much).
 ///
-/// All of them are in the set that the engine traces for its own state, so subscribing switches no syscall on.
+/// All of them are in the set that the engine traces for its own state, so subscribing switches no syscall
+/// on.
 #[derive(Debug, Clone, Copy)]
 pub struct StateEvent<'a>(pub SyscallEvent<'a>);
 
@@ -107,14 +115,26 @@ impl<'a> SyscallEvent<'a> {
         RawEvent::from(bytes).ok().as_ref().map(Self::from)
     }
 
-    /// Tells this event from the others: the engine's number, and time, thread and code, because a second capture of the
-    /// same engine begins to count anew.
-    pub fn identity(&self) -> (u64, u64, i64, u16) {
+    /// Tells this event from the others: the engine's number, and time, thread and code, because a second
+    /// capture of the same engine begins to count anew.
+    pub fn identity(&self) -> EventKey {
         (self.number, self.ts, self.tid, self.code)
     }
 
-    /// The parameter with this index, from 0. `None` where the event (of an older schema, or cut short) has no such
-    /// parameter.
+    /// Where some bytes of this event are in it.
+    pub(super) fn span(&self, bytes: &'a [u8]) -> Span {
+        let start = (bytes.as_ptr() as usize).saturating_sub(self.payload.as_ptr() as usize);
+        let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        (at(start), at(start + bytes.len()))
+    }
+
+    /// The bytes there.
+    pub(super) fn at(&self, (start, end): Span) -> Option<&'a [u8]> {
+        self.payload.get(start as usize..end as usize)
+    }
+
+    /// The parameter with this index, from 0. `None` where the event (of an older schema, or cut short) has
+    /// no such parameter.
     pub fn param(&self, index: usize) -> Option<&'a [u8]> {
         if index >= self.nparams {
             return None;
@@ -127,8 +147,8 @@ impl<'a> SyscallEvent<'a> {
         }
     }
 
-    /// The parameter behind the others, whose lengths are numbers of this width. Asked several times for each event: one
-    /// pass over the lengths before it, and no more.
+    /// The parameter behind the others, whose lengths are numbers of this width. Asked several times for each
+    /// event: one pass over the lengths before it, and no more.
     fn param_behind<const WIDTH: usize>(
         &self,
         index: usize,

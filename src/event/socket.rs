@@ -1,8 +1,8 @@
 //! Calls that give a socket its port or its peer: `bind`, `listen`, `connect`, `accept`. No I/O.
 //!
-//! Codes and parameters: falcosecurity/libs `driver/event_table.c`, the same from tag 0.20.0 on but for `listen`, whose exit
-//! event had no descriptor before its enter event was given up; addresses as `pack_addr` and `fd_to_socktuple` in
-//! `driver/ppm_fillers.c` write them.
+//! Codes and parameters: falcosecurity/libs `driver/event_table.c`, the same from tag 0.20.0 on but for
+//! `listen`, whose exit event had no descriptor before its enter event was given up; addresses as `pack_addr`
+//! and `fd_to_socktuple` in `driver/ppm_fillers.c` write them.
 
 use super::raw::SyscallEvent;
 use drift_core::network::Direction;
@@ -69,7 +69,8 @@ pub fn claim(event: &SyscallEvent<'_>) -> Option<Claim> {
     }
 }
 
-/// The other side of a connection. (A datagram's is not looked at: its event does not tell a server's reply from a call.)
+/// The other side of a connection. (A datagram's is not looked at: its event does not tell a server's reply
+/// from a call.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contact {
     /// Who began it.
@@ -109,7 +110,8 @@ pub fn contact(event: &SyscallEvent<'_>) -> Option<Contact> {
     Some(Contact { direction, fd, peer, port, is_local, protocol })
 }
 
-/// Data of a datagram that came from port 53 of a nameserver, and that server's address; `None` for other calls.
+/// Data of a datagram that came from port 53 of a nameserver, and that server's address; `None` for other
+/// calls.
 pub fn answer_of_nameserver<'a>(event: &SyscallEvent<'a>) -> Option<(IpAddr, &'a [u8])> {
     const DOMAIN: u16 = 53;
     let (data, tuple) = match event.code {

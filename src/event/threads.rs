@@ -1,8 +1,8 @@
 //! The engine's table of threads: what is read of a thread when its exec was not seen.
 //!
-//! Field names: falcosecurity/libs `userspace/libsinsp/threadinfo.cpp`, `get_static_fields`; all of them are there
-//! since libs 0.20 (Falco 0.41). Sub-tables of strings have the field `value`, the one of control groups `first`
-//! (controller) and `second` (path): `state/table_adapters.h`.
+//! Field names: falcosecurity/libs `userspace/libsinsp/threadinfo.cpp`, `get_static_fields`; all of them are
+//! there since libs 0.20 (Falco 0.41). Sub-tables of strings have the field `value`, the one of control
+//! groups `first` (controller) and `second` (path): `state/table_adapters.h`.
 
 use super::socket::Socket;
 use drift_core::host::{ExeFlags, InodeId};
@@ -21,7 +21,7 @@ type PairTable = Table<u64, PairEntry>;
 type FdEntry = Entry<Arc<FdMetadata>>;
 type FdTable = Table<i64, FdEntry>;
 type ThreadEntry = Entry<Arc<ThreadMetadata>>;
-type ThreadTable = Table<i64, ThreadEntry>;
+type ThreadEntries = Table<i64, ThreadEntry>;
 
 #[derive(TableMetadata)]
 #[entry_type(StringEntry)]
@@ -112,10 +112,15 @@ const MAX_ENVIRONMENT: usize = 64 << 10;
 /// Longest command line that is made up, bytes; a longer one is cut.
 const MAX_COMMAND: usize = 4096;
 
-/// Read access to the table; a plugin on another source has none.
+/// The table; a plugin on another source has none.
 #[derive(Debug)]
-pub struct Threads {
-    table: ThreadTable,
+pub struct ThreadTable(ThreadEntries);
+
+/// Access to the table during one call of the engine.
+#[derive(Debug, Clone, Copy)]
+pub struct ThreadReader<'a> {
+    table: Option<&'a ThreadTable>,
+    reader: &'a LazyTableReader<'a>,
 }
 
 impl std::fmt::Debug for ThreadMetadata {
@@ -124,18 +129,29 @@ impl std::fmt::Debug for ThreadMetadata {
     }
 }
 
-impl Threads {
+impl ThreadTable {
     /// Imports the table.
     ///
     /// # Errors
     /// There is no such table (the engine has no threads), or it lacks a field.
     pub fn import(input: &TablesInput) -> Result<Self, anyhow::Error> {
-        Ok(Self { table: input.get_table(c"threads")? })
+        Ok(Self(input.get_table(c"threads")?))
+    }
+}
+
+impl<'a> ThreadReader<'a> {
+    /// Reads `table` with the engine's `reader` of this call.
+    pub fn new(table: Option<&'a ThreadTable>, reader: &'a LazyTableReader<'a>) -> Self {
+        Self { table, reader }
+    }
+
+    fn entry(&self, tid: i64) -> Option<ThreadEntry> {
+        self.table?.0.get_entry(self.reader, &tid).ok()
     }
 
     /// Reads a thread; `None` if the engine does not know it.
-    pub fn get(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Thread> {
-        let entry = self.table.get_entry(reader, &tid).ok()?;
+    pub fn get(&self, tid: i64) -> Option<Thread> {
+        let (entry, reader) = (self.entry(tid)?, self.reader);
         let bytes = |r: Result<&CStr, anyhow::Error>| r.map(|s| s.to_bytes().to_vec()).unwrap_or_default();
         let flag = |r: Result<bool, anyhow::Error>| r.unwrap_or(false);
         Some(Thread {
@@ -159,10 +175,10 @@ impl Threads {
         })
     }
 
-    /// Where a thread's paths begin; `None` if the engine does not know the thread. `pid` is its process, where that is known:
-    /// each field that is read costs as much as a look-up, or more.
-    pub fn place(&self, reader: &LazyTableReader<'_>, tid: i64, pid: Option<i64>) -> Option<Place> {
-        let entry = self.table.get_entry(reader, &tid).ok()?;
+    /// Where a thread's paths begin; `None` if the engine does not know the thread. `pid` is its process,
+    /// where that is known: each field that is read costs as much as a look-up, or more.
+    pub fn place(&self, tid: i64, pid: Option<i64>) -> Option<Place> {
+        let (entry, reader) = (self.entry(tid)?, self.reader);
         let root = entry.get_root(reader).map(CStr::to_bytes).unwrap_or_default();
         let root = if root == b"/" { Vec::new() } else { root.to_vec() };
         let pid = match pid {
@@ -173,28 +189,30 @@ impl Threads {
     }
 
     /// Working directory of a thread, as the engine followed it; may be empty.
-    pub fn cwd(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Vec<u8>> {
-        let entry = self.table.get_entry(reader, &tid).ok()?;
+    pub fn cwd(&self, tid: i64) -> Option<Vec<u8>> {
+        let (entry, reader) = (self.entry(tid)?, self.reader);
         entry.get_cwd(reader).ok().map(|cwd| cwd.to_bytes().to_vec())
     }
 
     /// The name of a process's open file, as the engine followed it; `pid` is the id of its main thread.
-    pub fn fd_name(&self, reader: &LazyTableReader<'_>, pid: i64, fd: i64) -> Option<Vec<u8>> {
-        let entry = self.table.get_entry(reader, &pid).ok()?;
+    pub fn fd_name(&self, pid: i64, fd: i64) -> Option<Vec<u8>> {
+        let (entry, reader) = (self.entry(pid)?, self.reader);
         let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;
         open.get_name(reader).ok().map(|name| name.to_bytes().to_vec())
     }
 
-    /// A socket that a process has bound, as the engine followed it; `None` where the engine does not know it.
-    pub fn bound_socket(&self, reader: &LazyTableReader<'_>, pid: i64, fd: i64) -> Option<Socket> {
-        let entry = self.table.get_entry(reader, &pid).ok()?;
+    /// A socket that a process has bound, as the engine followed it; `None` where the engine does not know
+    /// it.
+    pub fn bound_socket(&self, pid: i64, fd: i64) -> Option<Socket> {
+        let (entry, reader) = (self.entry(pid)?, self.reader);
         let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;
-        // The name is address and port. (There is a field `type`; no table made with the SDK can have one of that name.)
+        // The name is address and port. (There is a field `type`; no table made with the SDK can have one of
+        // that name.)
         let (address, port) =
             std::str::from_utf8(open.get_name(reader).ok()?.to_bytes()).ok()?.rsplit_once(':')?;
         let (address, bound_port) = (address.parse::<IpAddr>().ok()?, port.parse().ok()?);
-        // A union: the address says which part of it has a meaning. The engine takes all zeros for an IPv4 address
-        // (`is_ipv4_mapped_ipv6`).
+        // A union: the address says which part of it has a meaning. The engine takes all zeros for an IPv4
+        // address (`is_ipv4_mapped_ipv6`).
         let protocol = match address.to_canonical() {
             of_four if of_four.is_ipv4() || of_four.is_unspecified() => {
                 open.get_socket_ipv4_server_l4_proto(reader)
@@ -204,15 +222,10 @@ impl Threads {
         Some(Socket { protocol: protocol_of(protocol.ok()?)?, bound_port })
     }
 
-    /// Protocol of a socket of a process whose other side has this address; `None` where the engine does not know it.
-    pub fn protocol_to(
-        &self,
-        reader: &LazyTableReader<'_>,
-        pid: i64,
-        fd: i64,
-        peer: IpAddr,
-    ) -> Option<Protocol> {
-        let entry = self.table.get_entry(reader, &pid).ok()?;
+    /// Protocol of a socket of a process whose other side has this address; `None` where the engine does not
+    /// know it.
+    pub fn protocol_to(&self, pid: i64, fd: i64, peer: IpAddr) -> Option<Protocol> {
+        let (entry, reader) = (self.entry(pid)?, self.reader);
         let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;
         let protocol = match peer {
             IpAddr::V4(_) => open.get_socket_ipv4_l4_proto(reader),
@@ -222,11 +235,11 @@ impl Threads {
     }
 
     /// The command line of a thread as `proc.cmdline` gives it: the command's name and its arguments.
-    pub fn command(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<String> {
+    pub fn command(&self, tid: i64) -> Option<String> {
         // One hold on the thread at a time: a table made with the SDK allows no second.
-        let comm = |entry: ThreadEntry| entry.get_comm(reader).ok().map(|comm| comm.to_bytes().to_vec());
-        let mut line = comm(self.table.get_entry(reader, &tid).ok()?)?;
-        for arg in self.args(reader, tid).unwrap_or_default() {
+        let comm = |entry: ThreadEntry| entry.get_comm(self.reader).ok().map(|comm| comm.to_bytes().to_vec());
+        let mut line = comm(self.entry(tid)?)?;
+        for arg in self.args(tid).unwrap_or_default() {
             line.push(b' ');
             line.extend_from_slice(&arg);
             if line.len() > MAX_COMMAND {
@@ -238,14 +251,14 @@ impl Threads {
     }
 
     /// The thread's name, `proc.name`.
-    pub fn name(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<String> {
-        let entry = self.table.get_entry(reader, &tid).ok()?;
+    pub fn name(&self, tid: i64) -> Option<String> {
+        let (entry, reader) = (self.entry(tid)?, self.reader);
         entry.get_comm(reader).ok().map(|comm| String::from_utf8_lossy(comm.to_bytes()).into_owned())
     }
 
     /// The thread's arguments, without `argv[0]`.
-    pub fn args(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Vec<Vec<u8>>> {
-        let entry = self.table.get_entry(reader, &tid).ok()?;
+    pub fn args(&self, tid: i64) -> Option<Vec<Vec<u8>>> {
+        let (entry, reader) = (self.entry(tid)?, self.reader);
         let mut args = Vec::new();
         let table = entry.get_args(reader).ok()?;
         table
@@ -263,9 +276,10 @@ impl Threads {
         Some(args)
     }
 
-    /// The environment that the thread's program was started with, as an exec event has it: each variable ended by a NUL.
-    pub fn environment(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Vec<u8>> {
-        let entry = self.table.get_entry(reader, &tid).ok()?;
+    /// The environment that the thread's program was started with, as an exec event has it: each variable
+    /// ended by a NUL.
+    pub fn environment(&self, tid: i64) -> Option<Vec<u8>> {
+        let (entry, reader) = (self.entry(tid)?, self.reader);
         let mut environment = Vec::new();
         let table = entry.get_env(reader).ok()?;
         table
@@ -284,8 +298,8 @@ impl Threads {
     }
 
     /// The thread's control group paths.
-    pub fn cgroups(&self, reader: &LazyTableReader<'_>, tid: i64) -> Option<Vec<Vec<u8>>> {
-        let entry = self.table.get_entry(reader, &tid).ok()?;
+    pub fn cgroups(&self, tid: i64) -> Option<Vec<Vec<u8>>> {
+        let (entry, reader) = (self.entry(tid)?, self.reader);
         let mut paths = Vec::new();
         let table = entry.get_cgroups(reader).ok()?;
         table

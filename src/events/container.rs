@@ -51,7 +51,8 @@ impl OwnEvent for ContainerReport {
     }
 }
 
-/// Of a recording with drift at work: the container, if what package managers did to it is in the recording as well.
+/// Of a recording with drift at work: the container, if what package managers did to it is in the recording
+/// as well.
 pub(crate) fn recorded_as_followed(payload: &Payload) -> Option<&str> {
     let followed = payload.get("pkg_followed").and_then(Value::as_bool);
     payload.get("container_id").and_then(Value::as_str).filter(|_| followed == Some(true))

@@ -1,8 +1,8 @@
 //! Drift's own events, a file each: name, payload, sending. Reading back is the same for all of them.
 //!
-//! A payload is a JSON object whose keys are names of fields without `drift.`, so that the fields of such an event are read
-//! from it alone and a capture that holds it replays with the same answers. Values of environment variables and contents of
-//! files are in none.
+//! A payload is a JSON object whose keys are names of fields without `drift.`, so that the fields of such an
+//! event are read from it alone and a capture that holds it replays with the same answers. Values of
+//! environment variables and contents of files are in none.
 
 mod binary;
 pub(crate) mod container;
@@ -20,6 +20,7 @@ pub use library::LibraryReport;
 pub use packages::{Effect, PackageReport};
 pub use peer::PeerReport;
 
+use crate::event::raw::{EventKey, SyscallEvent};
 use crate::facts::{EarlyPort, Tampering};
 use drift_formats::entry::ImagePath;
 use falco_event::events::{Event, EventMetadata};
@@ -84,8 +85,8 @@ impl Reporter {
         Self::new(move |name, tid, payload| _ = send(&handler, name, tid, payload))
     }
 
-    /// As this one, until `stop`: a thread that was left behind must not call the engine, which is gone by the time it
-    /// goes on.
+    /// As this one, until `stop`: a thread that was left behind must not call the engine, which is gone by
+    /// the time it goes on.
     pub(crate) fn until(&self, stop: &Arc<AtomicBool>) -> Self {
         let (sink, stop) = (Arc::clone(&self.0), Arc::clone(stop));
         Self::new(move |name, tid, payload| {
@@ -116,7 +117,7 @@ const MAX_PAYLOAD: usize = 64 << 10;
 
 /// The payload of an event of Drift's own, read back.
 #[derive(Debug)]
-pub(crate) struct Payload(Value);
+pub struct Payload(Value);
 
 impl Payload {
     /// Reads a payload; `None` where it is too long, or not JSON.
@@ -134,6 +135,21 @@ impl Payload {
     }
 }
 
+/// The payload of the event at hand, read once: the engine asks for many fields of it.
+#[derive(Debug, Default)]
+pub struct LastPayload(Option<((EventKey, usize), Option<Payload>)>);
+
+impl LastPayload {
+    /// The payload of an event, which is in `data`.
+    pub(crate) fn of(&mut self, event: &SyscallEvent<'_>, data: &[u8]) -> Option<&Payload> {
+        let key = (event.identity(), data.as_ptr() as usize);
+        if self.0.as_ref().is_none_or(|(known, _)| *known != key) {
+            self.0 = Some((key, Payload::parse(data)));
+        }
+        self.0.as_ref()?.1.as_ref()
+    }
+}
+
 /// What applies and is not known says so.
 fn known(text: Option<&str>) -> &str {
     text.unwrap_or("unknown")
@@ -141,4 +157,29 @@ fn known(text: Option<&str>) -> &str {
 
 fn text(path: &ImagePath) -> String {
     String::from_utf8_lossy(path.as_bytes()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::raw::code;
+    use crate::event::raw::tests::event;
+
+    #[test]
+    fn a_payload_is_read_once_for_each_event() {
+        let data = br#"{"container_id":"c"}"#;
+        let bytes = event(code::ASYNC, 7, &[&0u32.to_ne_bytes(), b"drift_file\0", data]);
+        let mut event = SyscallEvent::from_bytes(&bytes).unwrap();
+        let mut last = LastPayload::default();
+        let read = |last: &mut LastPayload, event: &SyscallEvent<'_>| {
+            let (_, data) = event.async_payload().unwrap();
+            last.of(event, data).map(|payload| std::ptr::from_ref(payload.get("container_id").unwrap()))
+        };
+        let first = read(&mut last, &event);
+        assert!(first.is_some());
+        assert_eq!(read(&mut last, &event), first, "the same value, not another one that is equal");
+        event.number += 1;
+        last.0.as_mut().unwrap().1 = None;
+        assert!(read(&mut last, &event).is_some(), "another event is read");
+    }
 }

@@ -1,6 +1,6 @@
 //! The event `drift_packages`: what became of a container's packages.
 
-use super::OwnEvent;
+use super::{known, OwnEvent};
 use crate::facts::Agent;
 use drift_core::command::manager::Action;
 use drift_core::container::registry::Container;
@@ -85,12 +85,11 @@ impl OwnEvent for PackageReport {
             false => effect.names.iter().map(String::as_str).collect(),
             true => agent.names.iter().map(|name| &**name).collect(),
         };
-        let facts = container.declaration.image.load_full();
         let (provenance, writer) = agent.provenance.clone().unzip();
         json!({
             "container_id": container.id,
             "container_drifts": drifts,
-            "image": facts.and_then(|facts| facts.identity.reference.clone()).unwrap_or_else(|| "unknown".into()),
+            "image": known(container.declaration.reference().as_deref()),
             "pkg_manager": agent.manager.map_or("unknown", |manager| manager.as_str()),
             "pkg_action": action.map(|action| action.as_str()),
             "pkg_names": names,

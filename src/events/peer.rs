@@ -1,6 +1,6 @@
 //! The event `drift_peer`: an unexpected peer that a container had before its image was known.
 
-use super::OwnEvent;
+use super::{known, OwnEvent};
 use crate::facts::EarlyPeer;
 use drift_core::network::baseline::Shown;
 use drift_core::network::Opinion;
@@ -24,11 +24,11 @@ impl OwnEvent for PeerReport {
 
     fn payload(&self) -> Value {
         let peer = &self.early.peer;
-        let image = self.early.container.declaration.image.load();
+        let shown = Shown { address: peer.address, port: peer.port, protocol: Some(peer.protocol) };
         json!({
             "container_id": self.early.container.id,
-            "image": image.as_ref().and_then(|image| image.identity.reference.as_deref()).unwrap_or("unknown"),
-            "peer": Shown { address: peer.address, port: peer.port, protocol: Some(peer.protocol) }.to_string(),
+            "image": known(self.early.container.declaration.reference().as_deref()),
+            "peer": shown.to_string(),
             "peer_direction": peer.direction.as_str(),
             "peer_name": peer.name.as_deref(),
             "peer_expected": self.opinion.expected.as_str(),

@@ -97,20 +97,17 @@ pub(super) const FIELDS: &[FieldDef] = &[
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
 fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let origin = match q.engine.binary(q.event, q.reader) {
-        Some(binary) => Some(binary.judgement.origin),
-        None => q.engine.is_host(q.event, q.reader).then_some(Origin::Host),
-    };
+    let origin = q.engine.binary_origin();
     Value::or_absent(origin.map(|o| Value::Text(o.as_str().as_bytes())))
 }
 
 fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.engine.binary_runs(q.event, q.reader).map(Value::U64))
+    Value::or_absent(q.engine.binary_runs().map(Value::U64))
 }
 
 fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let Some(container) = q.engine.container(q.event, q.reader) else { return Value::Absent };
-    let Some(binary) = q.engine.binary(q.event, q.reader) else { return Value::Absent };
+    let Some(container) = q.engine.container() else { return Value::Absent };
+    let Some(binary) = q.engine.binary() else { return Value::Absent };
     match binary.judgement.origin {
         Origin::Image | Origin::ImageTouched | Origin::ImageUnverified => {}
         // A package that was installed since: the container's own database says so.
@@ -153,8 +150,8 @@ pub(super) fn owner<'a>(found: Result<Option<Arc<str>>, &'static str>, arena: &'
 }
 
 fn layer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let Some(container) = q.engine.container(q.event, q.reader) else { return Value::Absent };
-    let layer = q.engine.binary(q.event, q.reader).and_then(|b| b.judgement.layer);
+    let Some(container) = q.engine.container() else { return Value::Absent };
+    let layer = q.engine.binary().and_then(|b| b.judgement.layer);
     match (&container.image, layer) {
         (Ok(image), Some(layer)) => Value::shown(q.arena, image.layer_name(layer)),
         _ => Value::Absent,
@@ -162,17 +159,17 @@ fn layer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn sha256<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    if q.engine.binary(q.event, q.reader).is_none() {
+    if q.engine.binary().is_none() {
         return Value::Absent;
     }
-    match q.engine.binary_sha256(q.event, q.reader) {
+    match q.engine.binary_sha256() {
         Some(digest) => Value::hex(q.arena, &digest),
         None => UNKNOWN,
     }
 }
 
 fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let Some(traits) = q.engine.binary_traits(q.event, q.reader) else { return Value::Absent };
+    let Some(traits) = q.engine.binary_traits() else { return Value::Absent };
     let items = q.arena.alloc_slice_fill_iter(traits.iter().map(|name: &&'static str| name.as_bytes()));
     if items.is_empty() {
         Value::Absent
@@ -182,21 +179,21 @@ fn traits<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    written_by(q.engine.binary_provenance(q.event, q.reader), q.arena)
+    written_by(q.engine.binary_provenance(), q.arena)
 }
 
 fn process_work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let work = q.engine.process_work(q.event, q.reader);
+    let work = q.engine.process_work();
     Value::or_absent(work.map(|work| Value::shown(q.arena, work)))
 }
 
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let written = q.engine.binary_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
+    let written = q.engine.binary_provenance().and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
 }
 
 fn during<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    written_during(q.engine.binary_provenance(q.event, q.reader), q.arena)
+    written_during(q.engine.binary_provenance(), q.arena)
 }
 
 /// The package manager at work when a file was written that no package accounts for.
@@ -210,12 +207,12 @@ pub(super) fn written_during<'a>(
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let known = q.engine.binary_provenance(q.event, q.reader);
+    let known = q.engine.binary_provenance();
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
 
-/// The command line of a file's last writer: absent for files that nobody wrote here, `unknown` for others of which it
-/// is not known.
+/// The command line of a file's last writer: absent for files that nobody wrote here, `unknown` for others of
+/// which it is not known.
 pub(super) fn written_by<'a>(known: Option<(Provenance, Option<&Written>)>, arena: &'a Bump) -> Value<'a> {
     match known {
         Some((_, Some(written))) => Value::text(arena, &written.command),

@@ -38,29 +38,29 @@ pub(super) const FIELDS: &[FieldDef] = &[
 ];
 
 fn id<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let container = q.engine.container(q.event, q.reader);
+    let container = q.engine.container();
     Value::or_absent(container.map(|c| Value::text(q.arena, &c.id)))
 }
 
 fn age<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let started = q.engine.container_started(q.event, q.reader);
+    let started = q.engine.container_started();
     // Clocks of the event and of /proc differ by up to a hundredth of a second: no age is negative.
-    Value::or_absent(started.map(|at| Value::U64(q.event.ts.saturating_sub(at))))
+    Value::or_absent(started.map(|at| Value::U64(q.engine.event().ts.saturating_sub(at))))
 }
 
 fn manifest_state<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let container = q.engine.container(q.event, q.reader);
+    let container = q.engine.container();
     Value::or_absent(container.map(|c| Value::shown(q.arena, c.manifest_state())))
 }
 
 fn rootfs_readonly<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let container = q.engine.container(q.event, q.reader);
+    let container = q.engine.container();
     let read_only = container.and_then(|c| c.live.as_ref().map(|l| l.read_only));
     Value::or_absent(read_only.map(Value::Bool))
 }
 
 fn drifts<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let container = q.engine.container(q.event, q.reader);
+    let container = q.engine.container();
     let drifts = container.map(|c| c.drifts.load(std::sync::atomic::Ordering::Relaxed));
     Value::or_absent(drifts.map(Value::U64))
 }

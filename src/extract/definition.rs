@@ -1,8 +1,7 @@
 //! What the definition of a field is made of.
 
 use super::value::Value;
-use crate::engine::{Engine, ThreadReader};
-use crate::event::raw::SyscallEvent;
+use crate::engine::Query;
 use bumpalo::Bump;
 
 /// Type of a field, as the engine names it.
@@ -76,11 +75,7 @@ impl std::fmt::Debug for FieldDef {
 /// One question: a field on an event.
 pub struct Question<'q, 'a> {
     /// Who knows.
-    pub engine: &'q mut Engine,
-    /// The event.
-    pub event: &'q SyscallEvent<'q>,
-    /// The engine's threads.
-    pub reader: ThreadReader<'q>,
+    pub engine: Query<'q>,
     /// The field's argument.
     pub argument: Option<&'q [u8]>,
     /// Where values live until the engine has read them.
@@ -89,7 +84,7 @@ pub struct Question<'q, 'a> {
 
 impl std::fmt::Debug for Question<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Question").field("event", self.event).finish_non_exhaustive()
+        f.debug_struct("Question").field("event", self.engine.event()).finish_non_exhaustive()
     }
 }
 

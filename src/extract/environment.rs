@@ -40,7 +40,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
 ];
 
 fn names<'a>(q: &mut Question<'_, 'a>, which: fn(&EnvNames) -> &[Box<[u8]>]) -> Value<'a> {
-    let Some(found) = q.engine.environment(q.event, q.reader) else { return Value::Absent };
+    let Some(found) = q.engine.environment() else { return Value::Absent };
     Value::list(q.arena, which(&found).iter().map(|name| &**name))
 }
 

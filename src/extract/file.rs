@@ -3,7 +3,6 @@
 use super::binary::{installed, owner, written_by, written_during};
 use super::definition::{field, Argument, FieldDef, FieldType, Question};
 use super::value::Value;
-use crate::event::exec::ExecFacts;
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::verdict::binary::BinaryKey;
 
@@ -104,17 +103,17 @@ pub(super) const FIELDS: &[FieldDef] = &[
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
 fn image_has_file<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let Some(container) = q.engine.container(q.event, q.reader) else { return Value::Absent };
+    let Some(container) = q.engine.container() else { return Value::Absent };
     let Ok(image) = &container.image else { return Value::Absent };
     let of = |path: &[u8]| BinaryKey::new(&container.id, path, InodeId::default(), ExeFlags::default());
     let known = match q.argument {
         Some(path) => q.engine.image_has_file(of(path), image, path),
-        None if ExecFacts::from_event(q.event).is_some() => {
-            let binary = q.engine.binary(q.event, q.reader);
+        None if q.engine.exec().is_some() => {
+            let binary = q.engine.binary();
             binary.and_then(|b| q.engine.image_has_file(b.key, image, &b.path))
         }
         None => {
-            let path = q.engine.file(q.event, q.reader).and_then(|f| f.path.clone());
+            let path = q.engine.file().and_then(|f| f.path.clone());
             path.and_then(|path| q.engine.image_has_file(of(path.as_bytes()), image, path.as_bytes()))
         }
     };
@@ -122,11 +121,11 @@ fn image_has_file<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    if ExecFacts::from_event(q.event).is_some() {
-        let binary = q.engine.binary(q.event, q.reader);
+    if q.engine.exec().is_some() {
+        let binary = q.engine.binary();
         return Value::or_absent(binary.map(|b| Value::bytes(q.arena, &b.path)));
     }
-    let file = q.engine.file(q.event, q.reader);
+    let file = q.engine.file();
     Value::or_absent(file.map(|f| match &f.path {
         Some(path) => Value::bytes(q.arena, path.as_bytes()),
         None => UNKNOWN,
@@ -134,27 +133,27 @@ fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn new_path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let file = q.engine.file(q.event, q.reader);
+    let file = q.engine.file();
     let to = file.and_then(|f| f.new_path.clone());
     Value::or_absent(to.map(|to| Value::bytes(q.arena, to.as_bytes())))
 }
 
 fn change<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let change = q.engine.file_change(q.event, q.reader);
+    let change = q.engine.file_change();
     Value::or_absent(change.map(|change| Value::Text(change.as_bytes())))
 }
 
 fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let judgement = q.engine.file_judgement(q.event, q.reader);
+    let judgement = q.engine.file_judgement();
     Value::or_absent(judgement.map(|j| Value::Text(j.origin.as_str().as_bytes())))
 }
 
 fn kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.engine.file_kind(q.event, q.reader).map(|k| Value::Text(k.as_bytes())))
+    Value::or_absent(q.engine.file_kind().map(|k| Value::Text(k.as_bytes())))
 }
 
 fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let Some(file) = q.engine.file(q.event, q.reader) else { return Value::Absent };
+    let Some(file) = q.engine.file() else { return Value::Absent };
     let (Ok(image), Some(path)) = (&file.container.image, &file.path) else { return UNKNOWN };
     match installed(&file.container, Some(path)) {
         Ok(None) => {}
@@ -167,7 +166,7 @@ fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    written_by(q.engine.file_provenance(q.event, q.reader), q.arena)
+    written_by(q.engine.file_provenance(), q.arena)
 }
 
 /// Told by drift's own events only, whose fields come from their payload.
@@ -176,25 +175,25 @@ fn writer_pid<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let written = q.engine.file_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
+    let written = q.engine.file_provenance().and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
 }
 
 fn during<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    written_during(q.engine.file_provenance(q.event, q.reader), q.arena)
+    written_during(q.engine.file_provenance(), q.arena)
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let known = q.engine.file_provenance(q.event, q.reader);
+    let known = q.engine.file_provenance();
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
 
 fn volume_kind<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let kind = if q.engine.file(q.event, q.reader).is_some() {
-        q.engine.file_volume(q.event, q.reader)
+    let kind = if q.engine.file().is_some() {
+        q.engine.file_volume()
     } else {
-        let script = q.engine.script(q.event, q.reader).and_then(|s| s.judgement.volume);
-        script.or_else(|| q.engine.binary(q.event, q.reader)?.judgement.volume)
+        let script = q.engine.script().and_then(|s| s.judgement.volume);
+        script.or_else(|| q.engine.binary()?.judgement.volume)
     };
     Value::or_absent(kind.map(|k| Value::Text(k.as_str().as_bytes())))
 }

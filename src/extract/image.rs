@@ -60,9 +60,10 @@ pub(super) const FIELDS: &[FieldDef] = &[
 
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
 
-/// The image, or why the field says something else: the container's image is not known, or there is no container.
+/// The image, or why the field says something else: the container's image is not known, or there is no
+/// container.
 fn facts<'a>(q: &mut Question<'_, 'a>) -> Result<Arc<ImageFacts>, Value<'a>> {
-    let container = q.engine.declared_container(q.event, q.reader).ok_or(Value::Absent)?;
+    let container = q.engine.declared_container().ok_or(Value::Absent)?;
     container.declaration.image.load_full().ok_or(UNKNOWN)
 }
 
@@ -93,12 +94,12 @@ fn pinned<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn approved<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let approval = q.engine.approval(q.event, q.reader);
+    let approval = q.engine.approval();
     Value::or_absent(approval.map(|a| Value::text(q.arena, a.as_str())))
 }
 
 fn overrides<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let Some(container) = q.engine.declared_container(q.event, q.reader) else { return Value::Absent };
+    let Some(container) = q.engine.declared_container() else { return Value::Absent };
     let declared = container.declaration.read();
     match declared.as_ref().map(|d| d.overrides.as_deref()) {
         Some(Some(overrides)) => Value::list(q.arena, overrides.iter().map(String::as_bytes)),
@@ -107,5 +108,5 @@ fn overrides<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn entrypoint<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.engine.entrypoint_match(q.event, q.reader).map(Value::Bool))
+    Value::or_absent(q.engine.entrypoint_match().map(Value::Bool))
 }

@@ -23,7 +23,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
 ];
 
 fn watch<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    match q.engine.watch_library(q.event, q.reader) {
+    match q.engine.watch_library() {
         true => Value::Bool(true),
         false => Value::Absent,
     }

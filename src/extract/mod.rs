@@ -1,7 +1,7 @@
-//! Fields: each family's file has a table of definitions, with type, documentation and the function that answers; here they
-//! are put together.
+//! Fields: each family's file has a table of definitions, with type, documentation and the function that
+//! answers; here they are put together.
 //!
-//! Invariant: no I/O here. Functions ask the [`Engine`] and put its answers into values.
+//! Invariant: no I/O here. Functions ask the [`crate::engine::Query`] and put its answers into values.
 
 mod binary;
 mod container;
@@ -20,12 +20,12 @@ pub mod value;
 
 pub use definition::{Argument, FieldDef, FieldType, Question, Source};
 
-use crate::engine::{Engine, ThreadReader};
+use crate::engine::Engine;
 use crate::event::raw::{code, SyscallEvent};
-use crate::events::{is_ours, OwnEvent, PackageReport};
+use crate::event::threads::ThreadReader;
+use crate::events::{is_ours, LastPayload, OwnEvent, PackageReport};
 use bumpalo::Bump;
 use falco_plugin::api::ss_plugin_extract_field;
-use falco_plugin::tables::LazyTableReader;
 use serde_json::json;
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
@@ -82,8 +82,9 @@ const fn joined<const N: usize>() -> [FieldDef; N] {
 #[expect(unsafe_code, reason = "the engine's argument is a C string")]
 pub fn answer(
     engine: &mut Engine,
+    payloads: &mut LastPayload,
     event: &SyscallEvent<'_>,
-    reader: ThreadReader<'_>,
+    table: ThreadReader<'_>,
     request: &mut ss_plugin_extract_field,
     arena: &Bump,
 ) -> Result<(), anyhow::Error> {
@@ -95,18 +96,18 @@ pub fn answer(
         unsafe { CStr::from_ptr(request.arg_key) }.to_bytes()
     });
     let value = match event.async_payload() {
-        _ if event.code == code::PLUGIN => source_event::value(def, event, arena),
-        // One alert for each: an end whose start was told is not.
+        _ if event.code == code::PLUGIN => source_event::value(def, event, payloads, arena),
+        // One alert for each: an end whose start was reported is not.
         Some((name, _))
             if def.name == package::FOLLOWED
                 && name == PackageReport::NAME.as_bytes()
-                && engine.has_told_start(event) =>
+                && engine.ask(event, table).is_reported_at_start() =>
         {
             Value::Bool(false)
         }
-        Some((name, data)) if is_ours(name) => payload::value(def, data, arena),
+        Some((name, data)) if is_ours(name) => payload::value(def, payloads.of(event, data), arena),
         Some(_) => Value::Absent,
-        None => (def.answer)(&mut Question { engine, event, reader, argument, arena }),
+        None => (def.answer)(&mut Question { engine: engine.ask(event, table), argument, arena }),
     };
     value.write(request, arena);
     Ok(())
@@ -133,12 +134,4 @@ pub fn schema() -> &'static CStr {
             .collect();
         CString::new(serde_json::Value::from(fields).to_string()).unwrap_or_default()
     })
-}
-
-/// Makes a [`ThreadReader`].
-pub fn reader<'a>(
-    threads: Option<&'a crate::event::threads::Threads>,
-    reader: &'a LazyTableReader<'a>,
-) -> ThreadReader<'a> {
-    ThreadReader { threads, reader }
 }

@@ -156,17 +156,17 @@ pub(super) const FIELDS: &[FieldDef] = &[
 ];
 
 fn manager<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let work = q.engine.package_work(q.event, q.reader);
+    let work = q.engine.package_work();
     Value::or_absent(work.map(|w| Value::text(q.arena, w.invocation.manager.as_str())))
 }
 
 fn action<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let work = q.engine.package_work(q.event, q.reader);
+    let work = q.engine.package_work();
     Value::or_absent(work.map(|w| Value::text(q.arena, w.invocation.action.as_str())))
 }
 
 fn names<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let Some(work) = q.engine.package_work(q.event, q.reader) else { return Value::Absent };
+    let Some(work) = q.engine.package_work() else { return Value::Absent };
     let arena = q.arena;
     let names = work.invocation.names.iter();
     let items = arena.alloc_slice_fill_iter(names.map(|n| &*arena.alloc_slice_copy(n.as_bytes())));
@@ -178,7 +178,7 @@ fn names<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn hooks<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    match q.engine.package_work(q.event, q.reader) {
+    match q.engine.package_work() {
         Some(work) if !work.invocation.hooks.is_empty() => {
             Value::list(q.arena, work.invocation.hooks.iter().map(|name| name.as_bytes()))
         }
@@ -187,36 +187,36 @@ fn hooks<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn role<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let work = q.engine.package_work(q.event, q.reader);
+    let work = q.engine.package_work();
     Value::or_absent(work.map(|w| Value::text(q.arena, w.role.as_str())))
 }
 
 fn followed<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let work = q.engine.package_work(q.event, q.reader);
+    let work = q.engine.package_work();
     Value::or_absent(work.map(|w| Value::Bool(w.followed)))
 }
 
 fn command<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let agent = q.engine.package_agent(q.event, q.reader);
+    let agent = q.engine.package_agent();
     // Empty where the engine does not know the process.
     Value::or_absent(agent.filter(|a| !a.command.is_empty()).map(|a| Value::text(q.arena, &a.command)))
 }
 
 fn parent_command<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let agent = q.engine.package_agent(q.event, q.reader);
+    let agent = q.engine.package_agent();
     let command = agent.as_ref().and_then(|a| a.parent_command.as_deref());
     Value::or_absent(command.map(|c| Value::text(q.arena, c)))
 }
 
 fn ancestors<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    match q.engine.package_agent(q.event, q.reader) {
+    match q.engine.package_agent() {
         Some(agent) => Value::list(q.arena, agent.ancestors.iter().map(|name| name.as_bytes())),
         None => Value::Absent,
     }
 }
 
 fn user<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let agent = q.engine.package_agent(q.event, q.reader);
+    let agent = q.engine.package_agent();
     Value::or_absent(agent.and_then(|a| a.user).map(|user| Value::U64(user.into())))
 }
 

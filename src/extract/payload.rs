@@ -1,5 +1,5 @@
-//! Fields on drift's own events: read from the event's payload alone, so that a capture that holds the event replays
-//! with the same answers.
+//! Fields on drift's own events: read from the event's payload alone, so that a capture that holds the event
+//! replays with the same answers.
 
 use super::value::Value;
 use super::{FieldDef, FieldType};
@@ -7,14 +7,14 @@ use crate::events::Payload;
 use bumpalo::Bump;
 
 /// The field's value in a payload: a JSON object whose keys are field names without `drift.`.
-pub(super) fn value<'a>(def: &FieldDef, data: &[u8], arena: &'a Bump) -> Value<'a> {
+pub(super) fn value<'a>(def: &FieldDef, payload: Option<&Payload>, arena: &'a Bump) -> Value<'a> {
     let key = def.name.strip_prefix("drift.").unwrap_or(def.name);
-    keyed(def, key, data, arena)
+    keyed(def, key, payload, arena)
 }
 
 /// The value of a key of a payload, as the field's type wants it.
-pub(super) fn keyed<'a>(def: &FieldDef, key: &str, data: &[u8], arena: &'a Bump) -> Value<'a> {
-    let Some(payload) = Payload::parse(data) else { return Value::Absent };
+pub(super) fn keyed<'a>(def: &FieldDef, key: &str, payload: Option<&Payload>, arena: &'a Bump) -> Value<'a> {
+    let Some(payload) = payload else { return Value::Absent };
     match (payload.get(key), def.field_type) {
         (Some(serde_json::Value::Bool(yes)), FieldType::Bool) => Value::Bool(*yes),
         (Some(serde_json::Value::String(text)), FieldType::String) if !def.is_list => {

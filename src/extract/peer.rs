@@ -57,7 +57,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
 ];
 
 fn of<'a>(q: &mut Question<'_, 'a>, value: impl FnOnce(&PeerFacts) -> Value<'a>) -> Value<'a> {
-    q.engine.peer(q.event, q.reader).as_ref().map_or(Value::Absent, value)
+    q.engine.peer().as_ref().map_or(Value::Absent, value)
 }
 
 fn expected<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
@@ -89,5 +89,5 @@ fn name<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn watch<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.engine.watch_answer(q.event, q.reader).then_some(Value::Bool(true)))
+    Value::or_absent(q.engine.watch_answer().then_some(Value::Bool(true)))
 }

@@ -29,13 +29,13 @@ pub(super) const FIELDS: &[FieldDef] = &[
 ];
 
 fn declared<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.engine.port_declared(q.event, q.reader).map(Value::Bool))
+    Value::or_absent(q.engine.port_declared().map(Value::Bool))
 }
 
 fn shown<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.engine.port(q.event, q.reader).map(|port| Value::shown(q.arena, port)))
+    Value::or_absent(q.engine.port().map(|port| Value::shown(q.arena, port)))
 }
 
 fn is_new<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.engine.port_is_new(q.event, q.reader).map(Value::Bool))
+    Value::or_absent(q.engine.port_is_new().map(Value::Bool))
 }

@@ -59,42 +59,42 @@ pub(super) const FIELDS: &[FieldDef] = &[
 ];
 
 fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let script = q.engine.script(q.event, q.reader);
+    let script = q.engine.script();
     Value::or_absent(script.map(|s| Value::bytes(q.arena, &s.path)))
 }
 
 fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let script = q.engine.script(q.event, q.reader);
+    let script = q.engine.script();
     Value::or_absent(script.map(|s| Value::Text(s.judgement.origin.as_str().as_bytes())))
 }
 
 fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    written_by(q.engine.script_provenance(q.event, q.reader), q.arena)
+    written_by(q.engine.script_provenance(), q.arena)
 }
 
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let written = q.engine.script_provenance(q.event, q.reader).and_then(|(_, written)| written?.work);
+    let written = q.engine.script_provenance().and_then(|(_, written)| written?.work);
     // Builds make programs; a script has no compiler.
     let written = written.filter(|work| work.is_start());
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
 }
 
 fn during<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    written_during(q.engine.script_provenance(q.event, q.reader), q.arena)
+    written_during(q.engine.script_provenance(), q.arena)
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let known = q.engine.script_provenance(q.event, q.reader);
+    let known = q.engine.script_provenance();
     Value::or_absent(known.map(|(provenance, _)| Value::shown(q.arena, provenance)))
 }
 
 fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.engine.script_runs(q.event, q.reader).map(Value::U64))
+    Value::or_absent(q.engine.script_runs().map(Value::U64))
 }
 
 fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let Some(container) = q.engine.container(q.event, q.reader) else { return Value::Absent };
-    let Some(script) = q.engine.script(q.event, q.reader) else { return Value::Absent };
+    let Some(container) = q.engine.container() else { return Value::Absent };
+    let Some(script) = q.engine.script() else { return Value::Absent };
     let path = script.judgement.path.as_ref();
     match script.judgement.origin {
         Origin::Image | Origin::ImageTouched | Origin::ImageModified | Origin::ImageUnverified => {}

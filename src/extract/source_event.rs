@@ -4,6 +4,7 @@ use super::definition::{field, FieldDef, FieldType, Question, Source};
 use super::payload;
 use super::value::Value;
 use crate::event::raw::SyscallEvent;
+use crate::events::LastPayload;
 use bumpalo::Bump;
 
 /// The fields, in the order in which they are listed.
@@ -40,6 +41,26 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.event.package",
         "The package that differs, as `dpkg:jq`; of a file the one that owns the path in the image.",
     ),
+    of_source(
+        "drift.event.content",
+        "Where the content of a file or program that the image does not have at this path comes from all the same: \
+         `copied` (a file of the image has it, under the same name), `renamed` (under another name, as in masquerading), \
+         `unpacked` (a member of an archive of the image), `derived` (compiled from a source of the image) or `engine` \
+         (the container engine made it). Absent where it is none of these, or not known.",
+    ),
+    of_source("drift.event.content_of", "The file of the image that has that content."),
+    of_source(
+        "drift.event.work",
+        "The image's own work that wrote the file, with the values of drift.file_work, where an event reported it.",
+    ),
+    FieldDef {
+        field_type: FieldType::Bool,
+        ..of_source(
+            "drift.event.reported",
+            "Whether an event has reported the file in the very state that was found: a second alert would say \
+             nothing new. Absent where not.",
+        )
+    },
     of_source("drift.event.port", "The port that is listened on, as `8080/tcp`."),
     FieldDef {
         is_list: true,
@@ -81,9 +102,14 @@ pub(super) const FIELDS: &[FieldDef] = &[
 pub(super) const PREFIX: &str = "drift.event.";
 
 /// The field's value on an event of the source `drift`; absent for fields of other sources.
-pub(super) fn value<'a>(def: &FieldDef, event: &SyscallEvent<'_>, arena: &'a Bump) -> Value<'a> {
+pub(super) fn value<'a>(
+    def: &FieldDef,
+    event: &SyscallEvent<'_>,
+    payloads: &mut LastPayload,
+    arena: &'a Bump,
+) -> Value<'a> {
     match (def.name.strip_prefix(PREFIX), event.source_payload(crate::source::PLUGIN_ID)) {
-        (Some(key), Some(data)) => payload::keyed(def, key, data, arena),
+        (Some(key), Some(data)) => payload::keyed(def, key, payloads.of(event, data), arena),
         _ => Value::Absent,
     }
 }

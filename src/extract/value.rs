@@ -1,11 +1,12 @@
 //! Values of fields, and how they are handed to the engine.
 //!
-//! Layout of results: `ss_plugin_extract_field` in falcosecurity/libs `userspace/plugin/plugin_api.h`. Memory is the
-//! call's own arena, which keeps its last chunk: in the steady state nothing is allocated.
+//! Layout of results: `ss_plugin_extract_field` in falcosecurity/libs `userspace/plugin/plugin_api.h`. Memory
+//! is the call's own arena, which keeps its last chunk: in the steady state nothing is allocated.
 //!
-//! Invariant: no value holds a control character. The engine takes them out of its own fields, but not out of a plugin's
-//! (falcosecurity/libs `userspace/libsinsp/plugin_filtercheck.cpp` leaves `sanitize_strings` alone), and Falco prints alerts as
-//! lines of text: with a line break in a file's name, a container would write alerts of its own.
+//! Invariant: no value holds a control character. The engine takes them out of its own fields, but not out of
+//! a plugin's (falcosecurity/libs `userspace/libsinsp/plugin_filtercheck.cpp` leaves `sanitize_strings`
+//! alone), and Falco prints alerts as lines of text: with a line break in a file's name, a container would
+//! write alerts of its own.
 
 use bumpalo::Bump;
 use falco_plugin::api::{ss_plugin_bool, ss_plugin_extract_field};
@@ -103,8 +104,8 @@ fn may_control(byte: u8) -> bool {
     (byte < b' ') | (byte == 0x7f) | (byte == 0xc2)
 }
 
-/// A string with control characters written out. Other bytes stay as they are, backslashes too (systemd has names with
-/// them), and so do those that are no UTF-8.
+/// A string with control characters written out. Other bytes stay as they are, backslashes too (systemd has
+/// names with them), and so do those that are no UTF-8.
 #[cold]
 fn escaped(text: &[u8], arena: &Bump) -> *const c_char {
     let mut out = bumpalo::collections::Vec::with_capacity_in(text.len() + 16, arena);

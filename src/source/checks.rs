@@ -7,16 +7,19 @@ use super::params::Check;
 use super::scanner::{Closed, Outlet, FRESH};
 use super::told::Told;
 use crate::config::Config;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::workers::Pace;
 use drift_core::container::declared::Declared;
 use drift_core::container::registry::Container;
 use drift_core::container::running::running;
-use drift_core::host::Host;
+use drift_core::content;
+use drift_core::host::{Host, RootDir};
 use drift_core::policy::approved::{Approval, Approved};
 use drift_core::scan::packages::{self, Databases};
 use drift_core::scan::ports::{self, Known};
 use drift_core::scan::{environment, processes, FileChange, FileFinding, FileScan, Limits, Memory, Summary};
+use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
 use std::hash::Hash;
 use std::path::PathBuf;
@@ -84,12 +87,19 @@ impl Round<'_> {
         }
         let mut databases = Databases::default();
         let mut closed = Ok(());
+        let root = self.root();
+        let uid = self.declared.as_ref().and_then(|declared| declared.uid);
+        let max = self.config.background_max;
         let Round { outlet, container, told, memory, pace, opened, .. } = self;
+        // Findings come while the walk goes on: both may pause.
+        let own_pace = std::cell::RefCell::new(&mut **pace);
+        let explain = Explain { container, root: root.as_ref(), uid, max };
         let tell = Tell { outlet, container, opened: *opened };
-        let summary = scan.run(Some(memory), &mut || pace.step(), &mut |finding| {
+        let summary = scan.run(Some(memory), &mut || own_pace.borrow_mut().step(), &mut |finding| {
             databases.note(&finding);
             if closed.is_ok() {
-                closed = tell.file(told, &finding);
+                let explained = explain.file(&finding, &mut || own_pace.borrow_mut().step());
+                closed = tell.file(told, &finding, explained);
             }
         });
         closed?;
@@ -105,6 +115,11 @@ impl Round<'_> {
         self.gone(Check::Files, &|path| is_unsure(&summary, path))
     }
 
+    /// The container's root, through one of its processes.
+    fn root(&self) -> Option<RootDir> {
+        self.container.live.as_ref()?.root(self.host, self.pids)
+    }
+
     /// The manifest that the container's image was read from.
     fn listing(&self) -> Option<PathBuf> {
         let manifests = self.config.manifests.iter().filter(|_| self.container.from_manifest);
@@ -114,13 +129,25 @@ impl Round<'_> {
 
     fn processes(&mut self) -> Result<(), Closed> {
         let mut closed = Ok(());
+        let root = self.root();
+        let max = self.config.background_max;
         let Round { outlet, container, told, pace, opened, .. } = self;
+        let own_pace = std::cell::RefCell::new(&mut **pace);
+        let explain = Explain { container, root: root.as_ref(), uid: None, max };
+        let keep_going = || own_pace.borrow_mut().step();
         let tell = Tell { outlet, container, opened: *opened };
-        let whole = processes::scan(self.host, self.container, self.pids, &mut || pace.step(), &mut |p| {
+        let whole = processes::scan(self.host, self.container, self.pids, &mut { keep_going }, &mut |p| {
             if closed.is_ok() && p.is_drift() {
                 let started = self.host.started_at(p.pid);
                 let before_start = started.map(|at| at < tell.opened);
                 let payload = Payload { before_start, ..Payload::of_process(&tell.container.id, &p) };
+                let content = match p.deleted {
+                    true => None,
+                    false => payload.path.as_deref().and_then(|path| {
+                        explain.content(&ImagePath::from_archive(path.as_bytes()).ok()?, &mut { keep_going })
+                    }),
+                };
+                let payload = payload.explained(content);
                 let mark = (p.origin, p.script.as_ref().map(|(_, origin)| *origin), p.deleted);
                 closed = tell.finding(told, "program", payload, mark);
             }
@@ -250,6 +277,53 @@ impl Round<'_> {
     }
 }
 
+/// Looks for where content comes from that the image does not have at its path.
+struct Explain<'a> {
+    container: &'a Container,
+    root: Option<&'a RootDir>,
+    /// The user that the container was declared to run as.
+    uid: Option<u32>,
+    /// Largest file read, bytes.
+    max: u64,
+}
+
+impl Explain<'_> {
+    /// Of a file that differs: its content's source, as `drift.event.content` names it, and the image's file.
+    fn file(
+        &self,
+        finding: &FileFinding,
+        keep_going: &mut dyn FnMut() -> bool,
+    ) -> Option<(&'static str, Option<ImagePath>)> {
+        // Privileges are never explained by content.
+        if !finding.gained.is_empty() || !matches!(finding.change, FileChange::Created | FileChange::Modified)
+        {
+            return None;
+        }
+        let (image, root) = (self.container.image.as_ref().ok()?, self.root?);
+        if content::is_engines(image, root, &finding.path, self.uid, finding.covered) {
+            return Some(("engine", None));
+        }
+        match finding.kind {
+            FileType::RegularFile => self.content(&finding.path, keep_going),
+            _ => None,
+        }
+    }
+
+    fn content(
+        &self,
+        path: &ImagePath,
+        keep_going: &mut dyn FnMut() -> bool,
+    ) -> Option<(&'static str, Option<ImagePath>)> {
+        let (image, root) = (self.container.image.as_ref().ok()?, self.root?);
+        let found = root.find_itself(path.as_bytes()).ok()?;
+        image.layers().iter().for_each(|layer| content::build(layer, keep_going));
+        let source = content::source_of(image, root, path, &found, self.max, keep_going)?;
+        // A program under another name is what masquerading looks like.
+        let known = if source.is_renamed(path) { "renamed" } else { source.as_str() };
+        Some((known, Some(source.of().clone())))
+    }
+}
+
 /// What is needed to tell a finding.
 struct Tell<'a> {
     outlet: &'a Outlet,
@@ -274,7 +348,12 @@ impl Tell<'_> {
         }
     }
 
-    fn file(&self, told: &mut Told, finding: &FileFinding) -> Result<(), Closed> {
+    fn file(
+        &self,
+        told: &mut Told,
+        finding: &FileFinding,
+        content: Option<(&'static str, Option<ImagePath>)>,
+    ) -> Result<(), Closed> {
         // A new directory holds nothing by itself; what is made in it is told.
         let empty = finding.change == FileChange::Created && finding.kind == FileType::Directory;
         if empty || !finding.change.is_drift() {
@@ -286,6 +365,14 @@ impl Tell<'_> {
         // The time of the last change is the kernel's own: nobody in the container can set it back.
         let before_start = finding.now.map(|now| now.inode.ctime < self.opened);
         let payload = Payload { before_start, ..Payload::of_file(&self.container.id, finding, package) };
+        let ctime = finding.now.map_or(0, |now| now.inode.ctime);
+        let reported = Ledger::shared().reported(&self.container.id, finding.path.as_bytes());
+        let reported = reported.filter(|fact| fact.ctime == ctime);
+        let payload = Payload {
+            work: reported.as_ref().and_then(|fact| fact.work.as_deref().map(str::to_owned)),
+            reported: reported.is_some(),
+            ..payload.explained(content)
+        };
         // A file that was added stays so, whatever is written to it next.
         let state = finding.now.filter(|_| finding.change != FileChange::Created);
         let state = state.map(|now| (now.inode.mtime, now.size, now.mode));

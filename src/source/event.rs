@@ -10,6 +10,7 @@ use drift_core::scan::packages::PackageFinding;
 use drift_core::scan::{
     Attributes, EnvironmentFinding, FileChange, FileFinding, PortFinding, ProcessFinding,
 };
+use drift_formats::entry::ImagePath;
 use drift_formats::ports::Ports;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -47,6 +48,18 @@ pub struct Payload {
     /// The port, as `8080/tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
+    /// Where its content comes from all the same: `copied`, `unpacked`, `derived` or `engine`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<&'static str>,
+    /// The image's file that has the content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_of: Option<String>,
+    /// The image's own work that made it, as an event of the file said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub work: Option<String>,
+    /// Whether an event has reported the file in this very state.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reported: bool,
     /// Names of variables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_names: Vec<String>,
@@ -136,6 +149,12 @@ impl Payload {
             actual: Some(f.now.map_or_else(|| "absent".to_owned(), attributes)),
             ..Self::default()
         }
+    }
+
+    /// The same, with where its content comes from all the same: the kind, and the image's file.
+    pub fn explained(self, content: Option<(&'static str, Option<ImagePath>)>) -> Self {
+        let (content, of) = content.map_or((None, None), |(kind, of)| (Some(kind), of));
+        Self { content, content_of: of.map(|path| text(path.as_bytes())), ..self }
     }
 
     /// A program that is not the image's.

@@ -159,26 +159,6 @@ fn the_readme_is_short() {
     assert!(lines <= 120, "README.md has {lines} lines; at most 120 are read");
 }
 
-/// Prose fits a terminal. Tables and links cannot be wrapped; blocks show what programs print.
-#[test]
-fn lines_end_at_110_columns() {
-    // ARCHITECTURE.md is being rewritten.
-    for path in documents().into_iter().filter(|p| !p.ends_with("ARCHITECTURE.md")) {
-        let mut in_block = false;
-        for (number, line) in read(&path).lines().enumerate() {
-            in_block ^= line.trim_start().starts_with("```");
-            let free = in_block || line.starts_with(['|', '[', '<', '!']) || line.contains("](");
-            let columns = line.chars().count();
-            assert!(
-                free || columns <= 110,
-                "{}:{} has {columns} columns, at most 110 are allowed",
-                path.display(),
-                number + 1
-            );
-        }
-    }
-}
-
 /// The index of the decision records, in `docs/adr`.
 #[test]
 fn every_decision_is_in_the_index() {

@@ -13,6 +13,7 @@ mod writers;
 use crate::config::Config;
 use crate::events::FileReport;
 use crate::facts::{FileJob, FileNotice, Tampering};
+use crate::ledger::{Ledger, Reported};
 use crate::metrics::Metrics;
 use crate::workers::worker::Inbox;
 use crossbeam_channel::RecvTimeoutError;
@@ -323,6 +324,9 @@ impl Files {
         let looked_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let looked_at = u64::try_from(looked_at.as_nanos()).unwrap_or(0);
         let inode = compared.now.as_ref().map(|now| now.inode.ino);
+        let ctime = compared.now.as_ref().map_or(0, |now| now.inode.ctime);
+        let told = work.map(|work| work.to_string().into());
+        Ledger::shared().note(&job.container.id, path.as_bytes(), Reported { ctime, work: told });
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
             container: Arc::clone(&job.container),

@@ -280,6 +280,26 @@ fn a_new_process_with_an_old_id_is_another() {
     assert_eq!(host.text(&event, "binary_origin").as_deref(), Some("image"));
 }
 
+/// What a clone returns to the parent is the child's id in the parent's PID namespace. On the host that is another thread.
+#[test]
+fn a_clone_in_a_container_forgets_no_thread_of_the_host() {
+    let (mut host, _dir) = start("*");
+    let event = host.feed(Exec::new(TID, &group(ID), "/tmp/evil", UPPER, &["evil"]).bytes());
+    assert_eq!(host.text(&event, "binary_origin").as_deref(), Some("added"));
+    // What would be read of the thread if it was forgotten.
+    let mut thread = Thread::new(TID, &group(OTHER), "/usr/bin/bash", &["bash"]);
+    thread.lower = true;
+    threads::set(TID, thread);
+    host.feed(host::event::event(host::event::CLONE_20_X, TID + 1000, &[&TID.to_ne_bytes()]));
+    let event = host.feed(event_of(TID));
+    assert_eq!(host.text(&event, "container_id").as_deref(), Some(ID));
+    assert_eq!(host.text(&event, "binary_origin").as_deref(), Some("added"));
+}
+
+fn event_of(tid: i64) -> Vec<u8> {
+    event(OPENAT_2_X, tid, &[])
+}
+
 #[test]
 fn unknown_threads_have_no_answers() {
     let (mut host, _dir) = start("*");

@@ -7,10 +7,12 @@
 mod archive;
 mod bytecode;
 mod catalog;
+mod engine;
 
 pub(crate) use bytecode::compiled_from;
 
 pub use catalog::build;
+pub use engine::is_engines;
 
 use crate::host::{FoundFile, RootDir};
 use crate::image::layer::Layer;

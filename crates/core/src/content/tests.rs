@@ -116,3 +116,38 @@ fn what_is_listed_by_size() {
         assert_eq!(catalog::can_run(name.as_bytes(), mode), listed, "{name}");
     }
 }
+
+#[test]
+fn what_engines_put_into_a_root() {
+    let passwd = b"root:x:0:0:root:/root:/bin/bash\n";
+    let pair = Pair::new(&[("etc/passwd", passwd, 0o644)]);
+    std::os::unix::fs::symlink("/proc/mounts", pair.root.path().join("etc/mtab")).unwrap();
+    std::os::unix::fs::symlink("/tmp/x", pair.root.path().join("etc/link")).unwrap();
+    put(pair.root.path(), "etc/hosts", b"", 0o644);
+    put(pair.root.path(), "etc/resolv.conf", b"nameserver 1.2.3.4\n", 0o644);
+    let image = Image::new(vec![Arc::new(Layer::on_disk(pair.layer.path().into(), XattrSpace::User))]);
+    let root = RootDir::open(pair.root.path()).unwrap();
+    let is = |path: &str, uid, covered| {
+        is_engines(&image, &root, &ImagePath::from_archive(path.as_bytes()).unwrap(), uid, covered)
+    };
+    assert!(is("/etc/mtab", None, false));
+    assert!(!is("/etc/link", None, false));
+    assert!(is("/etc/hosts", None, true));
+    assert!(!is("/etc/hosts", None, false), "nothing is mounted over it");
+    assert!(!is("/etc/resolv.conf", None, true), "it holds something");
+    for (added, uid, expected) in [
+        ("1234:*:1234:0:container user:/:/bin/sh\n", Some(1234), true),
+        ("1234:*:1234:0:container user:/:/bin/sh\n", Some(1000), false),
+        ("1234:*:1234:0:container user:/:/bin/sh\n", None, false),
+        ("toor:*:0:0::/:/bin/sh\n", Some(0), false),
+        ("1234::1234:0::/:/bin/sh\n", Some(1234), false),
+        ("1234:$6$x$y:1234:0::/:/bin/sh\n", Some(1234), false),
+        ("1234:*:1234:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n", Some(1234), false),
+        ("", Some(1234), false),
+    ] {
+        put(pair.root.path(), "etc/passwd", &[&passwd[..], added.as_bytes()].concat(), 0o644);
+        assert_eq!(is("/etc/passwd", uid, false), expected, "{added:?} {uid:?}");
+    }
+    put(pair.root.path(), "etc/passwd", b"root::0:0:root:/root:/bin/bash\n1234:*:1234:0::/:/bin/sh\n", 0o644);
+    assert!(!is("/etc/passwd", Some(1234), false), "the image's own lines are not as they were");
+}

@@ -33,6 +33,8 @@ pub struct Declared {
     pub config: Option<Arc<ImageConfig>>,
     /// Command line that the runtime was told to start.
     pub args: Option<Vec<String>>,
+    /// User id that it is started as.
+    pub uid: Option<u32>,
     /// Environment that the runtime was told to give it.
     pub environment: Option<Environment>,
     /// Values of `drift.runtime_overrides`.

@@ -115,6 +115,7 @@ impl Reader<'_> {
             },
             config: told.config.map(Arc::new),
             args,
+            uid: run.as_ref().map(|run| run.uid),
             environment,
             ports,
             read_only_root: run.as_ref().map(|run| run.read_only_root),

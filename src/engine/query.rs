@@ -1,0 +1,224 @@
+//! The engine, asked about one event: what fields ask, each answered by the part that has the subject.
+
+use super::context::Context;
+use super::declared::{self, EnvNames};
+use super::files::EventFile;
+use super::packages::PackageWork;
+use super::peers::PeerFacts;
+use super::ports::Ports;
+use super::{agents, work, State};
+use crate::event::exec::ExecFacts;
+use crate::event::raw::SyscallEvent;
+use crate::facts::{Agent, Provenance, Written};
+use drift_core::container::registry::Container;
+use drift_core::container::volume::VolumeKind;
+use drift_core::image::view::Image;
+use drift_core::policy::approved::Approval;
+use drift_core::verdict::binary::{Binary, BinaryKey};
+use drift_core::verdict::judge::Judgement;
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::script::Script;
+use drift_core::verdict::work::ImageWork;
+use drift_formats::ports;
+use std::sync::Arc;
+
+/// Where a file comes from, and who wrote it last.
+type Source<'a> = (Provenance, Option<&'a Written>);
+
+/// Questions about an event. `None` is the answer to each on the host, and where it does not apply or is not
+/// known.
+#[derive(Debug)]
+pub struct Query<'e> {
+    cx: Context<'e>,
+    state: &'e mut State,
+}
+
+impl<'e> Query<'e> {
+    pub(super) fn new(cx: Context<'e>, state: &'e mut State) -> Self {
+        Self { cx, state }
+    }
+
+    /// The event.
+    pub fn event(&self) -> &'e SyscallEvent<'e> {
+        self.cx.event
+    }
+
+    /// The facts of an exec that succeeded.
+    pub fn exec(&self) -> Option<ExecFacts<'e>> {
+        self.cx.exec()
+    }
+
+    /// The container of the event's thread.
+    pub fn container(&mut self) -> Option<Arc<Container>> {
+        self.state.processes.threads.container(&self.cx)
+    }
+
+    /// The same, with what was declared of it as far as that is known.
+    pub fn declared_container(&mut self) -> Option<Arc<Container>> {
+        declared::container(&self.cx, &mut self.state.processes.threads)
+    }
+
+    /// When the container's init process started, nanoseconds since the epoch.
+    pub fn container_started(&mut self) -> Option<u64> {
+        self.state.processes.threads.container_started(&self.cx)
+    }
+
+    /// What the list of approved images says of the container's; `None` without a list.
+    pub fn approval(&mut self) -> Option<Approval> {
+        declared::approval(&self.cx, &mut self.state.processes.threads)
+    }
+
+    /// Whether the container's first process starts what was declared.
+    pub fn entrypoint_match(&mut self) -> Option<bool> {
+        declared::entrypoint_match(&self.cx, &mut self.state.processes.threads)
+    }
+
+    /// How the environment that the event's process was started with differs from the declared one.
+    pub fn environment(&mut self) -> Option<Arc<EnvNames>> {
+        declared::environment(&self.cx, &mut self.state.processes.threads)
+    }
+
+    /// Whether a container's image has a path, links followed. `key` is any key of that container and path.
+    pub fn image_has_file(&mut self, key: BinaryKey, image: &Image, path: &[u8]) -> Option<bool> {
+        self.state.processes.threads.containers.image_has_file(key, image, path)
+    }
+
+    /// The verdict on the executable of the event's process.
+    pub fn binary(&mut self) -> Option<Arc<Binary>> {
+        self.state.processes.binary(&self.cx)
+    }
+
+    /// Where the executable of the event's process comes from: [`Origin::Host`] on the host.
+    pub fn binary_origin(&mut self) -> Option<Origin> {
+        match self.binary() {
+            Some(binary) => Some(binary.judgement.origin),
+            None => self.state.processes.threads.is_host(&self.cx).then_some(Origin::Host),
+        }
+    }
+
+    /// Which run of its executable in the container the event's process is; `None` where runs are not
+    /// counted.
+    pub fn binary_runs(&mut self) -> Option<u64> {
+        self.binary()?;
+        self.state.processes.threads.of_event(&self.cx)?.run
+    }
+
+    /// SHA-256 of the executable; asks a worker for it where it is not known, and says `None` meanwhile.
+    pub fn binary_sha256(&mut self) -> Option<[u8; 32]> {
+        let p = &mut self.state.processes;
+        p.programs.sha256(&self.cx, &mut p.threads, &p.writers)
+    }
+
+    /// Traits of the executable.
+    pub fn binary_traits(&mut self) -> Option<Arc<[&'static str]>> {
+        let p = &mut self.state.processes;
+        p.programs.traits(&self.cx, &mut p.threads, &p.writers)
+    }
+
+    /// Where the executable comes from, and who wrote it last.
+    pub fn binary_provenance(&mut self) -> Option<Source<'_>> {
+        self.state.processes.binary_provenance(&self.cx)
+    }
+
+    /// The work of the image's own that the event's process takes part in.
+    pub fn process_work(&mut self) -> Option<ImageWork> {
+        work::of_event(&self.cx, &mut self.state.processes)
+    }
+
+    /// The script that the event's process was started on.
+    pub fn script(&mut self) -> Option<Arc<Script>> {
+        self.state.processes.script(&self.cx)
+    }
+
+    /// As [`Self::binary_runs`], of the script.
+    pub fn script_runs(&mut self) -> Option<u64> {
+        self.script()?;
+        self.state.processes.threads.of_event(&self.cx)?.script_run
+    }
+
+    /// As [`Self::binary_provenance`], of the script.
+    pub fn script_provenance(&mut self) -> Option<Source<'_>> {
+        self.state.processes.script_provenance(&self.cx)
+    }
+
+    /// The file that the event's call changed, or may have; `None` for files of the host and of the kernel's
+    /// own file systems.
+    pub fn file(&mut self) -> Option<Arc<EventFile>> {
+        self.state.files.of_event(&self.cx, &mut self.state.processes)
+    }
+
+    /// What the call says of its file. The first question starts the comparison with the image, and notes who
+    /// writes.
+    pub fn file_change(&mut self) -> Option<&'static str> {
+        let State { files, packages, processes, .. } = &mut *self.state;
+        files.change(&self.cx, packages, processes)
+    }
+
+    /// Judges the event's file as it is found now.
+    pub fn file_judgement(&mut self) -> Option<Judgement> {
+        self.state.files.judgement(&self.cx, &mut self.state.processes)
+    }
+
+    /// Where the event's file comes from, and who wrote it last.
+    pub fn file_provenance(&mut self) -> Option<Source<'_>> {
+        self.state.files.provenance(&self.cx, &mut self.state.processes)
+    }
+
+    /// Kind of the event's file, by its path and its first bytes.
+    pub fn file_kind(&mut self) -> Option<&'static str> {
+        self.state.files.kind(&self.cx, &mut self.state.processes)
+    }
+
+    /// Kind of volume that the event's file lies on; `None` on the root file system.
+    pub fn file_volume(&mut self) -> Option<VolumeKind> {
+        self.state.files.volume(&self.cx, &mut self.state.processes)
+    }
+
+    /// Has a worker find out whether the event's call loads a library that is not the image's. `true` if it
+    /// may.
+    pub fn watch_library(&mut self) -> bool {
+        self.state.libraries.watch(&self.cx, &mut self.state.processes)
+    }
+
+    /// The package manager that the event's process is, or that the nearest ancestor in its container is.
+    pub fn package_work(&mut self) -> Option<PackageWork> {
+        self.state.packages.work(&self.cx, &mut self.state.processes)
+    }
+
+    /// Who is behind the package manager at work.
+    pub fn package_agent(&mut self) -> Option<Arc<Agent>> {
+        agents::of_work(&self.cx, &mut self.state.packages, &mut self.state.processes)
+    }
+
+    /// Whether the start of the package manager whose end this event reports was reported.
+    pub fn is_reported_at_start(&self) -> bool {
+        self.state.packages.is_reported_at_start(self.cx.event.tid)
+    }
+
+    /// The other side of the connection that the event makes or takes.
+    pub fn peer(&mut self) -> Option<PeerFacts> {
+        self.state.peers.of_event(&self.cx, &mut self.state.processes)
+    }
+
+    /// Notes the addresses that a nameserver's answer gives for a name. `true` if the event is such an
+    /// answer.
+    pub fn watch_answer(&mut self) -> bool {
+        self.state.peers.watch_answer(&self.cx, &mut self.state.processes)
+    }
+
+    /// The port that the event binds or listens on.
+    pub fn port(&mut self) -> Option<ports::Ports> {
+        Ports::of_event(&self.cx, &mut self.state.processes)
+    }
+
+    /// Whether that port is declared.
+    pub fn port_declared(&mut self) -> Option<bool> {
+        self.state.ports.is_declared(&self.cx, &mut self.state.processes)
+    }
+
+    /// Whether this is the first event that is asked about of those that bind the port in the container, or
+    /// listen on it.
+    pub fn port_is_new(&mut self) -> Option<bool> {
+        self.state.ports.is_new(&self.cx, &mut self.state.processes)
+    }
+}

@@ -1,0 +1,100 @@
+//! The verdict on the script that a process was started on.
+
+use super::context::Context;
+use super::runs::Runs;
+use super::threads::Threads;
+use crate::event::threads::Thread;
+use drift_core::command::interpreter;
+use drift_core::container::registry::Container;
+use drift_core::host::{ExeFlags, InodeId};
+use drift_core::verdict::binary::BinaryKey;
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::script::{Runner, Script};
+use std::sync::Arc;
+
+/// How often scripts that are not the image's ran. Verdicts are kept with the thread alone.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    runs: Runs,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self { runs: Runs::new() }
+    }
+
+    /// Forgets up to `most` entries of a container; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        self.runs.forget(container, most)
+    }
+
+    /// The script that the event's process was started on; `None` when it runs none, or on the host.
+    pub(super) fn of_event(&mut self, cx: &Context<'_>, threads: &mut Threads) -> Option<Arc<Script>> {
+        let state = threads.of_event(cx)?;
+        if let Some(script) = &state.script {
+            return script.clone();
+        }
+        let container = state.container.clone()?;
+        let exec = cx.exec();
+        let script = match &exec {
+            Some(exec) => {
+                let exe = exec.exe_path;
+                interpreter::is_interpreter(exe).then(|| exec.argv().collect::<Vec<_>>()).and_then(|argv| {
+                    let argument = interpreter::script_argument(exe, &argv)?;
+                    let thread = cx.table.get(cx.event.tid);
+                    let of_table = thread.as_ref().map_or(&b""[..], |t| &t.cwd);
+                    let cwd = if exec.cwd.is_empty() { of_table } else { exec.cwd };
+                    Some(cx.deps.judge.judge_script(&container, &Runner { pid: exec.pid, cwd }, argument))
+                })
+            }
+            None => judge(cx, (cx.event.tid, &cx.table.get(cx.event.tid)?), &container),
+        };
+        if let Some(script) = script.as_ref().filter(|s| s.judgement.origin == Origin::Unknown) {
+            cx.deps.metrics.count_unknown(script.judgement.why);
+        }
+        let script = script.map(Arc::new);
+        let state = threads.of_event(cx)?;
+        if let Some(script) = script.as_ref().filter(|_| exec.is_some() && state.script_run.is_none()) {
+            let inode = InodeId { ino: script.ino, ..InodeId::default() };
+            let key = BinaryKey::new(&container.id, &script.path, inode, ExeFlags::default());
+            state.script_run = self.runs.count(key, script.judgement.origin);
+        }
+        state.script = Some(script.clone());
+        script
+    }
+
+    /// As [`Scripts::of_event`], of any thread of a container.
+    pub(super) fn of_thread(
+        &self,
+        cx: &Context<'_>,
+        (tid, thread): (i64, &Thread),
+        container: &Container,
+        threads: &mut Threads,
+    ) -> Option<Arc<Script>> {
+        if let Some(known) = threads.peek(tid).and_then(|state| state.script.clone()) {
+            return known;
+        }
+        let script = judge(cx, (tid, thread), container).map(Arc::new);
+        if let Some(state) = threads.peek_mut(tid) {
+            state.script = Some(script.clone());
+        }
+        script
+    }
+
+    /// See [`super::cache::ContainerCache::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.runs.bytes_when_full()
+    }
+}
+
+fn judge(cx: &Context<'_>, (tid, thread): (i64, &Thread), container: &Container) -> Option<Script> {
+    if !interpreter::is_interpreter(&thread.exe_path) {
+        return None;
+    }
+    let args = cx.table.args(tid)?;
+    let argv: Vec<&[u8]> =
+        std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
+    let argument = interpreter::script_argument(&thread.exe_path, &argv)?;
+    Some(cx.deps.judge.judge_script(container, &Runner { pid: thread.pid, cwd: &thread.cwd }, argument))
+}

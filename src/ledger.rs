@@ -1,0 +1,81 @@
+//! What events have already reported of containers, so that the comparison of whole containers does not say it again.
+//!
+//! Two instances of the plugin run in one Falco: one sees system calls, one compares. Invariant: bounded, and one
+//! container cannot use up what the others need; what is pushed out is reported twice, never not at all.
+
+use lru::LruCache;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hash};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Containers kept.
+const CONTAINERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+/// Facts of one container, some 80 bytes each.
+const FACTS: NonZeroUsize = NonZeroUsize::new(512).unwrap();
+
+/// A fact that an event has reported.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// State of the file that was reported: its change time, nanoseconds since the epoch; 0 where it is gone.
+    pub ctime: u64,
+    /// The image's own work that it was part of, as `drift.file_work` has it.
+    pub work: Option<Box<str>>,
+}
+
+/// Facts of one container, by the hash of what each is about.
+type Facts = LruCache<u64, Arc<Reported>>;
+
+/// All facts, by container.
+#[derive(Debug)]
+pub struct Ledger {
+    containers: Mutex<LruCache<Box<str>, Facts>>,
+    hasher: RandomState,
+}
+
+impl Ledger {
+    /// The one of this process.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Ledger> = OnceLock::new();
+        SHARED.get_or_init(|| Self {
+            containers: Mutex::new(LruCache::new(CONTAINERS)),
+            hasher: RandomState::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<Box<str>, Facts>> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that `subject` of a container was reported.
+    pub fn note(&self, container: &str, subject: impl Hash, fact: Reported) {
+        let key = self.hasher.hash_one(subject);
+        let mut containers = self.lock();
+        let facts = containers.get_or_insert_mut(container.into(), || LruCache::new(FACTS));
+        facts.put(key, Arc::new(fact));
+    }
+
+    /// What was reported of `subject`.
+    pub fn reported(&self, container: &str, subject: impl Hash) -> Option<Arc<Reported>> {
+        let key = self.hasher.hash_one(subject);
+        self.lock().peek(container)?.peek(&key).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_container_cannot_use_up_the_room_of_another() {
+        let ledger = Ledger::shared();
+        let fact = Reported { ctime: 7, work: Some("start".into()) };
+        ledger.note("quiet", b"/etc/x", fact.clone());
+        for n in 0..2 * FACTS.get() {
+            ledger.note("loud", n, Reported::default());
+        }
+        assert_eq!(ledger.reported("quiet", b"/etc/x").as_deref(), Some(&fact));
+        assert_eq!(ledger.reported("quiet", b"/etc/y"), None);
+        assert_eq!(ledger.reported("loud", 0), None, "its own oldest went");
+    }
+}
