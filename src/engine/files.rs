@@ -357,8 +357,9 @@ fn writer(cx: &Context<'_>, pid: i64, packages: &mut Packages, p: &mut Processes
     let work = work::of_writer(cx, p);
     let writer = Arc::new(Writer { pid, tid: cx.event.tid, command, origin, during, work });
     if let Some(state) = p.threads.of_event(cx).filter(|state| p.programs.is_latest(state)) {
-        let lasts =
-            state.binary.is_some() && matches!(state.package, Some(None)) && !work.is_some_and(ImageWork::is_start);
+        let lasts = state.binary.is_some()
+            && matches!(state.package, Some(None))
+            && !work.is_some_and(ImageWork::is_start);
         state.writer = lasts.then(|| Arc::clone(&writer));
     }
     writer

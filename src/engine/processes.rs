@@ -1,13 +1,13 @@
 //! Processes: which container one is in, what it runs, and who wrote that. What is above asks all of it at
 //! once.
 
+use super::bound;
 use super::context::{Context, Dependencies};
 use super::programs::Programs;
 use super::provenance::Writers;
 use super::scripts::Scripts;
 use super::threads::Threads;
 use super::work::Starts;
-use super::bound;
 use crate::event::threads::Thread;
 use crate::facts::{Provenance, Written};
 use drift_core::container::registry::{Container, LoadedManifest};

@@ -135,8 +135,7 @@ pub(super) fn of_event(cx: &Context<'_>, p: &mut Processes) -> Option<ImageWork>
 /// The same of what it writes: of builds only what compilers and linkers write themselves.
 pub(super) fn of_writer(cx: &Context<'_>, p: &mut Processes) -> Option<ImageWork> {
     let work = of_event(cx, p)?;
-    let writes =
-        |p: &mut Processes| p.binary(cx).is_some_and(|binary| writes_objects(&binary.path, work));
+    let writes = |p: &mut Processes| p.binary(cx).is_some_and(|binary| writes_objects(&binary.path, work));
     (work.is_start() || writes(p)).then_some(work)
 }
 
@@ -152,7 +151,8 @@ pub(super) fn note_exec(cx: &Context<'_>, exec: &ExecFacts<'_>, p: &mut Processe
     let argv: Vec<&[u8]> = exec.argv().take(3).collect();
     let goes_on = is_shell(exec.exe_path, &argv) || is_init(exec.exe_path) || is_launcher(exec.exe_path);
     // Before the first exec of a program of the container the runtime is its first process.
-    let is_first = || cx.table.get(exec.pid).is_some_and(|thread| thread.vtid == 1 && thread.vtid != exec.pid);
+    let is_first =
+        || cx.table.get(exec.pid).is_some_and(|thread| thread.vtid == 1 && thread.vtid != exec.pid);
     if !goes_on && !interpreter::names_a_runtime(exec.exe_path, &argv) && is_first() {
         p.starts.end(&container.id);
     }
@@ -160,13 +160,7 @@ pub(super) fn note_exec(cx: &Context<'_>, exec: &ExecFacts<'_>, p: &mut Processe
 
 /// Looks upwards, until somebody is reached of whom it is known, and remembers it of all on the way. `young`: the
 /// container has just started.
-fn find(
-    cx: &Context<'_>,
-    tid: i64,
-    container: &Arc<Container>,
-    young: bool,
-    p: &mut Processes,
-) -> WorkState {
+fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, young: bool, p: &mut Processes) -> WorkState {
     let (mut at, mut above, mut way) = (tid, WorkState::default(), Vec::<Step>::new());
     for _ in 0..MAX_ANCESTORS {
         let Some(thread) = p.threads.member(cx, at, container) else {

@@ -52,7 +52,8 @@ pub(super) fn find(
     news.added.retain(|change| !came_with_image.contains(&change));
     let mut effect = describe(&news, ended.agent.manager.is_some(), why);
     effect.bundled = came_with_image.iter().map(ToString::to_string).take(MAX_LISTED).collect();
-    effect.roots = roots.iter().map(|place| String::from_utf8_lossy(place.root.as_bytes()).into_owned()).collect();
+    effect.roots =
+        roots.iter().map(|place| String::from_utf8_lossy(place.root.as_bytes()).into_owned()).collect();
     // What another program opened and left as it was is no event; nor is a question that a package manager was asked.
     let attempt = ended.announced;
     let suspect = ended.agent.manager.is_none() && !changes.unknown.is_empty();
@@ -149,7 +150,12 @@ fn places(
     };
     let here = after.databases.keys().filter(|database| of_language(database)).filter_map(|database| {
         let only = |inventory: &Inventory| Inventory {
-            databases: inventory.databases.get_key_value(database).map(|(k, v)| (k.clone(), v.clone())).into_iter().collect(),
+            databases: inventory
+                .databases
+                .get_key_value(database)
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .into_iter()
+                .collect(),
         };
         let mut changes = changes(&only(before), &only(after));
         if changes.is_empty() {
@@ -186,16 +192,18 @@ fn rewritten<'a>(
         let packages: Option<&Packages> = inventory.databases.get(database)?.as_ref().ok();
         packages?.by_name.get(name)
     };
-    ended.records.keys().filter(|(database, name)| counts(database, name)).filter_map(move |(database, name)| {
-        let (was, is) = (of(before, database, name)?, of(after, database, name)?);
-        let release: &Release = is.releases.first().filter(|_| was.releases == is.releases)?;
-        Some(PackageChange {
-            ecosystem: database.ecosystem,
-            name: is.name.clone(),
-            old: Some(release.clone()),
-            new: Some(release.clone()),
-        })
-    })
+    ended.records.keys().filter(|(database, name)| counts(database, name)).filter_map(
+        move |(database, name)| {
+            let (was, is) = (of(before, database, name)?, of(after, database, name)?);
+            let release: &Release = is.releases.first().filter(|_| was.releases == is.releases)?;
+            Some(PackageChange {
+                ecosystem: database.ecosystem,
+                name: is.name.clone(),
+                old: Some(release.clone()),
+                new: Some(release.clone()),
+            })
+        },
+    )
 }
 
 /// Whether a record has the bytes that the image has. What cannot be read has not.
@@ -232,7 +240,11 @@ fn describe(changes: &Changes, by_manager: bool, mut why: Vec<String>) -> Effect
     }
     // Whoever writes a record anew without being a package manager has installed nothing.
     let again = if by_manager { changes.reinstalled.len() } else { 0 };
-    let action = match (changes.added.len() + again, changes.upgraded.len(), total - changes.reinstalled.len() + again) {
+    let action = match (
+        changes.added.len() + again,
+        changes.upgraded.len(),
+        total - changes.reinstalled.len() + again,
+    ) {
         (1.., ..) => Some(Action::Install),
         (0, 1.., _) => Some(Action::Upgrade),
         (0, 0, 1..) => Some(Action::Remove),
@@ -242,7 +254,18 @@ fn describe(changes: &Changes, by_manager: bool, mut why: Vec<String>) -> Effect
     let unknown = (!why.is_empty()).then(|| why.join("; "));
     let unknown = unknown.map(|why| why.chars().filter(|c| !c.is_control()).take(300).collect());
     let (bundled, roots) = Default::default();
-    Effect { added, removed, upgraded, reinstalled, bundled, roots, names, total: total as u64, action, unknown }
+    Effect {
+        added,
+        removed,
+        upgraded,
+        reinstalled,
+        bundled,
+        roots,
+        names,
+        total: total as u64,
+        action,
+        unknown,
+    }
 }
 
 /// Notes whose the files are that were installed.

@@ -84,7 +84,8 @@ impl Packages {
     /// Works until the queue closes.
     pub fn run(mut self, notices: &Inbox<PackageNotice>, report: Reports<'_>) {
         while !self.stop.load(Ordering::Relaxed) {
-            match notices.recv_timeout(if self.open.is_empty() && self.held.is_empty() { IDLE } else { TICK }) {
+            match notices.recv_timeout(if self.open.is_empty() && self.held.is_empty() { IDLE } else { TICK })
+            {
                 Ok(notice) => {
                     self.take(notice, report);
                     for notice in notices.try_iter().take(BATCH).collect::<Vec<_>>() {

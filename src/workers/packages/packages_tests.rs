@@ -7,14 +7,14 @@ use super::*;
 use crate::events::Effect;
 use crate::facts::{Agent, During, Touch, Writer};
 use drift_core::command::manager::{Action, Manager};
-use drift_core::verdict::change::Change;
-use drift_core::verdict::origin::Origin;
 use drift_core::container::registry::Container;
 use drift_core::host::RootDir;
 use drift_core::image::disk::XattrSpace;
 use drift_core::image::layer::Layer;
 use drift_core::image::view::Image;
 use drift_core::packages::inventory::Database;
+use drift_core::verdict::change::Change;
+use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use std::collections::BTreeSet;
 use std::fs;
@@ -287,7 +287,8 @@ fn what_is_held_is_bounded_in_number_and_time() {
     let report = FileReport { writer, ..report };
     let key = Key::of_change(&report).unwrap();
     held.add(&host, key.clone(), report, now);
-    let due = |seconds, is_open: bool| held.due(&host, now + Duration::from_secs(seconds), &|_| is_open).len();
+    let due =
+        |seconds, is_open: bool| held.due(&host, now + Duration::from_secs(seconds), &|_| is_open).len();
     assert_eq!((due(1, true), due(1, false), due(119, true), due(120, true)), (0, 0, 0, 1));
 }
 

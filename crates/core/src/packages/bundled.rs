@@ -38,7 +38,8 @@ pub fn is_bundled(tree: &dyn Tree, image: &dyn Tree, database: &Database, change
     let Some(new) = change.new.as_ref().filter(|_| environment_of(tree, database).is_some()) else {
         return false;
     };
-    let python = database.dir.parent().and_then(|dir| dir.file_name().map(<[u8]>::to_vec)).unwrap_or_default();
+    let python =
+        database.dir.parent().and_then(|dir| dir.file_name().map(<[u8]>::to_vec)).unwrap_or_default();
     let libraries = [&b"/usr/lib/"[..], b"/usr/local/lib/"].map(|lib| [lib, &python, BUNDLED].concat());
     let wheels = WHEELS.iter().map(|dir| dir.to_vec()).chain(libraries);
     wheels.filter_map(|dir| ImagePath::from_archive(&dir).ok()).any(|dir| {
@@ -46,11 +47,14 @@ pub fn is_bundled(tree: &dyn Tree, image: &dyn Tree, database: &Database, change
         let is_it = |name: &&Vec<u8>| {
             // `pip-23.0.1-py3-none-any.whl`
             let mut parts = name.strip_suffix(b".whl").unwrap_or_default().split(|b| *b == b'-');
-            let text = |part: Option<&[u8]>| String::from_utf8(part.unwrap_or_default().to_vec()).unwrap_or_default();
+            let text = |part: Option<&[u8]>| {
+                String::from_utf8(part.unwrap_or_default().to_vec()).unwrap_or_default()
+            };
             let (package, version) = (text(parts.next()), text(parts.next()));
             pip::normalised(&package) == pip::normalised(&change.name) && version == new.version
         };
-        let found = names.iter().filter(is_it).filter_map(|name| ImagePath::lexical(dir.as_bytes(), name).ok());
+        let found =
+            names.iter().filter(is_it).filter_map(|name| ImagePath::lexical(dir.as_bytes(), name).ok());
         found.into_iter().any(|wheel| has_files_of(tree, image, &database.dir, &wheel).unwrap_or(false))
     })
 }
@@ -69,7 +73,8 @@ fn has_files_of(tree: &dyn Tree, image: &dyn Tree, site: &ImagePath, wheel: &Ima
         if path.ends_with(b".dist-info/RECORD") || path.windows(6).any(|part| part == b".data/") {
             continue;
         }
-        let path = ImagePath::lexical(site.as_bytes(), &path).ok().filter(|path| path.is_within(site.as_bytes()))?;
+        let path =
+            ImagePath::lexical(site.as_bytes(), &path).ok().filter(|path| path.is_within(site.as_bytes()))?;
         let mut now = tree.open(&path).ok()??;
         if !has_sum(&mut now, sum?, MAX.1, &mut || true)? {
             return Some(false);
@@ -117,7 +122,8 @@ mod tests {
         let digest = Sha256::digest(content);
         let mut text = String::new();
         for three in digest.chunks(3) {
-            let bits = three.iter().fold(0u32, |bits, b| bits << 8 | u32::from(*b)) << (8 * (3 - three.len()));
+            let bits =
+                three.iter().fold(0u32, |bits, b| bits << 8 | u32::from(*b)) << (8 * (3 - three.len()));
             for at in 0..=three.len() {
                 let letter = LETTERS[(bits >> (18 - 6 * at) & 63) as usize];
                 write!(text, "{}", char::from(letter)).unwrap();
@@ -132,12 +138,15 @@ mod tests {
         for (name, content) in members {
             let mut crc = flate2::Crc::new();
             crc.update(content);
-            let sizes = [crc.sum(), content.len() as u32, content.len() as u32].map(u32::to_le_bytes).concat();
+            let sizes =
+                [crc.sum(), content.len() as u32, content.len() as u32].map(u32::to_le_bytes).concat();
             let offset = out.len() as u32;
             let name_len = (name.len() as u16).to_le_bytes();
             out.extend([&b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0"[..], &sizes, &name_len, &[0, 0]].concat());
             out.extend([name.as_bytes(), content].concat());
-            directory.extend([&b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0"[..], &sizes, &name_len, &[0; 12]].concat());
+            directory.extend(
+                [&b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0"[..], &sizes, &name_len, &[0; 12]].concat(),
+            );
             directory.extend([&offset.to_le_bytes()[..], name.as_bytes()].concat());
         }
         let start = out.len() as u32;
@@ -153,7 +162,9 @@ mod tests {
     fn a_new_environment_has_the_images_wheels_and_nothing_else_counts() {
         const INFO: &str = "pip-23.0.1.dist-info";
         let (module, metadata) = (&b"print(1)\n"[..], &b"Name: pip\nVersion: 23.0.1\n"[..]);
-        let lines = [record_line("pip/__init__.py", module), record_line(&format!("{INFO}/METADATA"), metadata)].concat();
+        let lines =
+            [record_line("pip/__init__.py", module), record_line(&format!("{INFO}/METADATA"), metadata)]
+                .concat();
         let record = format!("{lines}{INFO}/RECORD,,\n");
         let members: [(&str, &[u8]); 3] = [
             ("pip/__init__.py", module),
@@ -181,7 +192,9 @@ mod tests {
         put(now.path(), "srv/v/pyvenv.cfg", b"home = /usr/bin\n");
         assert!(of("pip", "23.0.1") && !of("pip", "24.0") && !of("six", "1.0"));
         assert_eq!(environment_of(&tree, &database).unwrap().as_bytes(), b"/srv/v");
-        let noted = format!("{record}../../../bin/pip,,\npip/__pycache__/__init__.cpython-311.pyc,,\n{INFO}/INSTALLER,,\n");
+        let noted = format!(
+            "{record}../../../bin/pip,,\npip/__pycache__/__init__.cpython-311.pyc,,\n{INFO}/INSTALLER,,\n"
+        );
         installed("pip-23.0.1.dist-info/RECORD", noted.as_bytes());
         assert!(of("pip", "23.0.1"));
 

@@ -48,7 +48,9 @@ impl AccountFile {
         let privileged = [&b"root"[..], b"wheel", b"sudo", b"admin", b"shadow", b"disk", b"docker"];
         match self {
             // The group may be root's: arbitrary ids of OpenShift have it.
-            Self::Passwd => named && has_password && number(2).is_some_and(|uid| uid != 0) && number(3).is_some(),
+            Self::Passwd => {
+                named && has_password && number(2).is_some_and(|uid| uid != 0) && number(3).is_some()
+            }
             Self::Group => {
                 named
                     && number(2).is_some_and(|gid| gid != 0)
@@ -63,7 +65,8 @@ impl AccountFile {
 /// not.
 pub fn explains(image: &Image, path: &ImagePath, now: &FoundFile, file: AccountFile, by_tool: bool) -> bool {
     let mut after = Vec::new();
-    let read = now.open().and_then(|file| Ok(file.take(MAX + 1).read_to_end(&mut after).map_err(|_| Errno::IO)?));
+    let read =
+        now.open().and_then(|file| Ok(file.take(MAX + 1).read_to_end(&mut after).map_err(|_| Errno::IO)?));
     let Ok(max) = usize::try_from(MAX) else { return false };
     // The copies that tools keep need not be in the image.
     let own = |path: &ImagePath| read_tree(image, path, max).ok().flatten();

@@ -73,7 +73,9 @@ pub fn brought_by(
         |owner: &str| image_owner.is_none_or(|before| before == owner || before == "unknown");
     match change {
         Change::None | Change::Metadata | Change::Renamed => None,
-        Change::Deleted => installed.took_away(path, transaction).then(|| image_owner.unwrap_or("unknown").into()),
+        Change::Deleted => {
+            installed.took_away(path, transaction).then(|| image_owner.unwrap_or("unknown").into())
+        }
         Change::Created | Change::Modified => {
             let now = locate(root, path, false).ok()?.now?;
             let record = |path: &ImagePath| {

@@ -83,8 +83,8 @@ const PROGRAMS: [&str; 40] = [
 
 /// Those that write object files and programs themselves. Others start them.
 const WRITERS: [&str; 16] = [
-    "as", "cargo", "clang", "clang++", "ghc", "go", "ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "lto1", "mold",
-    "rustc", "tcc", "link",
+    "as", "cargo", "clang", "clang++", "ghc", "go", "ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "lto1",
+    "mold", "rustc", "tcc", "link",
 ];
 
 /// The same, where they are scripts.
@@ -132,7 +132,8 @@ pub fn build_tool(exe: &[u8], script: Option<&[u8]>, args: &[&[u8]]) -> Option<&
 fn reads_its_rules_from_stdin(args: &[&[u8]]) -> bool {
     const STDIN: [&[u8]; 4] = [b"-", b"/dev/stdin", b"/dev/fd/0", b"/proc/self/fd/0"];
     let of_option = |arg: &[u8], next: Option<&&[u8]>| {
-        let attached = [&b"--file="[..], b"--makefile=", b"-f"].iter().find_map(|option| arg.strip_prefix(*option));
+        let attached =
+            [&b"--file="[..], b"--makefile=", b"-f"].iter().find_map(|option| arg.strip_prefix(*option));
         match (arg, attached) {
             (b"-f" | b"--file" | b"--makefile", _) => next.is_some_and(|next| STDIN.contains(next)),
             (_, Some(value)) => STDIN.contains(&value),
@@ -158,7 +159,8 @@ pub fn writes_objects(exe: &[u8], work: ImageWork) -> bool {
 /// Whether a process is a shell that can be an entry point; `argv` tells which applet of busybox it is.
 pub fn is_shell(exe: &[u8], argv: &[&[u8]]) -> bool {
     let is_name = |name: &[u8]| {
-        [&b"ash"[..], b"bash", b"dash", b"ksh", b"mksh", b"sh", b"zsh"].contains(&name.strip_prefix(b"-").unwrap_or(name))
+        [&b"ash"[..], b"bash", b"dash", b"ksh", b"mksh", b"sh", b"zsh"]
+            .contains(&name.strip_prefix(b"-").unwrap_or(name))
     };
     match base_name(exe) {
         b"busybox" | b"busybox.static" => {
@@ -178,8 +180,21 @@ pub fn is_command_string(argv: &[&[u8]]) -> bool {
 /// What a program of the image does as part of the start; `exe` and `script` as for [`build_tool`].
 pub fn start_tool(exe: &[u8], script: Option<&[u8]>) -> Option<ImageWork> {
     const ACCOUNTS: [&[u8]; 15] = [
-        b"addgroup", b"adduser", b"chage", b"chfn", b"chgpasswd", b"chpasswd", b"chsh", b"gpasswd", b"groupadd",
-        b"groupdel", b"groupmod", b"passwd", b"useradd", b"userdel", b"usermod",
+        b"addgroup",
+        b"adduser",
+        b"chage",
+        b"chfn",
+        b"chgpasswd",
+        b"chpasswd",
+        b"chsh",
+        b"gpasswd",
+        b"groupadd",
+        b"groupdel",
+        b"groupmod",
+        b"passwd",
+        b"useradd",
+        b"userdel",
+        b"usermod",
     ];
     match script {
         Some(script) if base_name(script) == b"update-ca-certificates" => Some(ImageWork::Certificates),
@@ -204,8 +219,18 @@ pub fn is_init(exe: &[u8]) -> bool {
 /// Whether an executable is one of those that entry points are started by, or start themselves again by as another user.
 pub fn is_launcher(exe: &[u8]) -> bool {
     const LAUNCHERS: [&[u8]; 12] = [
-        b"chpst", b"env", b"gosu", b"ionice", b"nice", b"runuser", b"setpriv", b"setuidgid", b"stdbuf", b"su",
-        b"su-exec", b"sudo",
+        b"chpst",
+        b"env",
+        b"gosu",
+        b"ionice",
+        b"nice",
+        b"runuser",
+        b"setpriv",
+        b"setuidgid",
+        b"stdbuf",
+        b"su",
+        b"su-exec",
+        b"sudo",
     ];
     LAUNCHERS.contains(&base_name(exe))
 }

@@ -101,7 +101,11 @@ fn shells_and_how_they_were_started() {
         ("/usr/bin/node", "node /app.js", false, false),
     ] {
         let argv = argv(line);
-        assert_eq!((is_shell(exe.as_bytes(), &argv), is_command_string(&argv)), (shell, string), "{exe} {line}");
+        assert_eq!(
+            (is_shell(exe.as_bytes(), &argv), is_command_string(&argv)),
+            (shell, string),
+            "{exe} {line}"
+        );
     }
 }
 

@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_none() {
-        for hex in [&b""[..], b"d41d", b"g41d8cd98f00b204e9800998ecf8427e", b"+41d8cd98f00b204e9800998ecf8427e"] {
+        for hex in
+            [&b""[..], b"d41d", b"g41d8cd98f00b204e9800998ecf8427e", b"+41d8cd98f00b204e9800998ecf8427e"]
+        {
             assert_eq!(Checksum::from_hex(hex), None);
         }
         assert_eq!(Checksum::from_apk(b"Q12jmj7l5rSw0yVb"), None);

@@ -191,7 +191,12 @@ fn where_python_looks_for_a_module() {
     let of = |line: &str| {
         let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         let found = python_module(&[b"/usr/bin/", argv[0]].concat(), &argv)?;
-        Some((String::from_utf8_lossy(found.name).into_owned(), found.from_cwd, found.from_env, found.from_user))
+        Some((
+            String::from_utf8_lossy(found.name).into_owned(),
+            found.from_cwd,
+            found.from_env,
+            found.from_user,
+        ))
     };
     let pip = |cwd, env, user| Some(("pip".to_owned(), cwd, env, user));
     for (line, want) in [

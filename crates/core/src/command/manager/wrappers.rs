@@ -111,8 +111,10 @@ pub(super) fn started_module<'a>(exe: &[u8], argv: &[&'a [u8]]) -> Option<Python
     let before = args.get(..args.len().checked_sub(after.len())?)?;
     let options = before.iter().take_while(|arg| !arg.starts_with(b"-m"));
     // Letters that come before `m` in its own cluster count as well: `-Im`.
-    let letters = options.chain(before.iter().filter(|arg| arg.ends_with(b"m"))).filter(|arg| !arg.starts_with(b"--"));
-    let letters: Vec<u8> = letters.filter(|arg| arg.starts_with(b"-")).flat_map(|arg| arg.iter().copied()).collect();
+    let letters =
+        options.chain(before.iter().filter(|arg| arg.ends_with(b"m"))).filter(|arg| !arg.starts_with(b"--"));
+    let letters: Vec<u8> =
+        letters.filter(|arg| arg.starts_with(b"-")).flat_map(|arg| arg.iter().copied()).collect();
     let has = |letter: u8| letters.contains(&letter) || letters.contains(&b'I');
     Some(PythonModule { name, from_cwd: !has(b'P'), from_env: !has(b'E'), from_user: !has(b's') })
 }
