@@ -5,6 +5,7 @@
 
 use crate::events::FileReport;
 use drift_core::command::manager::{Action, Manager};
+use drift_core::container::declared::environment::Variables;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::image::view::Image;
@@ -295,6 +296,38 @@ pub struct EarlyPort {
     pub origin: Option<Origin>,
     /// When it was opened.
     pub since: Instant,
+}
+
+/// An environment that could not be judged at the event: what is declared was not read yet, or the event is
+/// cut.
+#[derive(Clone)]
+pub struct EarlyEnvironment {
+    /// The container.
+    pub container: Arc<Container>,
+    /// The thread that was started with it.
+    pub tid: i64,
+    /// Command line of its process.
+    pub command: Arc<str>,
+    /// Where the process's executable comes from.
+    pub origin: Option<Origin>,
+    /// `NAME=value`, each ended by a NUL. It may hold secrets.
+    pub environment: Box<[u8]>,
+    /// The event has no more of it.
+    pub is_cut: bool,
+    /// The process's working directory, where it is known.
+    pub cwd: Option<Box<[u8]>>,
+    /// Variables that are nothing new.
+    pub known: Variables,
+    /// The container's first command exported it, which may be the declared one.
+    pub by_command: bool,
+    /// When it was started.
+    pub since: Instant,
+}
+
+impl std::fmt::Debug for EarlyEnvironment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EarlyEnvironment").field("tid", &self.tid).finish_non_exhaustive()
+    }
 }
 
 /// A peer, for as long as it is needed.

@@ -111,7 +111,8 @@ metrics! {
     verifier_dropped: Counter,
     /// Opened libraries that were not looked at.
     libraries_dropped: Counter,
-    /// Containers whose declaration was not read when it was first asked for, and ports that were not judged.
+    /// Containers whose declaration was not read when it was first asked for, and ports and environments that were not
+    /// judged.
     declarer_dropped: Counter,
     /// Peers and containers that were not taken into the network's baselines.
     network_dropped: Counter,

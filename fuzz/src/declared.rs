@@ -6,12 +6,13 @@ use drift::config::{Config, InitConfig};
 use drift::source::params::Params;
 use drift_core::container::declared::containerd::{self, chain_id};
 use drift_core::container::declared::docker::{self, DockerContainer, HostConfig};
-use drift_core::container::declared::environment::{is_risky, Environment};
+use drift_core::container::declared::environment::{is_cut, Environment, Variables};
 use drift_core::container::declared::overrides::{overrides, Known};
 use drift_core::container::declared::reference::Reference;
 use drift_core::container::declared::spec::RunSpec;
 use drift_core::container::declared::{libpod, storage};
 use drift_core::policy::approved;
+use drift_core::verdict::environment::{judge, Files, Place, Subject};
 use drift_formats::bolt;
 use drift_formats::digest::Digest;
 use drift_formats::image_config::ImageConfig;
@@ -55,7 +56,7 @@ pub fn state(bytes: &[u8]) {
     }
     if let Ok(spec) = RunSpec::parse(state) {
         let _ = overrides(&spec, image.as_ref(), Known::default());
-        let _ = Environment::new(spec.env.iter()).compare(state);
+        let _ = Environment::new(spec.env.iter()).differences(state, false).count();
     }
     let digest = Digest::of(b"x");
     let _ = (DockerContainer::parse(state, ID), HostConfig::parse(state));
@@ -90,16 +91,33 @@ pub fn database(bytes: &[u8]) {
 
 /// An environment (variables end with a NUL) against a declared one (a variable a line).
 pub fn environment(bytes: &[u8]) {
-    let [declared, actual] = parts(bytes);
+    let [declared_text, actual] = parts(bytes);
     let config = serde_json::json!({
         "os": "linux",
         "rootfs": { "type": "layers", "diff_ids": [] },
-        "config": { "Env": String::from_utf8_lossy(declared).lines().collect::<Vec<_>>() },
+        "config": { "Env": String::from_utf8_lossy(declared_text).lines().collect::<Vec<_>>() },
     });
     let Ok(image) = ImageConfig::parse(config.to_string().as_bytes()) else { return };
-    let drift = Environment::new(image.env.iter()).compare(actual);
-    for name in drift.added.iter().chain(&drift.changed) {
+    let declared = Environment::new(image.env.iter());
+    let subject = Subject { environment: actual, is_cut: is_cut(actual), cwd: Some(b"/app") };
+    let names = judge(&declared, subject, &Variables::of(declared_text), &NoFiles);
+    for name in names.added.iter().chain(&names.changed).chain(&names.risky) {
         assert!(!name.contains(&b'='), "a value is told: {name:?}");
-        let _ = is_risky(name);
+    }
+}
+
+/// A container without any files.
+struct NoFiles;
+
+impl Files for NoFiles {
+    fn place(&self, path: &[u8]) -> Place {
+        match path.first() {
+            Some(b'/') => Place::Absent,
+            _ => Place::Unknown,
+        }
+    }
+
+    fn exists(&self, _: &[u8]) -> Option<bool> {
+        None
     }
 }

@@ -12,8 +12,10 @@
 mod agents;
 mod cache;
 mod containers;
+mod content;
 mod context;
 mod declared;
+mod environment;
 mod files;
 mod libraries;
 #[cfg(test)]
@@ -33,13 +35,13 @@ mod secrets;
 mod threads;
 mod work;
 
-pub use declared::EnvNames;
 pub use files::EventFile;
 pub use packages::{PackageRole, PackageWork};
 pub use peers::PeerFacts;
 pub use query::Query;
 
 use crate::config::Config;
+use crate::event::exec::refused_format;
 use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::ThreadReader;
@@ -174,6 +176,8 @@ impl Engine {
                     state.processes.programs.note_flags(exec.flags);
                     threads.note_exec(deps, &exec);
                     work::note_exec(&cx, &exec, &mut state.processes);
+                } else if let Some(name) = refused_format(event) {
+                    scripts::note_refused(&cx, name, threads);
                 }
             }
             code::PROCEXIT => threads.note_exit(event.tid),

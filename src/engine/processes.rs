@@ -2,6 +2,7 @@
 //! once.
 
 use super::bound;
+use super::content::Contents;
 use super::context::{Context, Dependencies};
 use super::programs::Programs;
 use super::provenance::Writers;
@@ -24,6 +25,7 @@ pub(super) struct Processes {
     pub(super) scripts: Scripts,
     pub(super) writers: Writers,
     pub(super) starts: Starts,
+    pub(super) contents: Contents,
 }
 
 impl Processes {
@@ -34,6 +36,7 @@ impl Processes {
             scripts: Scripts::new(),
             writers: Writers::new(),
             starts: Starts::new(bound(deps.config.cache.max_containers)),
+            contents: Contents::new(),
         }
     }
 
@@ -43,6 +46,7 @@ impl Processes {
             + self.programs.forget(container, most)
             + self.scripts.forget(container, most)
             + self.writers.forget(container, most)
+            + self.contents.forget(container, most)
     }
 
     /// The verdict on the executable of the event's process; `None` on the host.

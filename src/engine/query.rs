@@ -1,7 +1,8 @@
 //! The engine, asked about one event: what fields ask, each answered by the part that has the subject.
 
 use super::context::Context;
-use super::declared::{self, EnvNames};
+use super::declared;
+use super::environment;
 use super::files::EventFile;
 use super::packages::PackageWork;
 use super::peers::PeerFacts;
@@ -12,9 +13,11 @@ use crate::event::raw::SyscallEvent;
 use crate::facts::{Agent, Provenance, Written};
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
+use drift_core::content::Explained;
 use drift_core::image::view::Image;
 use drift_core::policy::approved::Approval;
 use drift_core::verdict::binary::{Binary, BinaryKey};
+use drift_core::verdict::environment::EnvNames;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::script::Script;
@@ -75,7 +78,7 @@ impl<'e> Query<'e> {
 
     /// How the environment that the event's process was started with differs from the declared one.
     pub fn environment(&mut self) -> Option<Arc<EnvNames>> {
-        declared::environment(&self.cx, &mut self.state.processes.threads)
+        environment::of_event(&self.cx, &mut self.state.processes)
     }
 
     /// Whether a container's image has a path, links followed. `key` is any key of that container and path.
@@ -118,6 +121,20 @@ impl<'e> Query<'e> {
     /// Where the executable comes from, and who wrote it last.
     pub fn binary_provenance(&mut self) -> Option<Source<'_>> {
         self.state.processes.binary_provenance(&self.cx)
+    }
+
+    /// Where the content of a drifted executable comes from all the same.
+    pub fn binary_content(&mut self) -> Option<Arc<Explained>> {
+        let binary = self.binary()?;
+        let p = &mut self.state.processes;
+        p.contents.of(&self.cx, &mut p.threads, &binary.judgement)
+    }
+
+    /// As [`Self::binary_content`], of the script.
+    pub fn script_content(&mut self) -> Option<Arc<Explained>> {
+        let script = self.script()?;
+        let p = &mut self.state.processes;
+        p.contents.of(&self.cx, &mut p.threads, &script.judgement)
     }
 
     /// The work of the image's own that the event's process takes part in.

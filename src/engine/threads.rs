@@ -3,7 +3,7 @@
 use super::bound;
 use super::containers::Containers;
 use super::context::{Context, Dependencies};
-use super::declared::EnvNames;
+use super::environment::EnvironmentState;
 use super::packages::PackageWork;
 use super::work::WorkState;
 use crate::event::exec::ExecFacts;
@@ -54,8 +54,8 @@ pub(super) struct ThreadState {
     pub(super) work: Option<WorkState>,
     /// Who is behind what this process does to packages; `None`: not looked at yet.
     pub(super) agent: Option<Arc<Agent>>,
-    /// The environment against the declared one; `None`: not asked yet, or not known yet.
-    pub(super) environment: Option<Arc<EnvNames>>,
+    /// The environment against the declared one.
+    pub(super) environment: EnvironmentState,
     /// Whether the container's first process starts what was declared; outer `None`: not asked yet, or what
     /// was declared is not read yet; inner: not known, or it is another process.
     pub(super) entrypoint: Option<Option<bool>>,
@@ -103,6 +103,7 @@ impl Threads {
         let id = container.as_ref().map(|c| &c.id);
         let before = self.states.peek(&exec.pid);
         let again = before.is_some_and(|s| s.executed && s.container.as_ref().map(|c| &c.id) == id);
+        let environment = before.filter(|_| again).map(|s| s.environment.after_exec());
         let before = before.filter(|s| s.package.is_some());
         let was_changing = before.is_some_and(|s| s.own_package.iter().flatten().any(|i| i.action.changes()));
         let state = ThreadState {
@@ -111,6 +112,7 @@ impl Threads {
             was_changing,
             executed: true,
             first_exec: !again,
+            environment: environment.unwrap_or_default(),
             ..ThreadState::default()
         };
         self.states.put(exec.pid, state);

@@ -12,7 +12,8 @@ use drift_core::container::volume::VolumeKind;
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::script::Script;
 use drift_core::verdict::work::{
-    build_tool, is_command_string, is_init, is_launcher, is_shell, start_tool, writes_objects, ImageWork,
+    build_tool, is_command_string, is_entry_shell, is_init, is_launcher, start_tool, writes_objects,
+    ImageWork,
 };
 use lru::LruCache;
 use std::num::NonZeroUsize;
@@ -149,7 +150,8 @@ pub(super) fn note_exec(cx: &Context<'_>, exec: &ExecFacts<'_>, p: &mut Processe
     }
     p.starts.note_exec(&container.id, at);
     let argv: Vec<&[u8]> = exec.argv().take(3).collect();
-    let goes_on = is_shell(exec.exe_path, &argv) || is_init(exec.exe_path) || is_launcher(exec.exe_path);
+    let goes_on =
+        is_entry_shell(exec.exe_path, &argv) || is_init(exec.exe_path) || is_launcher(exec.exe_path);
     // Before the first exec of a program of the container the runtime is its first process.
     let is_first =
         || cx.table.get(exec.pid).is_some_and(|thread| thread.vtid == 1 && thread.vtid != exec.pid);
@@ -187,7 +189,7 @@ fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, young: bool, p: 
             is_fine: p.is_vouched_for(&container.id, &binary, judged, |w| w.work.is_some()),
             tool: build_tool(&thread.exe_path, script_path, argv.get(1..).unwrap_or_default()),
             start: start_tool(&thread.exe_path, script_path),
-            is_entry_shell: is_shell(&thread.exe_path, &argv)
+            is_entry_shell: is_entry_shell(&thread.exe_path, &argv)
                 && (of_image || declared || is_command_string(&argv)),
             is_first,
             is_init: is_first

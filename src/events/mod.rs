@@ -6,6 +6,7 @@
 
 mod binary;
 pub(crate) mod container;
+mod environment;
 pub(crate) mod file;
 mod library;
 mod packages;
@@ -15,6 +16,7 @@ mod secret;
 
 pub use binary::Finding;
 pub use container::ContainerReport;
+pub use environment::EnvironmentReport;
 pub use file::FileReport;
 pub use library::LibraryReport;
 pub use packages::{Effect, PackageReport};
@@ -53,6 +55,7 @@ pub(crate) const EVENTS: &[&str] = &[
     PackageReport::NAME,
     PeerReport::NAME,
     EarlyPort::NAME,
+    EnvironmentReport::NAME,
 ];
 
 /// Whether an async event is Drift's.

@@ -2,7 +2,7 @@
 
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
-use crate::engine::EnvNames;
+use drift_core::verdict::environment::EnvNames;
 
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[
@@ -30,10 +30,12 @@ pub(super) const FIELDS: &[FieldDef] = &[
         ..field(
             "drift.env_risky",
             FieldType::String,
-            "Those of drift.env_added and drift.env_changed that make programs load or run other code, or send their \
-             traffic elsewhere, and that the parent was not started with: `LD_*`, `*_PRELOAD`, `PYTHONPATH`, \
-             `NODE_OPTIONS`, `BASH_ENV`, proxies and the like; `PATH` where it gained a directory that is relative, \
-             writable for all, on a volume or tmpfs, or not in the image.",
+            "Those of drift.env_added and drift.env_changed that make programs load or run other code, or send \
+             their traffic elsewhere, and that the parent was not started with. The value decides: one that is \
+             empty, or leads to the image's files alone, is none; a path in a scratch directory, on a writable \
+             volume, or that the image does not have is one, whatever the variable. What the container's entry \
+             point exports is declared. `cut`: the environment was too long to be read whole, and the program \
+             has ended.",
             risky,
         )
     },

@@ -17,7 +17,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.process_cmdline",
         FieldType::String,
         "On drift_library: command line of the process that loaded the library, as it was then. On drift_port: of the one that \
-         opened the port. On drift_secret: of the one that changes it.",
+         opened the port. On drift_environment: of the one that was started. On drift_secret: of the one that changes it.",
         process_cmdline,
     ),
 ];

@@ -2,7 +2,7 @@
 
 use super::worker::Job;
 use super::{declarer, network};
-use crate::facts::{FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
+use crate::facts::{EarlyEnvironment, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
 
 impl Job for NewImage {
     fn container(&self) -> Option<&str> {
@@ -49,6 +49,12 @@ impl Job for declarer::Notice {
             Self::Container(container) => &container.id,
             Self::Port(port) => &port.container.id,
         })
+    }
+}
+
+impl Job for EarlyEnvironment {
+    fn container(&self) -> Option<&str> {
+        Some(&self.container.id)
     }
 }
 

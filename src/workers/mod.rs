@@ -5,6 +5,7 @@
 
 pub mod declarer;
 pub mod early_ports;
+mod environments;
 pub mod files;
 pub mod indexer;
 mod jobs;
@@ -18,7 +19,9 @@ pub mod worker;
 
 use crate::config::Config;
 use crate::events::{Finding, Reporter};
-use crate::facts::{EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
+use crate::facts::{
+    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob,
+};
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
 use crossbeam_channel::Receiver;
@@ -38,6 +41,8 @@ const VERIFY_QUEUE: usize = 512;
 const LIBRARY_QUEUE: usize = 4096;
 /// Containers waiting for what was declared of them to be read.
 const DECLARE_QUEUE: usize = 4096;
+/// Environments waiting to be judged, each of 4 KiB at most.
+const ENVIRONMENT_QUEUE: usize = 1024;
 /// Peers and containers waiting to be taken in.
 const NETWORK_QUEUE: usize = 8192;
 /// Changed paths waiting to be taken in.
@@ -54,6 +59,7 @@ pub struct Workers {
     files: Worker<FileNotice>,
     libraries: Worker<LibraryJob>,
     declarer: Worker<declarer::Notice>,
+    environments: Worker<EarlyEnvironment>,
     network: Option<Worker<network::Notice>>,
     packages: Worker<PackageNotice>,
     files_watched: Arc<AtomicBool>,
@@ -122,6 +128,16 @@ impl Workers {
             |m| &m.declarer_dropped,
             move |jobs| declarer.run(jobs, &|event| r.report(event), &|event| r.report(event)),
         )?;
+        let (h, _, m, s) = means();
+        let environments = environments::Environments::new(h, m, s, config.container_parts);
+        let r = reporter.clone();
+        let environments = Worker::start(
+            "drift-environ",
+            ENVIRONMENT_QUEUE,
+            &common,
+            |m| &m.declarer_dropped,
+            move |jobs| environments.run(jobs, &|event| r.report(event)),
+        )?;
         let network = match lists.network {
             Some(baselines) => {
                 let (h, c, m, s) = means();
@@ -181,6 +197,7 @@ impl Workers {
             files,
             libraries,
             declarer,
+            environments,
             network,
             packages,
             files_watched,
@@ -246,6 +263,11 @@ impl Workers {
         self.declarer.send(declarer::Notice::Port(Box::new(port))).is_ok()
     }
 
+    /// Hands over an environment that cannot be judged yet, or not whole; `false` if there is no room.
+    pub fn early_environment(&self, environment: EarlyEnvironment) -> bool {
+        self.environments.send(environment).is_ok()
+    }
+
     fn note_length(&self) {
         self.common.metrics.queue_length.set((self.indexer.waiting() + self.verifier.waiting()) as u64);
     }
@@ -275,6 +297,7 @@ impl Drop for Workers {
             network.close();
         }
         each!(self.indexer, self.verifier, self.files, self.libraries, self.declarer, self.packages);
+        each!(self.environments);
         if let Some(network) = &mut self.network {
             network.join(deadline);
         }

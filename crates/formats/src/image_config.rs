@@ -41,22 +41,22 @@ pub struct ImageConfig {
 pub struct EnvVar {
     name: String,
     value: u64,
-    /// Hashes of the directories that `PATH` lists; empty for any other variable.
-    directories: Vec<u64>,
+    /// Hashes of the elements of a value that is a list: between colons, and between blanks.
+    elements: Vec<u64>,
 }
 
-/// The variable whose value is a list of directories that programs are looked for in.
-pub const PATH: &str = "PATH";
+/// Most elements kept of one value.
+const MAX_ELEMENTS: usize = 512;
 
 impl EnvVar {
     /// Splits `NAME=value`; without `=` the value is empty.
     pub fn parse(text: &str) -> Self {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        let directories = match name {
-            PATH => value.as_bytes().split(|b| *b == b':').map(value_key).collect(),
-            _ => Vec::new(),
-        };
-        Self { name: name.to_owned(), value: value_key(value.as_bytes()), directories }
+        let is_list = |byte: u8| value.bytes().any(|b| b == byte);
+        let of = |byte: u8| value.as_bytes().split(move |b| *b == byte).map(value_key);
+        let elements = [b':', b' '].into_iter().filter(|byte| is_list(*byte)).flat_map(of);
+        let elements = elements.take(MAX_ELEMENTS).collect();
+        Self { name: name.to_owned(), value: value_key(value.as_bytes()), elements }
     }
 
     /// The variable's name.
@@ -69,9 +69,10 @@ impl EnvVar {
         self.value == value_key(actual)
     }
 
-    /// Whether this is `PATH` and lists this directory.
-    pub fn lists(&self, directory: &[u8]) -> bool {
-        self.directories.contains(&value_key(directory))
+    /// Whether the value is this, or a list that has it: `/bin` of `/usr/bin:/bin`, `-Xmx1g` of `-Xss1m -Xmx1g`.
+    pub fn lists(&self, element: &[u8]) -> bool {
+        let key = value_key(element);
+        self.value == key || self.elements.contains(&key)
     }
 }
 

@@ -223,6 +223,7 @@ fn change(open: &Transaction, path: &str, gained: &[&'static str]) -> FileReport
         gained: gained.to_vec(),
         writer: Arc::new(writer),
         work: None,
+        explained: None,
         inode: Some(1),
         looked_at: 1,
         proved: false,

@@ -14,7 +14,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 86] = [
+const FIELDS: [&str; 93] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -68,6 +68,7 @@ const FIELDS: [&str; 86] = [
     "binary_runs",
     "script_path",
     "script_origin",
+    "script_source",
     "script_package",
     "script_writer",
     "script_provenance",
@@ -151,7 +152,7 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_2.get_extract_event_sources), r#"["drift","syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_3.get_parse_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
-    let own = ["binary", "file", "secret", "library", "container", "packages", "peer", "port"];
+    let own = ["binary", "file", "secret", "library", "container", "packages", "peer", "port", "environment"];
     let own = own.map(|name| format!(r#""drift_{name}""#)).join(",");
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_events), format!("[{own}]"));
 

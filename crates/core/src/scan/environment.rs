@@ -1,19 +1,22 @@
 //! The environment of running programs against the declared one: names, never values.
 //!
-//! A process has its environment in memory of its own, and may write over it: those that change their title do (nginx,
-//! PostgreSQL, sshd), and half of what is left of a value may then look like a name. Invariant: nothing is told of a
-//! process whose arguments and environment are not as its exec laid them out.
+//! A process has its environment in memory of its own, and may write over it: those that change their title
+//! do (nginx, PostgreSQL, sshd), and half of what is left of a value may then look like a name. Invariant:
+//! nothing is told of a process whose arguments and environment are not as its exec laid them out.
 
-use crate::container::declared::environment::Environment;
+use crate::container::declared::environment::{Environment, Variables};
 use crate::container::registry::Container;
 use crate::host::{read_bounded, Host};
 use crate::scan::processes::{look_at, Seen};
-use crate::verdict::environment::risky;
+use crate::verdict::environment::{judge, OfContainer, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 /// How much of an environment is read, bytes.
 const MAX_ENVIRONMENT: u64 = 512 << 10;
+
+/// How much of a process's list of mappings is read, bytes.
+const MAX_MAPS: usize = 16 << 20;
 
 /// Most programs that are told of.
 const MAX_PROGRAMS: usize = 10_000;
@@ -40,14 +43,15 @@ pub struct EnvironmentFinding {
 }
 
 impl EnvironmentFinding {
-    /// Whether any of it is dangerous. Other variables are no drift by themselves: every shell script makes some.
+    /// Whether any of it is dangerous. Other variables are no drift by themselves: every shell script makes
+    /// some.
     pub fn is_drift(&self) -> bool {
         !self.risky.is_empty()
     }
 }
 
-/// Compares the environments of these processes, and gives one finding for each program with any difference; `None` when
-/// `keep_going` said stop.
+/// Compares the environments of these processes, and gives one finding for each program with any difference;
+/// `None` when `keep_going` said stop.
 pub fn scan(
     host: &Host,
     container: &Container,
@@ -62,22 +66,24 @@ pub fn scan(
         }
         let Some(Seen { path, .. }) = look_at(host, container, *pid) else { continue };
         let Some((environment, whole)) = environment_of(host, *pid) else { continue };
-        let drift = declared.compare_bytes(&environment, whole);
-        if (drift.added.is_empty() && drift.changed.is_empty())
+        let cwd = host.cwd_of(*pid);
+        let subject = Subject { environment: &environment, is_cut: !whole, cwd: cwd.as_deref() };
+        let files = OfContainer { host, container, pid: *pid };
+        let found_here = judge(declared, subject, &Variables::default(), &files);
+        if (found_here.added.is_empty() && found_here.changed.is_empty())
             || (found.len() >= MAX_PROGRAMS && !found.contains_key(&path))
         {
             continue;
         }
-        let risky = risky(container, &drift);
         let program = found.entry(path.clone()).or_default();
         program.path = path;
         if program.pids.len() < MAX_PIDS {
             program.pids.push(*pid);
         }
         for (kept, new) in [
-            (&mut program.added, drift.added),
-            (&mut program.changed, drift.changed),
-            (&mut program.risky, risky),
+            (&mut program.added, found_here.added),
+            (&mut program.changed, found_here.changed),
+            (&mut program.risky, found_here.risky),
         ] {
             let room = MAX_NAMES.saturating_sub(kept.len());
             kept.extend(new.into_iter().take(room));
@@ -86,10 +92,14 @@ pub fn scan(
     Some(found.into_values().collect())
 }
 
-/// The environment that a process was started with, and whether that is all of it; `None` where the process is gone, or
-/// has written over it.
-fn environment_of(host: &Host, pid: i64) -> Option<(Vec<u8>, bool)> {
+/// The environment that a process was started with, and whether that is all of it; `None` where the process
+/// is gone, or has written over it.
+pub fn environment_of(host: &Host, pid: i64) -> Option<(Vec<u8>, bool)> {
     let laid_out = Layout::parse(&read_bounded(&host.proc(pid, "stat"), 4096).ok()?)?;
+    let maps = read_bounded(&host.proc(pid, "maps"), MAX_MAPS).ok()?;
+    if !laid_out.is_on_stack(&maps) {
+        return None;
+    }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(host.proc(pid, "environ")).ok()?;
     file.take(MAX_ENVIRONMENT).read_to_end(&mut bytes).ok()?;
@@ -100,7 +110,8 @@ fn environment_of(host: &Host, pid: i64) -> Option<(Vec<u8>, bool)> {
     (laid_out == after && laid_out.is_untouched(&arguments)).then_some((bytes, whole))
 }
 
-/// Where a process has its arguments and its environment: fields 48 to 51 of `/proc/<pid>/stat` (proc_pid_stat(5)).
+/// Where a process has its arguments and its environment: fields 48 to 51 of `/proc/<pid>/stat`
+/// (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
     arguments: (u64, u64),
@@ -117,9 +128,22 @@ impl Layout {
         Some(Self { arguments: (word()?, word()?), environment: (word()?, word()?) })
     }
 
-    /// Whether both are where an exec puts them, one after the other, and the arguments still end where they began to:
-    /// the kernel gives a title that runs on into the environment at another length (`get_mm_cmdline` in
-    /// `fs/proc/base.c`).
+    /// Whether both are in the memory that the kernel made for the process's stack: of what is mapped there
+    /// instead, a file of a server that does not answer perhaps, a read may never end.
+    fn is_on_stack(&self, maps: &[u8]) -> bool {
+        let stack = maps.split(|b| *b == b'\n').find(|line| line.ends_with(b" [stack]"));
+        let range = stack.and_then(|line| std::str::from_utf8(line).ok()?.split_once(' ')?.0.split_once('-'));
+        let number = |hex: &str| u64::from_str_radix(hex, 16).ok();
+        range.and_then(|(from, to)| Some(number(from)?..=number(to)?)).is_some_and(|stack| {
+            [self.arguments.0, self.arguments.1, self.environment.0, self.environment.1]
+                .iter()
+                .all(|address| stack.contains(address))
+        })
+    }
+
+    /// Whether both are where an exec puts them, one after the other, and the arguments still end where they
+    /// began to: the kernel gives a title that runs on into the environment at another length
+    /// (`get_mm_cmdline` in `fs/proc/base.c`).
     fn is_untouched(&self, arguments: &[u8]) -> bool {
         let (start, end) = self.arguments;
         start != 0
@@ -154,6 +178,22 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_is_not_the_stacks_is_not_read() {
+        let layout = Layout { arguments: (0x1000, 0x1010), environment: (0x1010, 0x1100) };
+        for (maps, want) in [
+            ("1000-2000 rw-p 00000000 00:00 0    [stack]\n", true),
+            ("0-900 r-xp 00 00:00 1 /bin/x\n1000-1100 rw-p 00 00:00 0 [stack]", true),
+            ("1000-2000 rw-p 00000000 00:2f 7    /mnt/file\n3000-4000 rw-p 00 00:00 0 [stack]\n", false),
+            ("1000-10f0 rw-p 00000000 00:00 0    [stack]\n", false),
+            ("1000-2000 rw-p 00000000 00:00 0\n", false),
+            ("x [stack]\n", false),
+            ("", false),
+        ] {
+            assert_eq!(layout.is_on_stack(maps.as_bytes()), want, "{maps}");
+        }
+    }
+
+    #[test]
     fn a_childs_environment_is_found() {
         let mut child = std::process::Command::new("sleep")
             .arg("100")
@@ -174,8 +214,8 @@ mod tests {
         };
         child.kill().unwrap();
         child.wait().unwrap();
-        let drift = Environment::default().compare_bytes(&environment, true);
-        assert_eq!(drift.added, [Box::from(&b"DECLARED"[..]), Box::from(&b"LD_PRELOAD"[..])]);
-        assert!(!format!("{drift:?}").contains("planted"));
+        let declared = Environment::default();
+        let names: Vec<&[u8]> = declared.differences(&environment, false).map(|d| d.name).collect();
+        assert_eq!(names, [&b"DECLARED"[..], b"LD_PRELOAD"]);
     }
 }

@@ -17,7 +17,7 @@ mod tree;
 mod upper;
 pub mod walk;
 
-pub use environment::EnvironmentFinding;
+pub use environment::{environment_of, EnvironmentFinding};
 pub use files::FileScan;
 pub use finding::{Attributes, FileChange, FileFinding};
 pub use ports::PortFinding;

@@ -8,6 +8,7 @@ use crate::content::compiled_from;
 use crate::host::RootDir;
 use crate::packages::has_sum;
 use crate::packages::installed::Installed;
+use crate::packages::inventory::database_of;
 use crate::verdict::change::{locate, Change};
 use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
@@ -90,6 +91,10 @@ pub fn brought_by(
                     }
                     _ => Some(record.owner),
                 };
+            }
+            // The databases themselves: what they say is compared and reported.
+            if change == Change::Created && database_of(path).is_some() {
+                return installed.brought(transaction).cloned();
             }
             match now.kind {
                 // Alternatives, and links that maintainer scripts make: what they lead to counts.

@@ -63,6 +63,7 @@ fn only_what_the_database_says_a_package_brought_is_its() {
         ("/etc/hello.conf", created, None, "dpkg", true),
         ("/usr/bin/alternative", created, None, "update-alternatives", true),
         ("/etc/ld.so.cache", Change::Modified, None, "ldconfig", true),
+        ("/var/lib/dpkg/info/hello.list", created, None, "dpkg", true),
         // What a hook did meanwhile.
         ("/usr/bin/changed", created, None, "dpkg", false),
         ("/usr/bin/dropped", created, None, "cp /payload /usr/bin/dropped", false),

@@ -157,7 +157,7 @@ pub fn writes_objects(exe: &[u8], work: ImageWork) -> bool {
 }
 
 /// Whether a process is a shell that can be an entry point; `argv` tells which applet of busybox it is.
-pub fn is_shell(exe: &[u8], argv: &[&[u8]]) -> bool {
+pub fn is_entry_shell(exe: &[u8], argv: &[&[u8]]) -> bool {
     let is_name = |name: &[u8]| {
         [&b"ash"[..], b"bash", b"dash", b"ksh", b"mksh", b"sh", b"zsh"]
             .contains(&name.strip_prefix(b"-").unwrap_or(name))
@@ -233,6 +233,14 @@ pub fn is_launcher(exe: &[u8]) -> bool {
         b"sudo",
     ];
     LAUNCHERS.contains(&base_name(exe))
+}
+
+/// Whether an executable is a shell, which entry points are run by.
+pub fn is_shell(exe: &[u8]) -> bool {
+    matches!(
+        base_name(exe),
+        b"ash" | b"bash" | b"busybox" | b"dash" | b"ksh" | b"ksh93" | b"mksh" | b"sh" | b"yash" | b"zsh"
+    )
 }
 
 fn base_name(path: &[u8]) -> &[u8] {

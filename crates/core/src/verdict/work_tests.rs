@@ -102,7 +102,7 @@ fn shells_and_how_they_were_started() {
     ] {
         let argv = argv(line);
         assert_eq!(
-            (is_shell(exe.as_bytes(), &argv), is_command_string(&argv)),
+            (is_entry_shell(exe.as_bytes(), &argv), is_command_string(&argv)),
             (shell, string),
             "{exe} {line}"
         );
