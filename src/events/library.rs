@@ -36,7 +36,7 @@ impl OwnEvent for LibraryReport {
     fn payload(&self) -> Value {
         let job = &self.job;
         let provenance = match (self.origin, &job.written) {
-            (Origin::Memfd, _) => Provenance::Memory,
+            (Origin::Memfd | Origin::Detached, _) => Provenance::Memory,
             (Origin::Volume | Origin::Tmpfs, _) => Provenance::Volume,
             (_, Some(written)) => written.provenance(),
             (_, None) => Provenance::Unknown,

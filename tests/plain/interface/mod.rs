@@ -14,7 +14,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 93] = [
+const FIELDS: [&str; 94] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -65,6 +65,7 @@ const FIELDS: [&str; 93] = [
     "binary_during",
     "binary_work",
     "process_work",
+    "binary_pending",
     "binary_runs",
     "script_path",
     "script_origin",

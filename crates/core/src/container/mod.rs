@@ -6,8 +6,11 @@
 pub mod declared;
 pub mod directories;
 pub mod id;
+mod image_volume;
 pub mod init_layer;
+mod layers;
 pub mod live;
+pub mod mounts;
 pub mod registry;
 pub mod running;
 pub mod volume;
