@@ -12,6 +12,7 @@
 mod agents;
 mod cache;
 mod containers;
+mod content;
 mod context;
 mod declared;
 mod environment;
@@ -40,6 +41,7 @@ pub use peers::PeerFacts;
 pub use query::Query;
 
 use crate::config::Config;
+use crate::event::exec::refused_format;
 use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::ThreadReader;
@@ -173,6 +175,8 @@ impl Engine {
                 if let Some(exec) = cx.exec() {
                     state.processes.programs.note_flags(exec.flags);
                     threads.note_exec(deps, &exec);
+                } else if let Some(name) = refused_format(event) {
+                    scripts::note_refused(&cx, name, threads);
                 }
             }
             code::PROCEXIT => threads.note_exit(event.tid),

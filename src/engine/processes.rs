@@ -1,6 +1,7 @@
 //! Processes: which container one is in, what it runs, and who wrote that. What is above asks all of it at
 //! once.
 
+use super::content::Contents;
 use super::context::{Context, Dependencies};
 use super::programs::Programs;
 use super::provenance::Writers;
@@ -21,6 +22,7 @@ pub(super) struct Processes {
     pub(super) programs: Programs,
     pub(super) scripts: Scripts,
     pub(super) writers: Writers,
+    pub(super) contents: Contents,
 }
 
 impl Processes {
@@ -30,6 +32,7 @@ impl Processes {
             programs: Programs::new(deps),
             scripts: Scripts::new(),
             writers: Writers::new(),
+            contents: Contents::new(),
         }
     }
 
@@ -39,6 +42,7 @@ impl Processes {
             + self.programs.forget(container, most)
             + self.scripts.forget(container, most)
             + self.writers.forget(container, most)
+            + self.contents.forget(container, most)
     }
 
     /// The verdict on the executable of the event's process; `None` on the host.

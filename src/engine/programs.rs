@@ -8,6 +8,7 @@ use super::threads::{ThreadState, Threads};
 use crate::event::threads::Thread;
 use crate::events::Finding;
 use crate::facts::{Against, VerifyJob};
+use crate::logging::warn_once;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
 use drift_core::host::{strip_deleted, ExeFlags, FoundFile, InodeId};
@@ -60,6 +61,7 @@ impl Programs {
         let Some(workers) = deps.workers.as_ref().filter(|workers| workers.has_findings()) else { return };
         for Finding { key, origin, sha256, .. } in workers.findings() {
             self.findings += 1;
+            log::debug!("a worker's finding: {key:?} is {origin:?}");
             let Some(binary) = self.verdicts.get_mut(&key) else { continue };
             let mut known = Binary::clone(binary);
             known.sha256 = sha256.or(known.sha256);
@@ -194,10 +196,30 @@ impl Programs {
             let (hashing, traits, package) = Default::default();
             Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
         };
+        let shown = || (&*container.id, String::from_utf8_lossy(facts.path));
         if is_runtime(cx, container, facts, threads) {
+            log::debug!("program {:?}: the runtime itself, process {}", shown(), facts.pid);
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
         }
         let found = find_executable(cx.host(), container, facts.pid, facts.path, &facts.inode);
+        match &found {
+            Some(file) => log::debug!(
+                "program {:?}: process {} has {:?}, flags {:?}; found {:?}, {} bytes",
+                shown(),
+                facts.pid,
+                facts.inode,
+                facts.flags,
+                file.inode,
+                file.size
+            ),
+            None => log::debug!(
+                "program {:?}: process {} has {:?}, flags {:?}; no such file is found now",
+                shown(),
+                facts.pid,
+                facts.inode,
+                facts.flags
+            ),
+        }
         let subject = Subject {
             path: facts.path,
             flags: facts.flags,
@@ -207,7 +229,15 @@ impl Programs {
             pid: facts.pid,
         };
         let judgement = cx.deps.judge.judge(container, &subject);
+        log::debug!("program {:?}: {judgement:?}", shown());
         if judgement.origin == Origin::Unknown {
+            if cx.workers().is_some() {
+                warn_once!(
+                    "a program is `unknown` ({}): {:?}. Metrics unknown_* count them",
+                    judgement.why,
+                    shown()
+                );
+            }
             cx.deps.metrics.count_unknown(judgement.why);
             // Not remembered beyond the thread: more may be known next time.
             return make(judgement);

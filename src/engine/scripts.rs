@@ -9,7 +9,7 @@ use drift_core::container::registry::Container;
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::origin::Origin;
-use drift_core::verdict::script::{Runner, Script};
+use drift_core::verdict::script::{Runner, Script, Start, Started};
 use std::sync::Arc;
 
 /// How often scripts that are not the image's ran. Verdicts are kept with the thread alone.
@@ -38,17 +38,17 @@ impl Scripts {
         let exec = cx.exec();
         let script = match &exec {
             Some(exec) => {
-                let exe = exec.exe_path;
-                interpreter::is_interpreter(exe).then(|| exec.argv().collect::<Vec<_>>()).and_then(|argv| {
-                    let argument = interpreter::script_argument(exe, &argv)?;
-                    let thread = cx.table.get(cx.event.tid);
-                    let of_table = thread.as_ref().map_or(&b""[..], |t| &t.cwd);
-                    let cwd = if exec.cwd.is_empty() { of_table } else { exec.cwd };
-                    Some(cx.deps.judge.judge_script(&container, &Runner { pid: exec.pid, cwd }, argument))
-                })
+                let thread = cx.table.get(cx.event.tid);
+                let of_table = thread.as_ref().map_or(&b""[..], |t| &t.cwd);
+                let cwd = if exec.cwd.is_empty() { of_table } else { exec.cwd };
+                judge(cx, Runner { pid: exec.pid, cwd }, &exec.start(), &container).script
             }
-            None => judge(cx, (cx.event.tid, &cx.table.get(cx.event.tid)?), &container),
+            None => judge_thread(cx, (cx.event.tid, &cx.table.get(cx.event.tid)?), &container),
         };
+        if let Some(script) = &script {
+            let path = String::from_utf8_lossy(&script.path);
+            log::debug!("script {:?}: {:?}", (&*container.id, path), script.judgement);
+        }
         if let Some(script) = script.as_ref().filter(|s| s.judgement.origin == Origin::Unknown) {
             cx.deps.metrics.count_unknown(script.judgement.why);
         }
@@ -74,7 +74,7 @@ impl Scripts {
         if let Some(known) = threads.peek(tid).and_then(|state| state.script.clone()) {
             return known;
         }
-        let script = judge(cx, (tid, thread), container).map(Arc::new);
+        let script = judge_thread(cx, (tid, thread), container).map(Arc::new);
         if let Some(state) = threads.peek_mut(tid) {
             state.script = Some(script.clone());
         }
@@ -88,13 +88,40 @@ impl Scripts {
     }
 }
 
-fn judge(cx: &Context<'_>, (tid, thread): (i64, &Thread), container: &Container) -> Option<Script> {
+/// A file without a shebang, which execve(2) has refused: bash and ksh93 run it in the process that they have
+/// made for it. (dash, busybox, zsh and `execvp` start another shell on it, whose exec names it.)
+pub(super) fn note_refused(cx: &Context<'_>, name: &[u8], threads: &mut Threads) -> Option<()> {
+    let thread = cx.table.get(cx.event.tid)?;
+    let state = threads.of_event(cx)?;
+    let container = state.container.clone()?;
+    if interpreter::runs_unknown_formats(&thread.exe_path) {
+        let runner = Runner { pid: thread.pid, cwd: &thread.cwd };
+        let script = cx.deps.judge.unknown_format(&container, &runner, name);
+        state.script = Some(Some(Arc::new(script)));
+        state.script_run = None;
+        state.work = None;
+        state.writer = None;
+    }
+    Some(())
+}
+
+fn judge(cx: &Context<'_>, runner: Runner<'_>, start: &Start<'_>, container: &Container) -> Started {
+    let (judge, pid, cwd) = (&cx.deps.judge, runner.pid, runner.cwd);
+    let mut started = judge.script_of(container, runner, start);
+    if started.has_unseen_stdin && !started.script.as_ref().is_some_and(Script::is_drift) {
+        // The process was brief; the engine has followed what its shell gave it.
+        let name = cx.table.fd_name(pid, 0).unwrap_or_default();
+        started.script = judge.judge_stdin(container, &Runner { pid, cwd }, &name).or(started.script);
+    }
+    started
+}
+
+fn judge_thread(cx: &Context<'_>, (tid, thread): (i64, &Thread), container: &Container) -> Option<Script> {
     if !interpreter::is_interpreter(&thread.exe_path) {
-        return None;
+        return None; // what it was executed as is not known any more
     }
     let args = cx.table.args(tid)?;
-    let argv: Vec<&[u8]> =
-        std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
-    let argument = interpreter::script_argument(&thread.exe_path, &argv)?;
-    Some(cx.deps.judge.judge_script(container, &Runner { pid: thread.pid, cwd: &thread.cwd }, argument))
+    let argv = std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
+    let start = Start { exe: &thread.exe_path, argv, ..Start::default() };
+    judge(cx, Runner { pid: thread.pid, cwd: &thread.cwd }, &start, container).script
 }

@@ -1,10 +1,15 @@
 //! The facts of a successful exec, as the kernel reported them.
 //!
 //! Parameters as in falcosecurity/libs `driver/event_table.c`, `PPME_SYSCALL_EXECVE_19_X` and
-//! `PPME_SYSCALL_EXECVEAT_X`, whose first 30 are the same.
+//! `PPME_SYSCALL_EXECVEAT_X`, whose first 30 are the same. The 31st of the former, `filename`, came with libs
+//! 0.23: of an exec that succeeded it is the kernel's `bprm->filename`, which stays the script's name when
+//! the kernel goes on to the script's interpreter (`sched_process_exec.bpf.c`); of one that failed it is what
+//! the call was given (`execve.bpf.c`). Probes before have it in the enter event alone, which plugins do not
+//! see.
 
 use super::raw::{code, Span, SyscallEvent};
 use drift_core::host::{ExeFlags, InodeId};
+use drift_core::verdict::script::Start;
 use drift_formats::bytes::nul_separated;
 
 /// A successful exec.
@@ -30,6 +35,25 @@ pub struct ExecFacts<'a> {
     pub inode: InodeId,
     /// Path of the executable in the mount namespace, links resolved, as the kernel walked it.
     pub exe_path: &'a [u8],
+    /// The name that the call was given; empty from probes that do not tell.
+    filename: &'a [u8],
+    /// The thread's name after the call.
+    comm: &'a [u8],
+}
+
+/// Most bytes of arguments that probes give, `argv[0]` included (`MAX_PROC_ARG_ENV` in falcosecurity/libs
+/// `driver/modern_bpf/helpers/base/shared_size.h`); the last may be a NUL for want of room.
+const MAX_ARGUMENTS: usize = 4096;
+
+/// Longest name of a thread (`TASK_COMM_LEN`), its NUL not counted.
+const MAX_COMM: usize = 15;
+
+/// The name of a file that a process tried to execute, and that execve(2) refused for its format: it has no
+/// shebang.
+pub fn refused_format<'a>(event: &SyscallEvent<'a>) -> Option<&'a [u8]> {
+    const ENOEXEC: i64 = 8;
+    let is_refused = event.code == code::EXECVE_X && event.i64_param(0) == Some(-ENOEXEC);
+    event.str_param(30).filter(|name| is_refused && !name.is_empty())
 }
 
 /// Whether an event is an exec that succeeded.
@@ -59,7 +83,42 @@ impl<'a> ExecFacts<'a> {
                 mtime: event.u64_param(25).unwrap_or(0),
             },
             exe_path: event.str_param(27).unwrap_or_default(),
+            comm: event.str_param(13).unwrap_or_default(),
+            filename: match event.code {
+                code::EXECVE_X => event.str_param(30).unwrap_or_default(),
+                _ => b"",
+            },
         })
+    }
+
+    /// Whether there are more arguments than the event has.
+    pub fn is_cut(&self) -> bool {
+        self.argv0.len() + 1 + self.args.len() >= MAX_ARGUMENTS - 1
+    }
+
+    /// What was executed, as the kernel was given it. Where the probe does not tell: the argument whose last
+    /// component the kernel took for the thread's name (`begin_new_exec` in fs/exec.c), unless that is the
+    /// executable's own.
+    fn executed(&self) -> &'a [u8] {
+        let is_named = |path: &[u8]| {
+            let base = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+            !base.is_empty() && base.get(..MAX_COMM).unwrap_or(base) == self.comm
+        };
+        match self.filename.is_empty() && !is_named(self.exe_path) {
+            true => self.argv().skip(1).find(|argument| is_named(argument)).unwrap_or_default(),
+            false => self.filename,
+        }
+    }
+
+    /// What decides which script the process runs.
+    pub fn start(&self) -> Start<'a> {
+        Start {
+            exe: self.exe_path,
+            argv: self.argv().collect(),
+            filename: self.executed(),
+            environment: self.environment.unwrap_or_default(),
+            is_cut: self.is_cut(),
+        }
     }
 
     /// `argv`, `argv[0]` first.
@@ -95,6 +154,8 @@ pub struct ExecLayout {
     flags: ExeFlags,
     inode: InodeId,
     exe_path: Span,
+    filename: Span,
+    comm: Span,
 }
 
 impl ExecLayout {
@@ -113,6 +174,8 @@ impl ExecLayout {
             flags: facts.flags,
             inode: facts.inode,
             exe_path: event.span(facts.exe_path),
+            filename: event.span(facts.filename),
+            comm: event.span(facts.comm),
         })
     }
 
@@ -133,6 +196,8 @@ impl ExecLayout {
             flags: self.flags,
             inode: self.inode,
             exe_path: event.at(self.exe_path)?,
+            filename: event.at(self.filename)?,
+            comm: event.at(self.comm)?,
         })
     }
 }

@@ -123,6 +123,9 @@ impl<'a> SyscallEvent<'a> {
 
     /// Where some bytes of this event are in it.
     pub(super) fn span(&self, bytes: &'a [u8]) -> Span {
+        if bytes.is_empty() {
+            return (0, 0); // of a parameter that is not there
+        }
         let start = (bytes.as_ptr() as usize).saturating_sub(self.payload.as_ptr() as usize);
         let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         (at(start), at(start + bytes.len()))

@@ -5,6 +5,7 @@ use super::value::Value;
 use crate::facts::{Provenance, Written};
 use bumpalo::Bump;
 use drift_core::container::registry::Container;
+use drift_core::content::Explained;
 use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use std::sync::Arc;
@@ -69,6 +70,22 @@ pub(super) const FIELDS: &[FieldDef] = &[
          `build:make`), or `start` (the container's entry point, a script of the image, in the first minute). Programs and \
          scripts of the image, and what they made, alone count. Absent where no such work did.",
         work,
+    ),
+    field(
+        "drift.binary_content",
+        FieldType::String,
+        "Where the content of an executable that the image does not have at its path comes from all the same: `copied` (a \
+         file of the image has it, under the same name), `renamed` (under another name, as in masquerading), `unpacked` (a \
+         member of an archive of the image), or `declared` (it lies on a volume that the deployment brought and that \
+         nobody in the container can change: a configMap, a secret, a read-only directory of the node). Absent where it is \
+         none of these, or not known.",
+        content,
+    ),
+    field(
+        "drift.binary_content_of",
+        FieldType::String,
+        "The file of the image that has that content.",
+        content_of,
     ),
     field(
         "drift.process_work",
@@ -181,6 +198,20 @@ fn process_work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.engine.binary_provenance().and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
+}
+
+fn content<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.binary_content().map(|e| Value::Text(e.kind.as_bytes())))
+}
+
+fn content_of<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    image_file(q.engine.binary_content().as_deref(), q.arena)
+}
+
+/// The file of the image that explains content.
+pub(super) fn image_file<'a>(explained: Option<&Explained>, arena: &'a Bump) -> Value<'a> {
+    let of = explained.and_then(|e| e.of.as_ref());
+    Value::or_absent(of.map(|path| Value::bytes(arena, path.as_bytes())))
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -1,6 +1,6 @@
 //! Fields of the script that a process runs.
 
-use super::binary::{installed, owner, written_by};
+use super::binary::{image_file, installed, owner, written_by};
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
 use drift_core::verdict::origin::Origin;
@@ -10,8 +10,9 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.script_path",
         FieldType::String,
-        "Path of the script that an interpreter was started on, by shebang or argument; links resolved where the \
-         container can be looked at.",
+        "Path of the script, or other file or directory of code, that a process was started on: by shebang, \
+         argument, option, search path or standard input. Of several the first that is not the image's, else the \
+         script itself. Links are resolved where the container can be looked at.",
         path,
     ),
     field(
@@ -19,6 +20,15 @@ pub(super) const FIELDS: &[FieldDef] = &[
         FieldType::String,
         "Origin of that script, with the names of drift.binary_origin.",
         origin,
+    ),
+    field(
+        "drift.script_source",
+        FieldType::String,
+        "How the process came to that script: `shebang` (the file was executed, whatever interprets it), \
+         `no_shebang` (it was executed, execve refused its format, and the shell runs it itself: the event is the \
+         failed call), `argument`, `option` (one that loads code, such as `node -r`), `search_path` (a module, or a \
+         directory of modules) or `stdin`.",
+        source,
     ),
     field(
         "drift.script_package",
@@ -45,6 +55,18 @@ pub(super) const FIELDS: &[FieldDef] = &[
         work,
     ),
     field(
+        "drift.script_content",
+        FieldType::String,
+        "As drift.binary_content, of that script.",
+        content,
+    ),
+    field(
+        "drift.script_content_of",
+        FieldType::String,
+        "As drift.binary_content_of, of that script.",
+        content_of,
+    ),
+    field(
         "drift.script_runs",
         FieldType::Uint64,
         "As drift.binary_runs, of that script.",
@@ -62,8 +84,21 @@ fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(script.map(|s| Value::Text(s.judgement.origin.as_str().as_bytes())))
 }
 
+fn source<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let script = q.engine.script();
+    Value::or_absent(script.map(|s| Value::Text(s.via.as_str().as_bytes())))
+}
+
 fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     written_by(q.engine.script_provenance(), q.arena)
+}
+
+fn content<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.script_content().map(|e| Value::Text(e.kind.as_bytes())))
+}
+
+fn content_of<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    image_file(q.engine.script_content().as_deref(), q.arena)
 }
 
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -231,7 +231,9 @@ impl Stage {
             self.table.push(ancestor);
         }
         let mut process = self.process(parent, actor.file.as_bytes());
-        process.comm = comm(actor.file.rsplit('/').next().unwrap_or_default());
+        let executed = actor.executed.as_deref().unwrap_or(&actor.file);
+        process.comm = comm(executed.rsplit('/').next().unwrap_or_default());
+        process.executed = executed.as_bytes().to_vec();
         process.cmdline = actor.argv.iter().flat_map(|arg| [arg.as_bytes(), b"\0"].concat()).collect();
         process.env.extend(actor.env.iter().flat_map(|var| [var.as_bytes(), b"\0"].concat()));
         process.tty = actor.tty;
@@ -278,6 +280,11 @@ impl Stage {
                 self.table.push(fork);
                 let ts = self.now();
                 self.events.extend(Event::from_exec(ts, process, &Facts::default()).block);
+            }
+            Happening::Refused { by, path } => {
+                let (process, ts) = (self.by(by)?, self.now());
+                let event = Event::from_refused(ts, &process, path.as_bytes(), 8, &Facts::default());
+                self.events.extend(event.block);
             }
             Happening::Open { by, path, write, create, ino } => {
                 let (process, ts, fd) = (self.by(by)?, self.now(), self.fd());

@@ -70,6 +70,8 @@ pub struct Actor {
     pub tty: u32,
     /// User.
     pub uid: u32,
+    /// What was executed, where that is no program but a script that it interprets.
+    pub executed: Option<String>,
     /// What later events name it by, for those that it goes on to do.
     pub label: Option<String>,
 }
@@ -114,6 +116,13 @@ pub enum SocketCall {
 pub enum Happening {
     /// A process executes a program.
     Exec(Box<Actor>),
+    /// A process executes a file whose format the kernel does not know.
+    Refused {
+        /// Who.
+        by: By,
+        /// Which.
+        path: String,
+    },
     /// A process opens a file.
     Open {
         /// Who.

@@ -34,7 +34,7 @@ fn mount(item: &Node) -> Result<Mount> {
 }
 
 /// Keys that describe a process.
-const ACTOR: [&str; 9] = ["file", "layer", "ino", "under", "outside", "env", "tty", "uid", "as"];
+const ACTOR: [&str; 10] = ["file", "layer", "ino", "under", "outside", "env", "tty", "uid", "as", "executed"];
 
 fn happening(event: &Node) -> Result<Happening> {
     let Node::Map(pairs) = event else { bail!("an event is a map") };
@@ -43,6 +43,10 @@ fn happening(event: &Node) -> Result<Happening> {
         "exec" => {
             only(event, &[&["exec"], &ACTOR[..]].concat())?;
             Ok(Happening::Exec(Box::new(actor("exec", event)?)))
+        }
+        "refused" => {
+            only(event, &[&["refused", "by", "process"], &ACTOR[..]].concat())?;
+            Ok(Happening::Refused { by: by(event)?, path: word(event, "refused")? })
         }
         "open" => {
             only(event, &[&["open", "by", "process", "write", "create", "inode"], &ACTOR[..]].concat())?;
@@ -82,7 +86,9 @@ fn happening(event: &Node) -> Result<Happening> {
             only(event, &["found"])?;
             Ok(Happening::Source(payload(event, "found")?))
         }
-        other => bail!("{other:?} is none of exec, open, bind, listen, connect, accept, mount, told, found"),
+        other => bail!(
+            "{other:?} is none of exec, refused, open, bind, listen, connect, accept, mount, told, found"
+        ),
     }
 }
 
@@ -130,6 +136,7 @@ fn actor(key: &str, event: &Node) -> Result<Actor> {
         env: texts(event.get("env")).context("env")?,
         tty: small("tty")?,
         uid: small("uid")?,
+        executed: text(event, "executed")?.map(str::to_owned),
         label: text(event, "as")?.map(str::to_owned),
     })
 }

@@ -115,14 +115,26 @@ impl Event {
     /// A finished exec of `process`, which still stands at it.
     #[must_use]
     pub fn from_exec(ts: u64, process: Process, facts: &Facts) -> Self {
+        let block = Self::execve(ts, 0, &process, &process.exec_filename(), facts);
+        Self { ts, tid: process.tid, kind: Kind::Exec(Box::new(process)), block }
+    }
+
+    /// An exec that failed with `errno`: `process` goes on with the program that it had.
+    #[must_use]
+    pub fn from_refused(ts: u64, process: &Process, filename: &[u8], errno: i64, facts: &Facts) -> Self {
+        let block = Self::execve(ts, -errno, process, filename, facts);
+        Self { ts, tid: process.tid, kind: Kind::Call, block }
+    }
+
+    fn execve(ts: u64, result: i64, process: &Process, filename: &[u8], facts: &Facts) -> Vec<u8> {
         let exe = &process.exe;
-        let (ctime, mtime) = times(&process, facts);
-        let block = common(Params::default().i64(0), &process)
+        let (ctime, mtime) = times(process, facts);
+        common(Params::default().i64(result), process)
             .bytes(&process.env)
             .u32(process.tty)
             .i64(process.vpgid)
             .u32(process.loginuid)
-            .u32(exe_flags(&process, facts))
+            .u32(exe_flags(process, facts))
             .u64(process.caps.inheritable)
             .u64(process.caps.permitted)
             .u64(process.caps.effective)
@@ -133,9 +145,8 @@ impl Event {
             .text(&exe.path)
             .i64(process.pgid)
             .u32(process.egid)
-            .text(&process.exec_filename())
-            .event(ts, process.tid, event_type::EXECVE_19_X);
-        Self { ts, tid: process.tid, kind: Kind::Exec(Box::new(process)), block }
+            .text(filename)
+            .event(ts, process.tid, event_type::EXECVE_19_X)
     }
 
     /// A file that a process has made: where it says the file is, and the inode that it has open.

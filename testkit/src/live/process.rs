@@ -59,6 +59,8 @@ pub struct Caps {
 pub struct Process {
     /// Thread id.
     pub tid: i64,
+    /// What its exec was asked to run; empty: the process itself is asked.
+    pub executed: Vec<u8>,
     /// Process id.
     pub pid: i64,
     /// Process id of the parent.
@@ -129,6 +131,7 @@ impl Process {
         let stat = Stat::read(&dir)?;
         let mut process = Self {
             tid: pid,
+            executed: Vec::new(),
             pid: status.last("Tgid").unwrap_or(pid),
             ppid: status.last("PPid").unwrap_or(0),
             sid: status.last("NSsid").unwrap_or(-1),
@@ -195,6 +198,9 @@ impl Process {
     #[must_use]
     pub fn exec_filename(&self) -> Vec<u8> {
         const AT_EXECFN: u64 = 31;
+        if !self.executed.is_empty() {
+            return self.executed.clone();
+        }
         let auxv = read_some(Path::new(&format!("/proc/{}/auxv", self.tid)), 4096);
         let address = auxv.chunks_exact(16).find_map(|entry| {
             let (key, value) = entry.split_at(8);

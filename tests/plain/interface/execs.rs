@@ -280,7 +280,8 @@ fn a_new_process_with_an_old_id_is_another() {
     assert_eq!(host.text(&event, "binary_origin").as_deref(), Some("image"));
 }
 
-/// What a clone returns to the parent is the child's id in the parent's PID namespace. On the host that is another thread.
+/// What a clone returns to the parent is the child's id in the parent's PID namespace. On the host that is
+/// another thread.
 #[test]
 fn a_clone_in_a_container_forgets_no_thread_of_the_host() {
     let (mut host, _dir) = start("*");

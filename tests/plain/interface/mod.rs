@@ -14,7 +14,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 86] = [
+const FIELDS: [&str; 87] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -66,6 +66,7 @@ const FIELDS: [&str; 86] = [
     "binary_runs",
     "script_path",
     "script_origin",
+    "script_source",
     "script_package",
     "script_writer",
     "script_provenance",

@@ -1,7 +1,7 @@
 //! The command lines of the interpreters Drift knows: one table, from their manual pages.
 //!
-//! Only what decides where the script is: options that take the next argument, and options that mean there is no
-//! script. An option that no table names is a flag.
+//! Only what decides where the script is: options that take the next argument, and options that mean there is
+//! no script. An option that no table names is a flag.
 
 /// What an option does to the search for the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +16,39 @@ pub(super) enum Effect {
     Rest,
     /// Ends the options (`zsh -b`).
     End,
-    /// There is no script: code in an argument, a module, standard input, or a question such as `--version`.
+    /// There is no script: code in an argument that ends the options, or a question such as `--version`.
     NoScript,
+    /// Its argument is code, and options go on (`ruby -e 1 -r x`).
+    Code,
+    /// The program is read from standard input (the shells' `-s`).
+    Stdin,
     /// Its argument is the script (`php -f x`, `R --file=x`).
     Script,
+    /// Its argument is a file of code that is run besides (`node -r x`, `awk -f x`).
+    Load,
+    /// As [`Effect::Load`], of [`Effect::Next`]'s form.
+    LoadNext,
+    /// Its argument is a module by its name, looked for in directories; attached to the option, or the next
+    /// element.
+    Module,
+    /// As [`Effect::Module`], attached only (Perl's `-MFoo`).
+    ModuleRest,
+    /// As [`Effect::Module`], and the module is the program (`python -m x`).
+    MainModule,
+    /// Its argument is a directory in which modules are looked for.
+    ModuleDir,
+    /// Its argument is a list of files and directories of code, with colons between them (`java -cp`).
+    SearchPath,
+    /// Its argument is a setting, and some settings load code (`php -d`).
+    Setting,
+    /// Its argument is the directory whose files are served (`php -t`).
+    Root,
+    /// Starts a server that runs the files of a directory; its argument is an address (`php -S`).
+    Server,
+    /// Its argument is the directory that names begin at from here on (`make -C`).
+    Chdir,
+    /// Its argument stands for `argv[0]` of the program that follows (`ld.so --argv0`).
+    Argv0,
     /// The first positional argument is a file, whatever its name (`java -jar`).
     AnyFile,
     /// As [`Effect::AnyFile`], and takes an argument itself (`java --source 17`).
@@ -53,8 +82,27 @@ pub(super) enum Positional {
     NodeScript,
     /// A source file if it ends in `.java`, else a main class.
     JavaSource,
-    /// Nothing (R).
+    /// A program, which may be an interpreter and have arguments of its own (ld.so).
+    Program,
+    /// The program itself, where no option gives it; all others are data (awk, sed).
+    Code,
+    /// Nothing (R, and make's targets).
     Ignored,
+}
+
+/// How an interpreter spells a module's name, and where it looks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Modules {
+    /// It has none.
+    None,
+    /// `a.b`: in the working directory and in `PYTHONPATH`.
+    Python,
+    /// `A::B`: in the directories of `-I`.
+    Perl,
+    /// A path, or a name in the directories of `-I`.
+    Ruby,
+    /// `a.b`: in the working directory.
+    Lua,
 }
 
 /// One interpreter's command line.
@@ -78,6 +126,17 @@ pub(super) struct Grammar {
     pub(super) double_dash: DoubleDash,
     /// What the first positional argument means.
     pub(super) positional: Positional,
+    /// Whether the program is read from standard input where no argument gives one.
+    pub(super) reads_stdin: bool,
+    /// What is put after a script's name where no file has that name: `python dir` runs `dir/__main__.py`.
+    pub(super) endings: &'static [&'static str],
+    /// Files that are run where none is named (make).
+    pub(super) defaults: &'static [&'static str],
+    /// How modules are named.
+    pub(super) modules: Modules,
+    /// Whether what execve(2) does not know is run in the process itself, without another exec: bash and
+    /// ksh93 (execute_cmd.c, `shell_execve`; sh/xec.c). Others start `sh` on it.
+    pub(super) runs_unknown: bool,
 }
 
 impl Grammar {
@@ -99,12 +158,17 @@ fn same_option(long: &[u8], given: &[u8]) -> bool {
 
 /// Whether this base name is busybox's.
 pub(super) fn is_busybox(name: &[u8]) -> bool {
-    matches!(name, b"busybox" | b"busybox.static" | b"busybox-static")
+    matches!(name, b"busybox" | b"busybox.static" | b"busybox-static" | b"toybox")
 }
 
 /// The grammar of a busybox applet; `None` where it runs no scripts.
 pub(super) fn applet(name: &[u8]) -> Option<&'static Grammar> {
-    matches!(name, b"sh" | b"ash" | b"bash" | b"hush" | b"lash").then_some(&SH)
+    match name {
+        b"sh" | b"ash" | b"bash" | b"hush" | b"lash" => Some(&SH),
+        b"awk" => Some(&AWK),
+        b"sed" => Some(&SED),
+        _ => None,
+    }
 }
 
 /// The grammar for an executable's base name, version and build suffixes ignored; `None` for no interpreter.
@@ -116,7 +180,8 @@ pub(super) fn by_name(name: &[u8]) -> Option<&'static Grammar> {
     ALL.iter().find(|g| g.names.iter().any(|n| n.as_bytes() == stem)).copied()
 }
 
-/// glibc's and musl's dynamic loaders, under their names on every architecture (`ld-linux-x86-64.so.2`, `ld64.so.1`,
+/// glibc's and musl's dynamic loaders, under their names on every architecture (`ld-linux-x86-64.so.2`,
+/// `ld64.so.1`,
 /// `ld-2.31.so`, `ld-musl-aarch64.so.1`).
 fn is_elf_interpreter(name: &[u8]) -> bool {
     let loader = [&b"ld-linux"[..], b"ld-musl-", b"ld64.so.", b"ld.so."].iter().any(|p| name.starts_with(p));
@@ -124,7 +189,8 @@ fn is_elf_interpreter(name: &[u8]) -> bool {
     loader || versioned.is_some_and(|v| v.first().is_some_and(u8::is_ascii_digit))
 }
 
-/// `python3.11` → `python`, `perl5.36-x86_64-linux-gnu` → `perl`, `luajit-2.1.0-beta3` → `luajit`, `bash-static` →
+/// `python3.11` → `python`, `perl5.36-x86_64-linux-gnu` → `perl`, `luajit-2.1.0-beta3` → `luajit`,
+/// `bash-static` →
 /// `bash`; a name of another shape is left as it is.
 fn stem(name: &[u8]) -> &[u8] {
     for suffix in [&b"-static"[..], b".static", b"-dbg"] {
@@ -158,30 +224,49 @@ const SHELL: Grammar = Grammar {
     dash: Dash::Ends,
     double_dash: DoubleDash::Ends,
     positional: Positional::Script,
+    reads_stdin: true,
+    endings: &[],
+    defaults: &[],
+    modules: Modules::None,
+    runs_unknown: false,
 };
 
 const LANGUAGE: Grammar = Grammar { plus: false, dash: Dash::Stdin, ..SHELL };
 
-use Effect::{AnyFile, Arg, ArgAnyFile, End, Flag, Next, NoScript, Rest, Script};
+/// A program that takes its code from options, and whose other arguments are data.
+const TOOL: Grammar = Grammar { reads_stdin: false, positional: Positional::Ignored, ..LANGUAGE };
 
-static ALL: &[&Grammar] =
-    &[&SH, &BASH, &ZSH, &KSH, &PYTHON, &PERL, &RUBY, &NODE, &PHP, &LUA, &LUAJIT, &RSCRIPT, &R, &JAVA, &LD_SO];
+/// As [`TOOL`], but the first argument is code where no option gives any.
+const FILTER: Grammar = Grammar { positional: Positional::Code, ..TOOL };
+
+use Effect::{
+    AnyFile, Arg, ArgAnyFile, Argv0, Chdir, Code, End, Flag, Load, LoadNext, MainModule, Module, ModuleDir,
+    ModuleRest, Next, NoScript, Rest, Root, Script, SearchPath, Server, Setting, Stdin,
+};
+
+static ALL: &[&Grammar] = &[
+    &SH, &BASH, &ZSH, &KSH, &KSH93, &CSH, &FISH, &PYTHON, &PERL, &RUBY, &NODE, &PHP, &LUA, &LUAJIT, &RSCRIPT,
+    &R, &JAVA, &AWK, &SED, &MAKE, &TCLSH, &EXPECT, &VIM, &SQLITE, &GDB, &PWSH, &GUILE, &LD_SO,
+];
 
 // dash(1), busybox ash.
-static SH: Grammar =
-    Grammar { names: &["sh", "dash", "ash"], shorts: &[(b"cs", NoScript), (b"o", Next)], ..SHELL };
+static SH: Grammar = Grammar {
+    names: &["sh", "dash", "ash", "yash"],
+    shorts: &[(b"c", NoScript), (b"s", Stdin), (b"o", Next)],
+    ..SHELL
+};
 
 // bash(1), OPTIONS: the long ones must come first and may be written with one dash.
 static BASH: Grammar = Grammar {
     names: &["bash", "rbash"],
-    shorts: &[(b"cs", NoScript), (b"oO", Next)],
+    shorts: &[(b"c", NoScript), (b"s", Stdin), (b"oO", Next)],
     longs: &[
-        ("--rcfile", Next),
-        ("--init-file", Next),
+        ("--rcfile", LoadNext),
+        ("--init-file", LoadNext),
         ("--help", NoScript),
         ("--version", NoScript),
-        ("-rcfile", Next),
-        ("-init-file", Next),
+        ("-rcfile", LoadNext),
+        ("-init-file", LoadNext),
         ("-help", NoScript),
         ("-version", NoScript),
         ("-debug", Flag),
@@ -198,29 +283,61 @@ static BASH: Grammar = Grammar {
         ("-restricted", Flag),
         ("-verbose", Flag),
     ],
+    runs_unknown: true,
     ..SHELL
 };
 
 // zshmisc, INVOCATION.
 static ZSH: Grammar = Grammar {
     names: &["zsh"],
-    shorts: &[(b"cs", NoScript), (b"o", Arg), (b"b", End)],
+    shorts: &[(b"c", NoScript), (b"s", Stdin), (b"o", Arg), (b"b", End)],
     longs: &[("--emulate", Arg), ("--help", NoScript), ("--version", NoScript)],
     ..SHELL
 };
 
 // ksh93(1) (-R writes a cross reference to a file), mksh(1) (-T names a terminal).
 static KSH: Grammar = Grammar {
-    names: &["ksh", "mksh", "lksh", "oksh", "pdksh"],
-    shorts: &[(b"cs", NoScript), (b"oRT", Arg)],
+    names: &["mksh", "lksh", "oksh", "pdksh", "loksh"],
+    shorts: &[(b"c", NoScript), (b"s", Stdin), (b"oRT", Arg)],
     longs: &[("--help", NoScript), ("--version", NoScript)],
+    ..SHELL
+};
+
+static KSH93: Grammar = Grammar { names: &["ksh"], runs_unknown: true, ..KSH };
+
+// csh(1), tcsh(1).
+static CSH: Grammar = Grammar {
+    names: &["csh", "tcsh"],
+    shorts: &[(b"c", NoScript), (b"s", Stdin), (b"b", End), (b"D", Rest)],
+    longs: &[("--help", NoScript), ("--version", NoScript)],
+    plus: false,
+    ..SHELL
+};
+
+// fish(1).
+static FISH: Grammar = Grammar {
+    names: &["fish"],
+    shorts: &[(b"chv", NoScript), (b"Cdfop", Arg), (b"D", Arg)],
+    longs: &[
+        ("--command", NoScript),
+        ("--help", NoScript),
+        ("--version", NoScript),
+        ("--init-command", Arg),
+        ("--debug", Arg),
+        ("--debug-output", Arg),
+        ("--debug-stack-frames", Arg),
+        ("--features", Arg),
+        ("--profile", Arg),
+        ("--profile-startup", Arg),
+    ],
+    plus: false,
     ..SHELL
 };
 
 // python(1), "Command line and environment" (-Q is Python 2's), pypy(1).
 static PYTHON: Grammar = Grammar {
     names: &["python", "pypy", "platform-python"],
-    shorts: &[(b"cmhV?", NoScript), (b"WXQ", Arg)],
+    shorts: &[(b"chV?", NoScript), (b"m", MainModule), (b"WXQ", Arg)],
     longs: &[
         ("--check-hash-based-pycs", Arg),
         ("--jit", Arg),
@@ -231,22 +348,34 @@ static PYTHON: Grammar = Grammar {
         ("--info", NoScript),
         ("--version", NoScript),
     ],
+    endings: &["/__main__.py", "/__main__.pyc"],
+    modules: Modules::Python,
     ..LANGUAGE
 };
 
-// perlrun(1). Of `-0777` and `-0xFF` the digits count as flags and `x` takes the rest, as Perl itself falls back to.
+// perlrun(1). Of `-0777` and `-0xFF` the digits count as flags and `x` takes the rest, as Perl itself falls
+// back to.
 static PERL: Grammar = Grammar {
     names: &["perl"],
-    shorts: &[(b"eEvVh?", NoScript), (b"I", Arg), (b"CDFimMx", Rest)],
+    shorts: &[(b"eE", Code), (b"vVh?", NoScript), (b"I", ModuleDir), (b"mM", ModuleRest), (b"CDFix", Rest)],
     longs: &[("--help", NoScript), ("--version", NoScript)],
     spaces: true,
+    modules: Modules::Perl,
     ..LANGUAGE
 };
 
 // ruby(1).
 static RUBY: Grammar = Grammar {
     names: &["ruby"],
-    shorts: &[(b"eh", NoScript), (b"CEIXr", Arg), (b"FKix", Rest)],
+    shorts: &[
+        (b"e", Code),
+        (b"h", NoScript),
+        (b"CX", Chdir),
+        (b"E", Arg),
+        (b"I", ModuleDir),
+        (b"r", Module),
+        (b"FKix", Rest),
+    ],
     longs: &[
         ("--backtrace-limit", Arg),
         ("--crash-report", Arg),
@@ -261,6 +390,7 @@ static RUBY: Grammar = Grammar {
         ("--help", NoScript),
         ("--version", NoScript),
     ],
+    modules: Modules::Ruby,
     ..LANGUAGE
 };
 
@@ -268,15 +398,15 @@ static RUBY: Grammar = Grammar {
 static NODE: Grammar = Grammar {
     names: &["node", "nodejs"],
     longs: &[
-        ("-e", NoScript),
+        ("-e", Code),
         ("-p", NoScript),
-        ("-pe", NoScript),
+        ("-pe", Code),
         ("-h", NoScript),
         ("-v", NoScript),
-        ("-r", Arg),
+        ("-r", Load),
         ("-C", Arg),
         ("--completion-bash", NoScript),
-        ("--eval", NoScript),
+        ("--eval", Code),
         ("--help", NoScript),
         ("--print", NoScript),
         ("--prof-process", NoScript),
@@ -296,7 +426,7 @@ static NODE: Grammar = Grammar {
         ("--env-file-if-exists", Arg),
         ("--es-module-specifier-resolution", Arg),
         ("--experimental-default-type", Arg),
-        ("--experimental-loader", Arg),
+        ("--experimental-loader", Load),
         ("--experimental-policy", Arg),
         ("--experimental-sea-config", NoScript),
         ("--heap-prof-dir", Arg),
@@ -305,12 +435,12 @@ static NODE: Grammar = Grammar {
         ("--heapsnapshot-near-heap-limit", Arg),
         ("--heapsnapshot-signal", Arg),
         ("--icu-data-dir", Arg),
-        ("--import", Arg),
+        ("--import", Load),
         ("--input-type", Arg),
         ("--inspect-port", Arg),
         ("--debug-port", Arg),
         ("--inspect-publish-uid", Arg),
-        ("--loader", Arg),
+        ("--loader", Load),
         ("--localstorage-file", Arg),
         ("--max-http-header-size", Arg),
         ("--network-family-autoselection-attempt-timeout", Arg),
@@ -321,11 +451,11 @@ static NODE: Grammar = Grammar {
         ("--report-directory", Arg),
         ("--report-filename", Arg),
         ("--report-signal", Arg),
-        ("--require", Arg),
+        ("--require", Load),
         ("--secure-heap", Arg),
         ("--secure-heap-min", Arg),
         ("--security-revert", Arg),
-        ("--snapshot-blob", Arg),
+        ("--snapshot-blob", Load),
         ("--test-concurrency", Arg),
         ("--test-name-pattern", Arg),
         ("--test-reporter", Arg),
@@ -344,28 +474,37 @@ static NODE: Grammar = Grammar {
     ],
     clusters: false,
     positional: Positional::NodeScript,
+    endings: &[".js", ".cjs", ".mjs", ".json", "/index.js", "/package.json"],
     ..LANGUAGE
 };
 
 // php(1). After `--` come arguments for a program read from standard input.
 static PHP: Grammar = Grammar {
     names: &["php"],
-    shorts: &[(b"aRSrhimv?", NoScript), (b"BEcdtz", Arg), (b"fF", Script)],
+    shorts: &[
+        (b"ahimv?", NoScript),
+        (b"BERr", Code),
+        (b"cz", Load),
+        (b"d", Setting),
+        (b"t", Root),
+        (b"S", Server),
+        (b"fF", Script),
+    ],
     longs: &[
         ("--file", Script),
         ("--process-file", Script),
-        ("--define", Arg),
-        ("--docroot", Arg),
-        ("--php-ini", Arg),
-        ("--process-begin", Arg),
-        ("--process-end", Arg),
-        ("--zend-extension", Arg),
+        ("--define", Setting),
+        ("--docroot", Root),
+        ("--php-ini", Load),
+        ("--process-begin", Code),
+        ("--process-end", Code),
+        ("--zend-extension", Load),
         ("--help", NoScript),
         ("--info", NoScript),
         ("--ini", NoScript),
         ("--interactive", NoScript),
         ("--modules", NoScript),
-        ("--process-code", NoScript),
+        ("--process-code", Code),
         ("--rc", NoScript),
         ("--rclass", NoScript),
         ("--re", NoScript),
@@ -374,10 +513,10 @@ static PHP: Grammar = Grammar {
         ("--rf", NoScript),
         ("--rfunction", NoScript),
         ("--ri", NoScript),
-        ("--run", NoScript),
+        ("--run", Code),
         ("--rz", NoScript),
         ("--rzendextension", NoScript),
-        ("--server", NoScript),
+        ("--server", Server),
         ("--usage", NoScript),
         ("--version", NoScript),
     ],
@@ -386,17 +525,23 @@ static PHP: Grammar = Grammar {
 };
 
 // lua(1): a script may follow `-e stat`.
-static LUA: Grammar = Grammar { names: &["lua"], shorts: &[(b"el", Arg)], ..LANGUAGE };
+static LUA: Grammar =
+    Grammar { names: &["lua"], shorts: &[(b"e", Arg), (b"l", Module)], modules: Modules::Lua, ..LANGUAGE };
 
 // luajit(1): -b compiles and does not run.
-static LUAJIT: Grammar =
-    Grammar { names: &["luajit"], shorts: &[(b"elj", Arg), (b"O", Rest), (b"b", NoScript)], ..LANGUAGE };
+static LUAJIT: Grammar = Grammar {
+    names: &["luajit", "texlua"],
+    shorts: &[(b"ej", Arg), (b"l", Module), (b"O", Rest), (b"b", NoScript)],
+    modules: Modules::Lua,
+    ..LANGUAGE
+};
 
 // Rscript(1).
 static RSCRIPT: Grammar = Grammar {
     names: &["Rscript"],
     longs: &[("-e", NoScript), ("--help", NoScript), ("--version", NoScript)],
     clusters: false,
+    reads_stdin: false,
     ..LANGUAGE
 };
 
@@ -428,12 +573,15 @@ static JAVA: Grammar = Grammar {
     longs: &[
         ("-jar", AnyFile),
         ("--source", ArgAnyFile),
-        ("-cp", Arg),
-        ("-classpath", Arg),
-        ("--class-path", Arg),
-        ("-p", Arg),
-        ("--module-path", Arg),
-        ("--upgrade-module-path", Arg),
+        ("-cp", SearchPath),
+        ("-classpath", SearchPath),
+        ("--class-path", SearchPath),
+        ("-p", SearchPath),
+        ("--module-path", SearchPath),
+        ("--upgrade-module-path", SearchPath),
+        ("-javaagent", SearchPath),
+        ("-agentpath", SearchPath),
+        ("-Xbootclasspath/a", SearchPath),
         ("--add-exports", Arg),
         ("--add-modules", Arg),
         ("--add-opens", Arg),
@@ -458,11 +606,180 @@ static JAVA: Grammar = Grammar {
     ],
     clusters: false,
     positional: Positional::JavaSource,
+    reads_stdin: false,
     ..LANGUAGE
 };
 
-// ld.so(8), and musl's ldso/dynlink.c, whose options are among glibc's. Started by hand, the loader runs any program,
-// also one without execute permission or on a noexec mount: what it was given is what runs.
+// gawk(1), mawk(1), busybox awk. `-E` is a script after which nothing is an option.
+static AWK: Grammar = Grammar {
+    names: &["awk", "gawk", "mawk", "nawk", "original-awk"],
+    shorts: &[(b"f", Load), (b"i", Load), (b"E", Script), (b"vFlW", Arg), (b"e", Code)],
+    longs: &[
+        ("--file", Load),
+        ("--include", Load),
+        ("--exec", Script),
+        ("--load", Arg),
+        ("--assign", Arg),
+        ("--field-separator", Arg),
+        ("--source", Code),
+    ],
+    ..FILTER
+};
+
+// sed(1). Its `e` command and the `w` command act on the system.
+static SED: Grammar = Grammar {
+    names: &["sed", "gsed"],
+    shorts: &[(b"f", Load), (b"e", Code), (b"l", Arg), (b"iI", Rest)],
+    longs: &[("--file", Load), ("--expression", Code), ("--line-length", Arg)],
+    ..FILTER
+};
+
+// make(1).
+static MAKE: Grammar = Grammar {
+    names: &["make", "gmake", "bmake"],
+    shorts: &[(b"f", Load), (b"C", Chdir), (b"IWo", Arg), (b"jlO", Rest), (b"vh", NoScript)],
+    longs: &[
+        ("--file", Load),
+        ("--makefile", Load),
+        ("--directory", Chdir),
+        ("--eval", Code),
+        ("--include-dir", Arg),
+        ("--old-file", Arg),
+        ("--assume-old", Arg),
+        ("--what-if", Arg),
+        ("--new-file", Arg),
+        ("--assume-new", Arg),
+        ("--help", NoScript),
+        ("--version", NoScript),
+    ],
+    defaults: &["GNUmakefile", "makefile", "Makefile"],
+    ..TOOL
+};
+
+// tclsh(1), wish(1).
+static TCLSH: Grammar = Grammar {
+    names: &["tclsh", "wish", "jimsh"],
+    longs: &[("-encoding", Arg), ("-e", NoScript)],
+    clusters: false,
+    ..LANGUAGE
+};
+
+// expect(1).
+static EXPECT: Grammar = Grammar {
+    names: &["expect", "expectk"],
+    shorts: &[(b"c", Arg), (b"D", Arg), (b"fb", Script), (b"v", NoScript)],
+    ..LANGUAGE
+};
+
+// vim(1), starting.txt. Files that are edited are no scripts.
+static VIM: Grammar = Grammar {
+    names: &[
+        "vim",
+        "vi",
+        "view",
+        "ex",
+        "rvim",
+        "rview",
+        "nvim",
+        "vimdiff",
+        "vim.basic",
+        "vim.tiny",
+        "vim.nox",
+    ],
+    shorts: &[(b"SuUls", Load), (b"ctTWwi", Arg)],
+    longs: &[
+        ("-es", Flag),
+        ("-Es", Flag),
+        ("-l", Load),
+        ("-r", Flag),
+        ("-d", Flag),
+        ("-p", Flag),
+        ("--cmd", Arg),
+        ("--help", NoScript),
+        ("--version", NoScript),
+    ],
+    ..TOOL
+};
+
+// sqlite3(1): every option is one word, with one dash or two.
+static SQLITE: Grammar = Grammar {
+    names: &["sqlite3", "sqlite"],
+    longs: &[("-init", Load), ("--init", Load), ("-cmd", Arg), ("--cmd", Arg), ("-A", NoScript)],
+    clusters: false,
+    ..TOOL
+};
+
+// gdb(1): likewise.
+static GDB: Grammar = Grammar {
+    names: &["gdb", "gdb-multiarch", "gdbserver"],
+    longs: &[
+        ("-x", Load),
+        ("--command", Load),
+        ("-command", Load),
+        ("-ix", Load),
+        ("--init-command", Load),
+        ("-init-command", Load),
+        ("-P", Script),
+        ("--python", Script),
+        ("-ex", Arg),
+        ("--eval-command", Arg),
+        ("-iex", Arg),
+        ("-p", Arg),
+        ("--pid", Arg),
+        ("-cd", Arg),
+        ("-d", Arg),
+        ("-s", Arg),
+        ("-c", Arg),
+        ("-e", Arg),
+        ("--args", NoScript),
+    ],
+    clusters: false,
+    ..TOOL
+};
+
+// pwsh(1), about_Pwsh; options may be shortened and in any case, which this does not follow.
+static PWSH: Grammar = Grammar {
+    names: &["pwsh", "pwsh-preview"],
+    longs: &[
+        ("-File", Script),
+        ("-file", Script),
+        ("-f", Script),
+        ("-Command", NoScript),
+        ("-command", NoScript),
+        ("-c", NoScript),
+        ("-EncodedCommand", NoScript),
+        ("-e", NoScript),
+        ("-ec", NoScript),
+        ("-enc", NoScript),
+        ("-WorkingDirectory", Arg),
+        ("-wd", Arg),
+        ("-ExecutionPolicy", Arg),
+        ("-ep", Arg),
+        ("-InputFormat", Arg),
+        ("-OutputFormat", Arg),
+        ("-Version", NoScript),
+        ("-Help", NoScript),
+    ],
+    clusters: false,
+    ..LANGUAGE
+};
+
+// guile(1).
+static GUILE: Grammar = Grammar {
+    names: &["guile"],
+    shorts: &[
+        (b"c", NoScript),
+        (b"s", Script),
+        (b"l", Load),
+        (b"L", ModuleDir),
+        (b"Cex", Arg),
+        (b"hv", NoScript),
+    ],
+    ..LANGUAGE
+};
+
+// ld.so(8), and musl's ldso/dynlink.c, whose options are among glibc's. Started by hand, the loader runs any
+// program, also one without execute permission or on a noexec mount: what it was given is what runs.
 static LD_SO: Grammar = Grammar {
     names: &["ld.so"],
     longs: &[
@@ -470,7 +787,7 @@ static LD_SO: Grammar = Grammar {
         ("--inhibit-rpath", Next),
         ("--audit", Next),
         ("--preload", Next),
-        ("--argv0", Next),
+        ("--argv0", Argv0),
         ("--glibc-hwcaps-prepend", Next),
         ("--glibc-hwcaps-mask", Next),
         ("--list", NoScript),
@@ -481,5 +798,7 @@ static LD_SO: Grammar = Grammar {
         ("--version", NoScript),
     ],
     clusters: false,
+    positional: Positional::Program,
+    reads_stdin: false,
     ..LANGUAGE
 };

@@ -316,7 +316,7 @@ fn php() {
         ("/usr/bin/php8.2", "php|-c|/etc/php.ini|x.php", "x.php"),
         ("/usr/bin/php8.2", "php|-n|-q|x.php", "x.php"),
         ("/usr/bin/php8.2", "php|-nd|a=b|-f|x.php|--|-r", "x.php"),
-        ("/usr/bin/php8.2", "php|-S|127.0.0.1:80|router.php", ""),
+        ("/usr/bin/php8.2", "php|-S|127.0.0.1:80|router.php", "router.php"),
         ("/usr/bin/php8.2", "php|-t|/www|-S|:80", ""),
         ("/usr/bin/php8.2", "php|--|x.php", ""),
         ("/usr/bin/php8.2", "php|-v", ""),
@@ -415,6 +415,211 @@ fn others_are_no_interpreters() {
     assert_eq!(script_argument(b"/bin/sh", &[]), None);
     assert!(is_interpreter(b"/usr/bin/python3.12") && is_interpreter(b"/bin/busybox"));
     assert!(!is_interpreter(b"/usr/bin/ls"));
+}
+
+/// All that a command line has run: names with `+` before what options load and `?` before what is sought,
+/// `<` for standard input.
+fn sources(exe: &str, argv: &str) -> String {
+    let argv: Vec<&[u8]> = argv.split('|').map(str::as_bytes).collect();
+    let Some(program) = program(exe.as_bytes(), &argv, b"/pp:") else { return "none".to_owned() };
+    let mark = |role| match role {
+        Role::Script => "",
+        Role::Loaded => "+",
+        Role::Sought => "?",
+    };
+    let mut words: Vec<String> = Vec::new();
+    words.extend(program.dir.map(|dir| format!("cd:{}", String::from_utf8_lossy(dir))));
+    words.extend(
+        program.sources.iter().map(|s| format!("{}{}", mark(s.role), String::from_utf8_lossy(&s.name))),
+    );
+    words.extend(program.reads_stdin.then(|| "<".to_owned()));
+    words.join(" ")
+}
+
+#[test]
+fn everything_that_a_command_line_has_run() {
+    for (exe, argv, want) in [
+        // Shells.
+        ("/bin/bash", "bash", "<"),
+        ("/bin/bash", "bash|-s|a", "<"),
+        ("/bin/bash", "bash|-c|true", ""),
+        ("/bin/bash", "bash|--version", ""),
+        ("/bin/bash", "bash|--rcfile|/tmp/rc|-i", "+/tmp/rc <"),
+        ("/bin/bash", "bash|--rcfile|/tmp/rc|-i|-c|true", "+/tmp/rc"),
+        ("/bin/bash", "bash|--init-file|/tmp/rc|x.sh", "x.sh +/tmp/rc"),
+        ("/bin/bash", "bash|--norc|x.sh", "x.sh"),
+        ("/bin/csh", "csh|-f|/tmp/x", "/tmp/x"),
+        ("/bin/tcsh", "tcsh|-c|/tmp/x", ""),
+        ("/bin/tcsh", "tcsh|-b|-x", "-x"),
+        ("/usr/bin/fish", "fish|/tmp/x.fish", "/tmp/x.fish"),
+        ("/usr/bin/fish", "fish|-C|set a|/tmp/x.fish", "/tmp/x.fish"),
+        ("/usr/bin/fish", "fish|--command=ls|x", ""),
+        ("/bin/ksh93", "ksh|/tmp/x", "/tmp/x"),
+        ("/bin/busybox", "sh", "<"),
+        ("/bin/busybox", "awk|-f|/tmp/x|data", "+/tmp/x"),
+        ("/bin/busybox", "busybox|sed|-f|/tmp/x", "+/tmp/x"),
+        ("/bin/busybox", "cat|/tmp/x", "none"),
+        // Filters: other arguments are data.
+        ("/usr/bin/gawk", "awk|-f|/tmp/x|data", "+/tmp/x"),
+        ("/usr/bin/gawk", "awk|-f/tmp/x|data", "+/tmp/x"),
+        ("/usr/bin/gawk", "awk|--file=/tmp/x|data", "+/tmp/x"),
+        ("/usr/bin/gawk", "gawk|-i|lib|-f|/tmp/x", "+lib +/tmp/x"),
+        ("/usr/bin/gawk", "gawk|-E|/tmp/x|-f|y", "/tmp/x"),
+        ("/usr/bin/mawk", "awk|-v|a=/tmp/x|-F:|{print}|/tmp/data", ""),
+        ("/usr/bin/mawk", "awk|{print}|-f", ""),
+        ("/usr/bin/sed", "sed|-n|-f|/tmp/x|data", "+/tmp/x"),
+        ("/usr/bin/sed", "sed|-nf/tmp/x|data", "+/tmp/x"),
+        ("/usr/bin/sed", "sed|data|-f|/tmp/x", "+/tmp/x"),
+        ("/usr/bin/sed", "sed|-i|s/a/b/|/tmp/data", ""),
+        ("/usr/bin/sed", "sed|-i.bak|-e|s/a/b/|/tmp/data", ""),
+        // Make.
+        ("/usr/bin/make", "make|-f|/tmp/mk|all", "+/tmp/mk"),
+        ("/usr/bin/make", "make|-C|/tmp/src|all", "cd:/tmp/src ?GNUmakefile ?makefile ?Makefile"),
+        ("/usr/bin/make", "make|-j4", "?GNUmakefile ?makefile ?Makefile"),
+        ("/usr/bin/make", "make|-f|-", "<"),
+        ("/usr/bin/make", "make|--version", "?GNUmakefile ?makefile ?Makefile"),
+        // Languages.
+        ("/usr/bin/tclsh8.6", "tclsh|/tmp/x.tcl|a", "/tmp/x.tcl"),
+        ("/usr/bin/tclsh8.6", "tclsh", "<"),
+        ("/usr/bin/expect", "expect|-f|/tmp/x", "/tmp/x"),
+        ("/usr/bin/expect", "expect|/tmp/x", "/tmp/x"),
+        ("/usr/bin/expect", "expect|-c|puts 1", "<"),
+        ("/usr/bin/python3.11", "python3|-m|a.b", "?a/b ?a ?/pp/a/b ?/pp/a"),
+        (
+            "/usr/bin/python3.11",
+            "python3|-mhttp.server|8000",
+            "?http/server ?http ?/pp/http/server ?/pp/http",
+        ),
+        ("/usr/bin/python3.11", "python3|-c|import x", ""),
+        ("/usr/bin/python3.11", "python3|-|a", "<"),
+        ("/usr/bin/perl", "perl|-I|/tmp/l|-MEvil::X|-e|1", "?/tmp/l/Evil/X ?/tmp/l"),
+        ("/usr/bin/perl", "perl|-MEvil=f|-I/tmp/l|x.pl", "x.pl ?/tmp/l/Evil ?/tmp/l"),
+        ("/usr/bin/perl", "perl|-Mlib=/tmp/l|-e|1", "?/tmp/l"),
+        ("/usr/bin/perl", "perl|-MList::Util|-e|1", ""),
+        ("/usr/bin/perl", "perl|-x|/tmp/x.txt", "/tmp/x.txt"),
+        ("/usr/bin/perl", "perl", "<"),
+        ("/usr/bin/ruby3.1", "ruby|-r|/tmp/t.rb|-e|1", "+/tmp/t.rb"),
+        ("/usr/bin/ruby3.1", "ruby|-e|1|-r/tmp/t.rb", "+/tmp/t.rb"),
+        ("/usr/bin/ruby3.1", "ruby|-rjson|-e|1", ""),
+        ("/usr/bin/ruby3.1", "ruby|-I|/tmp/l|-rt|x.rb", "x.rb ?/tmp/l/t ?/tmp/l"),
+        ("/usr/bin/ruby3.1", "ruby|-C|/tmp|x.rb", "cd:/tmp x.rb"),
+        ("/usr/bin/node", "node|-r|/tmp/r.js|/srv/ok.js", "/srv/ok.js +/tmp/r.js"),
+        ("/usr/bin/node", "node|--require=./r.js|-e|1", "+./r.js"),
+        ("/usr/bin/node", "node|-e|1|-r|/tmp/r.js", "+/tmp/r.js"),
+        ("/usr/bin/node", "node|--import|file:///tmp/r.mjs|x.js", "x.js +/tmp/r.mjs"),
+        ("/usr/bin/node", "node|-r|dotenv/config|x.js", "x.js"),
+        ("/usr/bin/node", "node", "<"),
+        ("/usr/bin/php8.2", "php|-d|auto_prepend_file=/tmp/p.php|x.php", "x.php +/tmp/p.php"),
+        ("/usr/bin/php8.2", "php|-dauto_append_file=\"/tmp/p.php\"|-r|echo 1;", "+/tmp/p.php"),
+        ("/usr/bin/php8.2", "php|-d|extension=/tmp/e.so|x.php", "x.php +/tmp/e.so"),
+        ("/usr/bin/php8.2", "php|-d|extension=curl|-d|memory_limit=1G|x.php", "x.php"),
+        ("/usr/bin/php8.2", "php|-r|echo 1;", ""),
+        ("/usr/bin/php8.2", "php|-S|:80|-t|/tmp/doc", "?/tmp/doc"),
+        ("/usr/bin/php8.2", "php|-S|:80", "?."),
+        ("/usr/bin/php8.2", "php|-t|/www|-S|:80|r.php", "r.php ?/www"),
+        ("/usr/bin/php8.2", "php|--|a", "<"),
+        ("/usr/bin/lua5.4", "lua|-l|a.b|x.lua", "x.lua ?a/b"),
+        ("/usr/bin/lua5.4", "lua|-l|m=a.b|-", "?a/b <"),
+        ("/usr/bin/vim.tiny", "vim.tiny|-es|-S|/tmp/v.vim", "+/tmp/v.vim"),
+        ("/usr/bin/vim.basic", "vim|-u|NONE|/etc/hosts", "+NONE"),
+        ("/usr/bin/vim.basic", "vim|/tmp/notes", ""),
+        ("/usr/bin/sqlite3", "sqlite3|-init|/tmp/i.sql|:memory:|.quit", "+/tmp/i.sql"),
+        ("/usr/bin/sqlite3", "sqlite3|/tmp/db|select 1", ""),
+        ("/usr/bin/gdb", "gdb|-batch|-x|/tmp/g|/bin/true", "+/tmp/g"),
+        ("/usr/bin/gdb", "gdb|-ex|run|/bin/true", ""),
+        ("/usr/bin/pwsh", "pwsh|-NoProfile|-File|/tmp/x.ps1", "/tmp/x.ps1"),
+        ("/usr/bin/pwsh", "pwsh|-Command|Get-Date", ""),
+        ("/usr/bin/guile-3.0", "guile|-s|/tmp/x.scm", "/tmp/x.scm"),
+        ("/opt/jdk/bin/java", "java|-cp|/a.jar:/lib/*:/classes|Main", "?/a.jar ?/lib ?/classes"),
+        ("/opt/jdk/bin/java", "java|-javaagent:/tmp/a.jar=x|-jar|app.jar", "app.jar ?/tmp/a.jar"),
+        ("/opt/jdk/bin/java", "java|@/tmp/args|Main", "?/tmp/args"),
+        ("/usr/bin/Rscript", "Rscript|x.R", "x.R"),
+        ("/lib/ld-musl-x86_64.so.1", "ld|--argv0|sh|/bin/busybox|/tmp/x", "/bin/busybox"),
+    ] {
+        assert_eq!(sources(exe, argv), want, "{exe} {argv}");
+    }
+}
+
+#[test]
+fn no_command_line_has_more_sources_than_are_looked_at() {
+    let path = (0..100).map(|i| format!("/lib/{i}.jar")).collect::<Vec<_>>().join(":");
+    let argv = [&b"java"[..], b"-cp", path.as_bytes(), b"-jar", b"/tmp/x.jar"];
+    let program = program(b"/usr/bin/java", &argv, b"").unwrap();
+    assert_eq!(program.sources.len(), MAX_SOURCES);
+    assert_eq!(program.script().unwrap().name, &b"/tmp/x.jar"[..]);
+}
+
+#[test]
+fn arguments_that_were_cut_say_whether_they_say_what_is_run() {
+    for (exe, argv, want) in [
+        ("/usr/bin/python3", "python3|-X|aaaa", false),
+        ("/usr/bin/python3", "python3|-X|a|x.py|aaaa", true),
+        ("/usr/bin/python3", "python3|-c|aaaa", true),
+        ("/usr/bin/perl", "perl|-Iaaaa", false),
+        ("/usr/bin/perl", "perl|-e|aaaa", true),
+        ("/usr/bin/awk", "awk|aaaa", true),
+        ("/usr/bin/java", "java|-Da=b", false),
+        ("/usr/bin/bash", "bash|-o|posix|-o", false),
+    ] {
+        let argv: Vec<&[u8]> = argv.split('|').map(str::as_bytes).collect();
+        assert_eq!(program(exe.as_bytes(), &argv, b"").unwrap().is_whole, want, "{exe} {argv:?}");
+    }
+}
+
+#[test]
+fn what_was_executed_is_interpreted_if_the_kernel_has_put_its_name_behind_another() {
+    for (filename, argv, is_cut, want) in [
+        ("/tmp/x", "/usr/bin/awk|-f|/tmp/x", false, true),
+        ("/tmp/x", "/usr/bin/tclsh|/tmp/x|a", false, true),
+        ("./x", "/bin/sh|./x", false, true),
+        // A script whose interpreter is a script.
+        ("/tmp/x", "/bin/sh|/tmp/i|/tmp/x", false, true),
+        ("/dev/fd/3", "/bin/sh|/dev/fd/3", false, true),
+        ("/usr/bin/ls", "ls|/tmp/x", false, false),
+        ("/tmp/x", "/tmp/x|/tmp/y", false, false),
+        ("", "sh|", false, false),
+        ("/tmp/long", "/bin/sh|/tmp/lo", true, true),
+        ("/tmp/long", "/bin/sh|/tmp/lo", false, false),
+        ("/tmp/x", "a|b|b|b|b|b|b|b|b|b|b|/tmp/x", false, false),
+    ] {
+        let argv: Vec<&[u8]> = argv.split('|').map(str::as_bytes).collect();
+        assert_eq!(is_interpreted(filename.as_bytes(), &argv, is_cut), want, "{filename} {argv:?}");
+    }
+}
+
+#[test]
+fn env_leaves_a_known_interpreters_script_to_that_ones_own_exec() {
+    for (exe, argv, want) in [
+        ("/usr/bin/env", "/usr/bin/env|python3|/tmp/x", true),
+        ("/usr/bin/env", "/usr/bin/env|-S python3 -u|/tmp/x", true),
+        ("/usr/bin/env", "env|-i|A=b|/usr/bin/bash|/tmp/x", true),
+        ("/bin/busybox", "/usr/bin/env|sh|/tmp/x", true),
+        ("/usr/bin/env", "env|-u|python3|deno|/tmp/x", false),
+        ("/usr/bin/env", "env|-S -C /bin/sh deno|/tmp/x", false),
+        ("/bin/busybox", "/usr/bin/env|bash|/tmp/x", true),
+        ("/usr/bin/env", "/usr/bin/env|deno|/tmp/x", false),
+        ("/usr/bin/env", "/usr/bin/env", false),
+        ("/usr/bin/nice", "nice|python3|/tmp/x", false),
+    ] {
+        let argv: Vec<&[u8]> = argv.split('|').map(str::as_bytes).collect();
+        assert_eq!(is_env_for_interpreter(exe.as_bytes(), &argv), want, "{exe} {argv:?}");
+    }
+}
+
+#[test]
+fn shells_that_run_what_has_no_shebang_themselves() {
+    for (exe, want) in [
+        ("/usr/bin/bash", true),
+        ("/bin/rbash", true),
+        ("/bin/ksh93", true),
+        ("/bin/dash", false),
+        ("/bin/busybox", false),
+        ("/bin/zsh", false),
+        ("/bin/mksh", false),
+        ("/usr/bin/python3", false),
+    ] {
+        assert_eq!(runs_unknown_formats(exe.as_bytes()), want, "{exe}");
+    }
 }
 
 proptest! {

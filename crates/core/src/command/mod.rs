@@ -3,3 +3,4 @@
 mod grammar;
 pub mod interpreter;
 pub mod manager;
+pub mod pipeline;

@@ -11,7 +11,7 @@ use crate::image::view::Presence;
 use crate::verdict::change::is_images_file;
 use crate::verdict::judge::{is_memfd_path, Judge, Judgement, Subject};
 use crate::verdict::origin::Origin;
-use crate::verdict::script::{Runner, Script};
+use crate::verdict::script::{Runner, Script, Start};
 use drift_formats::entry::ImagePath;
 
 /// Largest executable whose content is compared, bytes.
@@ -120,11 +120,9 @@ fn look(
     let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
     let deleted = exe.links == 0;
     let mut judgement = judge_executable(judge, container, pid, &exe, &path, keep_going);
-    let script = interpreter::script_argument(&path, &argv).map(|argument| {
-        let Script { path, judgement, .. } =
-            judge.judge_script(container, &Runner { pid, cwd: b"" }, argument);
-        (path, judgement.origin)
-    });
+    let start = Start { exe: &path, argv, ..Start::default() };
+    let started = judge.script_of(container, Runner { pid, cwd: b"" }, &start);
+    let script = started.script.map(|Script { path, judgement, .. }| (path, judgement.origin));
     let in_image = judgement.path.take().or_else(|| ImagePath::lexical(b"/", &path).ok());
     let on_root = container.live.as_ref().is_some_and(|live| live.root_dev == exe.dev);
     let image = container.image.as_ref().ok();

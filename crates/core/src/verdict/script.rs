@@ -1,5 +1,6 @@
-//! The script an interpreter was started on: which file that is, and its judgement.
+//! The code a process was started on: which file that is, and its judgement.
 
+use crate::command::interpreter::{self, Role, Source};
 use crate::container::live;
 use crate::container::registry::Container;
 use crate::host::FoundFile;
@@ -8,6 +9,48 @@ use crate::image::view::Presence;
 use crate::verdict::judge::{Judge, Judgement, Subject};
 use crate::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
+use rustix::fs::FileType;
+
+/// How the code that a process runs came to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// The file was executed, and names its interpreter in a shebang; or binfmt_misc has one for it.
+    Shebang,
+    /// The file was executed and has no shebang: the shell that tried runs it.
+    NoShebang,
+    /// An argument.
+    Argument,
+    /// An option that loads code.
+    Option,
+    /// A module, or a search path.
+    SearchPath,
+    /// Standard input.
+    Stdin,
+}
+
+impl Via {
+    /// The name in `drift.script_source`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shebang => "shebang",
+            Self::NoShebang => "no_shebang",
+            Self::Argument => "argument",
+            Self::Option => "option",
+            Self::SearchPath => "search_path",
+            Self::Stdin => "stdin",
+        }
+    }
+}
+
+impl From<Role> for Via {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Script => Self::Argument,
+            Role::Loaded => Self::Option,
+            Role::Sought => Self::SearchPath,
+        }
+    }
+}
 
 /// A script and its judgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,12 +61,22 @@ pub struct Script {
     pub judgement: Judgement,
     /// Its inode number; 0 where it was not found.
     pub ino: u64,
+    /// How the process came to it.
+    pub via: Via,
 }
 
 impl Script {
     /// A script whose file was not found.
     fn unseen(path: &[u8], judgement: Judgement) -> Self {
-        Self { path: path.to_vec(), judgement, ino: 0 }
+        Self { path: path.to_vec(), judgement, ino: 0, via: Via::Argument }
+    }
+
+    /// Whether it is not, or may not be, what the image shipped.
+    pub fn is_drift(&self) -> bool {
+        !matches!(
+            self.judgement.origin,
+            Origin::Image | Origin::ImageTouched | Origin::ImageVolume | Origin::Runtime | Origin::Unknown
+        )
     }
 }
 
@@ -36,31 +89,245 @@ pub struct Runner<'a> {
     pub cwd: &'a [u8],
 }
 
+/// How a process was started.
+#[derive(Debug, Clone, Default)]
+pub struct Start<'a> {
+    /// Path of the executable.
+    pub exe: &'a [u8],
+    /// The arguments, `argv[0]` first.
+    pub argv: Vec<&'a [u8]>,
+    /// The name that execve(2) was given; empty where it is not known.
+    pub filename: &'a [u8],
+    /// The environment, each variable ended by a NUL; empty where it is not known.
+    pub environment: &'a [u8],
+    /// The arguments are not whole.
+    pub is_cut: bool,
+}
+
+impl<'a> Start<'a> {
+    fn variable(&self, name: &[u8]) -> &'a [u8] {
+        let value = |line: &'a [u8]| line.strip_prefix(name)?.strip_prefix(b"=");
+        self.environment.split(|b| *b == 0).find_map(value).unwrap_or_default()
+    }
+}
+
+/// What a process was started on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Started {
+    /// The code that it runs: of several files the first that is drift, else the script itself.
+    pub script: Option<Script>,
+    /// The pipe that it reads its program from: the inode number.
+    pub pipe: Option<u64>,
+    /// It reads its program from standard input, and is gone: what that was is not known here.
+    pub has_unseen_stdin: bool,
+    /// The arguments were cut before they said what is run.
+    pub is_cut: bool,
+}
+
+/// Most programs that start one another on one command line: `ld.so ld.so sh`.
+const MAX_NESTED: usize = 4;
+
+/// Where the names of one command line are looked for.
+struct Look<'l> {
+    container: &'l Container,
+    runner: Runner<'l>,
+    /// The process is there still, and in the container.
+    alive: bool,
+    /// The working directory of the runner is one that its command line says it changes to.
+    moved: bool,
+}
+
+impl Started {
+    /// Takes a script in; true if it is drift, so that no more need be looked at.
+    fn take(&mut self, script: Script) -> bool {
+        let is_drift = script.is_drift();
+        if is_drift || self.script.is_none() {
+            self.script = Some(script);
+        }
+        is_drift
+    }
+}
+
 impl Judge {
+    /// What a process was started on, by all ways that a file can become its program.
+    ///
+    /// Bounded: as many names of a command line as [`interpreter::program`] gives, a few endings each. What
+    /// cannot be looked at any more is judged by its path alone.
+    pub fn script_of(&self, container: &Container, runner: Runner<'_>, start: &Start<'_>) -> Started {
+        let mut started = Started::default();
+        let alive = live::is_member(self.host(), runner.pid, &container.id);
+        let look = Look { container, runner, alive, moved: false };
+        self.follow(&look, start, &mut started, MAX_NESTED);
+        started
+    }
+
+    /// Adds what one program of a command line was started on.
+    fn follow(&self, look: &Look<'_>, start: &Start<'_>, started: &mut Started, depth: usize) {
+        let Start { exe, argv, .. } = start;
+        if interpreter::is_interpreted(start.filename, argv, start.is_cut)
+            && !interpreter::is_env_for_interpreter(exe, argv)
+        {
+            let script = self.judge_named(look, start.filename);
+            let is_executable = script.judgement.path.as_ref().is_some_and(|p| p.as_bytes() == *exe);
+            if !is_executable && started.take(Script { via: Via::Shebang, ..script }) {
+                return;
+            }
+        }
+        let Some(program) = interpreter::program(exe, argv, start.variable(b"PYTHONPATH")) else { return };
+        let begin = program.dir.map(|dir| self.begin_at(look, dir));
+        let cwd = begin.as_deref().unwrap_or(look.runner.cwd);
+        let runner = Runner { pid: look.runner.pid, cwd };
+        let look = &Look { runner, moved: begin.is_some(), ..*look };
+        let mut executable = None;
+        for source in &program.sources {
+            let (script, pipe) = self.judge_source(look, source);
+            started.pipe = started.pipe.or(pipe);
+            let Some(script) = script else { continue };
+            if executable.is_none() {
+                executable = Some(script.path.clone());
+            }
+            if started.take(Script { via: source.role.into(), ..script }) {
+                return;
+            }
+        }
+        let arguments = program.nested.and_then(|at| argv.get(at..)).filter(|_| depth > 0);
+        if let (Some(arguments), Some(executable)) = (arguments, executable) {
+            let mut argv = arguments.to_vec();
+            if let (Some(first), Some(given)) = (argv.first_mut(), program.nested_argv0) {
+                *first = given;
+            }
+            let nested = Start { exe: &executable, argv, filename: b"", ..start.clone() };
+            return self.follow(look, &nested, started, depth - 1);
+        }
+        // A script that is the last element may be cut itself.
+        let at_end =
+            program.script().is_some_and(|s| argv.last().is_some_and(|last| last.ends_with(&s.name)));
+        started.is_cut = start.is_cut && (!program.is_whole || at_end);
+        if program.reads_stdin && program.script().is_none() {
+            self.read_stdin(look, started);
+        }
+    }
+
+    /// A program text on standard input: a file, or a pipe.
+    fn read_stdin(&self, look: &Look<'_>, started: &mut Started) {
+        let found = look.alive.then(|| self.host().open_file_of(look.runner.pid, 0));
+        let Some(Ok(found)) = found else {
+            started.has_unseen_stdin = true;
+            return;
+        };
+        match found.kind {
+            FileType::RegularFile if !is_here_document(&found) => {
+                let Ok(path) = ImagePath::lexical(b"/", &found.path().unwrap_or_default()) else { return };
+                let script = self.judge_live_script(look.container, look.runner.pid, &path, Some(found));
+                started.take(Script { via: Via::Stdin, ..script });
+            }
+            _ => started.pipe = started.pipe.or(pipe_of(&found)),
+        }
+    }
+
+    /// Judges what a process that is gone had on standard input, by the name that the engine knows.
+    pub fn judge_stdin(&self, container: &Container, runner: &Runner<'_>, name: &[u8]) -> Option<Script> {
+        let is_text = name.starts_with(b"/dev/") || is_here_documents_name(name);
+        let is_file = name.starts_with(b"/") && !is_text;
+        is_file.then(|| Script { via: Via::Stdin, ..self.judge_script(container, runner, name) })
+    }
+
+    /// The directory that names begin at after `-C dir`.
+    fn begin_at(&self, look: &Look<'_>, dir: &[u8]) -> Vec<u8> {
+        ImagePath::lexical(&self.cwd(look, dir), dir).map(|path| path.as_bytes().to_vec()).unwrap_or_default()
+    }
+
+    /// The directory that a name begins at; empty where it is not known.
+    fn cwd(&self, look: &Look<'_>, name: &[u8]) -> Vec<u8> {
+        match look.alive && !look.moved && name.first() != Some(&b'/') {
+            true => self.directory_at_exec(look.container, &look.runner, name),
+            false => look.runner.cwd.to_vec(),
+        }
+    }
+
+    /// Judges what an argument names, and gives the pipe that it is. `None`: there is nothing of that name,
+    /// nor need there be.
+    fn judge_source(&self, look: &Look<'_>, source: &Source<'_>) -> (Option<Script>, Option<u64>) {
+        let name: &[u8] = &source.name;
+        if look.container.live.is_none() {
+            // What is there cannot be looked at, and what is sought may well not be.
+            return ((source.role != Role::Sought).then(|| self.judge_named(look, name)), None);
+        }
+        let cwd = self.cwd(look, name);
+        let find = |name: &[u8]| {
+            let path = ImagePath::lexical(&cwd, name).ok()?;
+            let is_known = name.first() == Some(&b'/') || !cwd.is_empty();
+            let found = is_known.then(|| self.find_script(look, &path, name)).flatten()?;
+            Some((path, found))
+        };
+        let is_regular = |(_, found): &(ImagePath, FoundFile)| found.kind == FileType::RegularFile;
+        let named = find(name);
+        let pipe = named.as_ref().and_then(|(_, found)| pipe_of(found));
+        let with_ending = |ending: &&str| find(&[name, ending.as_bytes()].concat()).filter(is_regular);
+        let chosen = match named {
+            Some(named) if pipe.is_some() || is_regular(&named) => Some(named),
+            named => source.endings.iter().find_map(with_ending).or(named),
+        };
+        let script = match chosen {
+            Some((path, found)) if found.kind == FileType::Directory => {
+                self.judge_directory(look, &path, &found)
+            }
+            Some((path, found)) => {
+                Some(self.judge_live_script(look.container, look.runner.pid, &path, Some(found)))
+            }
+            None => (source.role != Role::Sought).then(|| self.judge_named(look, name)),
+        };
+        (script, pipe)
+    }
+
+    /// A directory of code is drift if the image has nothing at its path. On a volume, it is data as often as
+    /// code.
+    fn judge_directory(&self, look: &Look<'_>, path: &ImagePath, found: &FoundFile) -> Option<Script> {
+        let real = found.path().unwrap_or_else(|| path.as_bytes().to_vec());
+        let judgement = self.judge(look.container, &subject(&real, Some(found), look.runner.pid));
+        let on_volume = matches!(judgement.origin, Origin::Volume | Origin::ImageVolume | Origin::Tmpfs);
+        let image = look.container.image.as_ref().ok().filter(|_| !on_volume)?;
+        let origin = match image.resolve(&ImagePath::lexical(b"/", &real).ok()?).1 {
+            Presence::Absent => Origin::Added,
+            Presence::Present { .. } => Origin::Image,
+            Presence::Unknown(_) => return None,
+        };
+        let judgement = Judgement { origin, ..judgement };
+        Some(Script { path: real, judgement, ino: found.inode.ino, via: Via::SearchPath })
+    }
+
+    /// Judges a file that execve(2) refused for its format, and that the shell which tried runs in its own
+    /// process.
+    pub fn unknown_format(&self, container: &Container, runner: &Runner<'_>, filename: &[u8]) -> Script {
+        Script { via: Via::NoShebang, ..self.judge_script(container, runner, filename) }
+    }
+
     /// Judges the script named by `argument`, an interpreter's argument as given.
     pub fn judge_script(&self, container: &Container, runner: &Runner<'_>, argument: &[u8]) -> Script {
         let alive = live::is_member(self.host(), runner.pid, &container.id);
-        let absolute = argument.first() == Some(&b'/');
-        let cwd = match alive && !absolute {
-            true => self.directory_at_exec(container, runner, argument),
-            false => runner.cwd.to_vec(),
-        };
-        if !absolute && cwd.is_empty() {
+        let runner = Runner { pid: runner.pid, cwd: runner.cwd };
+        self.judge_named(&Look { container, runner, alive, moved: false }, argument)
+    }
+
+    fn judge_named(&self, look: &Look<'_>, argument: &[u8]) -> Script {
+        let cwd = self.cwd(look, argument);
+        if argument.first() != Some(&b'/') && cwd.is_empty() {
             return Script::unseen(argument, unknown("working directory not known"));
         }
         let Ok(path) = ImagePath::lexical(&cwd, argument) else {
             return Script::unseen(argument, unknown("path too long"));
         };
-        if container.live.is_some() {
-            let found = self.find_script(container, runner.pid, alive, absolute, &path, argument);
-            return self.judge_live_script(container, runner.pid, &path, found);
+        if look.container.live.is_some() {
+            let found = self.find_script(look, &path, argument);
+            return self.judge_live_script(look.container, look.runner.pid, &path, found);
         }
-        Script::unseen(path.as_bytes(), judge_replayed(container, &path))
+        Script::unseen(path.as_bytes(), judge_replayed(look.container, &path))
     }
 
-    /// The working directory that a relative name began at. The engine knows it as it was at the exec, the kernel as it is
-    /// now: a script that changes its directory at once could name another file by that. But of a process in a chroot the
-    /// engine does not know the root, and after lost events it may be wrong: then the file is not where it says.
+    /// The working directory that a relative name began at. The engine knows it as it was at the exec, the
+    /// kernel as it is now: a script that changes its directory at once could name another file by that. But
+    /// of a process in a chroot the engine does not know the root, and after lost events it may be wrong:
+    /// then the file is not where it says.
     fn directory_at_exec(&self, container: &Container, runner: &Runner<'_>, argument: &[u8]) -> Vec<u8> {
         let is_there = || {
             let root = container.live.as_ref()?.root(self.host(), &[])?;
@@ -74,27 +341,26 @@ impl Judge {
     }
 
     /// Looks for the file as the process would open it: from its own root (a chroot, perhaps) when it lives.
-    fn find_script(
-        &self,
-        container: &Container,
-        pid: i64,
-        alive: bool,
-        absolute: bool,
-        path: &ImagePath,
-        argument: &[u8],
-    ) -> Option<FoundFile> {
-        if alive {
-            if let Some(fd) = own_descriptor(argument) {
+    fn find_script(&self, look: &Look<'_>, path: &ImagePath, argument: &[u8]) -> Option<FoundFile> {
+        let pid = look.runner.pid;
+        if look.alive {
+            if let Some((fd, below)) = own_descriptor_and_rest(argument) {
+                // What execveat(2) was given is spelled so (fs/exec.c, `alloc_bprm`).
+                if !below.is_empty() {
+                    let dir = self.host().fd_path_of(pid, fd.into())?;
+                    let path = ImagePath::lexical(&dir, below).ok()?;
+                    return look.container.live.as_ref()?.root(self.host(), &[])?.find(path.as_bytes()).ok();
+                }
                 return self.host().open_file_of(pid, fd).ok();
             }
             // A working directory is a path from the namespace's root, also for a process in a chroot.
-            if absolute {
+            if argument.first() == Some(&b'/') {
                 if let Ok(root) = self.host().root_of(pid) {
                     return root.find(argument).ok();
                 }
             }
         }
-        container.live.as_ref()?.root(self.host(), &[])?.find(path.as_bytes()).ok()
+        look.container.live.as_ref()?.root(self.host(), &[])?.find(path.as_bytes()).ok()
     }
 
     fn judge_live_script(
@@ -107,16 +373,8 @@ impl Judge {
         let Some(found) = found else {
             // Gone since. A path that the image never had is drift whatever was there.
             let absent = matches!(container.image.as_ref().map(|i| i.resolve(path).1), Ok(Presence::Absent));
-            let subject = Subject {
-                path: path.as_bytes(),
-                flags: ExeFlags::default(),
-                flags_given: false,
-                inode: InodeId::default(),
-                found: None,
-                pid,
-            };
             let judgement = match absent {
-                true => self.judge(container, &subject),
+                true => self.judge(container, &subject(path.as_bytes(), None, pid)),
                 false => unknown("script is gone"),
             };
             return Script::unseen(path.as_bytes(), judgement);
@@ -126,24 +384,16 @@ impl Judge {
             // A pipe or socket: input, not a file that could be the image's.
             return Script::unseen(path.as_bytes(), unknown("script is no file"));
         }
-        let subject = Subject {
-            path: &real,
-            flags: ExeFlags::default(),
-            flags_given: false,
-            inode: InodeId::default(),
-            found: Some(&found),
-            pid,
-        };
-        let mut judgement = self.judge(container, &subject);
-        if found.kind != rustix::fs::FileType::RegularFile && judgement.origin != Origin::Memfd {
+        let mut judgement = self.judge(container, &subject(&real, Some(&found), pid));
+        if found.kind != FileType::RegularFile && judgement.origin != Origin::Memfd {
             judgement = unknown("script is no regular file");
         }
-        Script { path: real, judgement, ino: found.inode.ino }
+        Script { path: real, judgement, ino: found.inode.ino, via: Via::Argument }
     }
 }
 
-/// In a replay no layer can be told for a script: the kernel gives no flags for it. A path that the image has may
-/// have been written to since. One that it lacks was added, unless it may lie on a mount.
+/// In a replay no layer can be told for a script: the kernel gives no flags for it. A path that the image has
+/// may have been written to since. One that it lacks was added, unless it may lie on a mount.
 fn judge_replayed(container: &Container, path: &ImagePath) -> Judgement {
     let Ok(image) = &container.image else { return unknown("image not known") };
     let (real, presence) = image.resolve(path);
@@ -169,15 +419,47 @@ fn unknown(why: &'static str) -> Judgement {
     }
 }
 
+/// A script as what is judged: the kernel says nothing of it.
+fn subject<'a>(path: &'a [u8], found: Option<&'a FoundFile>, pid: i64) -> Subject<'a> {
+    let (flags, inode) = (ExeFlags::default(), InodeId::default());
+    Subject { path, flags, flags_given: false, inode, found, pid }
+}
+
+/// The inode number of a pipe; `None` for anything else, a FIFO with a name included.
+fn pipe_of(found: &FoundFile) -> Option<u64> {
+    let is_pipe =
+        found.kind == FileType::Fifo && found.path().is_some_and(|path| path.starts_with(b"pipe:["));
+    is_pipe.then_some(found.inode.ino)
+}
+
+/// Whether a file is what a shell has made of a here-document: unlinked before it is read (bash up to 5.0,
+/// and for texts larger than a pipe holds, `sh-thd.*` or `sh-thd-*` in its redir.c). Its text is code on a
+/// command line, as after `-c`: whoever makes a file of that name to unlink it could do as much without.
+fn is_here_document(found: &FoundFile) -> bool {
+    found.links == 0 && found.path().is_some_and(|path| is_here_documents_name(&path))
+}
+
+fn is_here_documents_name(path: &[u8]) -> bool {
+    path.rsplit(|b| *b == b'/').next().is_some_and(|name| name.starts_with(b"sh-thd"))
+}
+
 /// The descriptor that `/proc/self/fd/N`, `/dev/fd/N` or `/dev/stdin` mean to the process itself.
 pub fn own_descriptor(argument: &[u8]) -> Option<u32> {
+    own_descriptor_and_rest(argument).filter(|(_, below)| below.is_empty()).map(|(fd, _)| fd)
+}
+
+/// As [`own_descriptor`], with the path below it where it is a directory.
+fn own_descriptor_and_rest(argument: &[u8]) -> Option<(u32, &[u8])> {
     if argument == b"/dev/stdin" {
-        return Some(0);
+        return Some((0, b""));
     }
-    let number = [&b"/proc/self/fd/"[..], b"/proc/thread-self/fd/", b"/dev/fd/"]
+    let rest = [&b"/proc/self/fd/"[..], b"/proc/thread-self/fd/", b"/dev/fd/"]
         .iter()
         .find_map(|prefix| argument.strip_prefix(*prefix))?;
-    std::str::from_utf8(number).ok()?.parse().ok()
+    let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
+    let (number, below) = rest.split_at_checked(end)?;
+    let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+    Some((number, below.strip_prefix(b"/").unwrap_or(below)))
 }
 
 #[cfg(test)]
