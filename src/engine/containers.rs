@@ -108,7 +108,8 @@ impl Containers {
         Some(self.by_id(deps, &id, exec.pid, Some(exec)))
     }
 
-    fn id_of_exec(&mut self, deps: &Dependencies, exec: &ExecFacts<'_>) -> Option<Box<str>> {
+    /// The id of the container of an exec, without a look at it.
+    pub(super) fn id_of_exec(&mut self, deps: &Dependencies, exec: &ExecFacts<'_>) -> Option<Box<str>> {
         if let Some(last) = self.last_cgroups.as_ref().filter(|last| *last.raw == *exec.raw_cgroups()) {
             return last.container.clone();
         }

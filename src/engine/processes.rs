@@ -119,7 +119,7 @@ impl Processes {
     ) -> bool {
         let is_fine = |origin: Origin, inode: u64| match origin {
             Origin::Image | Origin::ImageTouched => true,
-            Origin::Added | Origin::ImageModified | Origin::ImageUnverified => {
+            Origin::Added | Origin::AddedOrModified | Origin::ImageModified | Origin::ImageUnverified => {
                 inode != 0 && self.writers.of(container, inode).is_some_and(&fine)
             }
             _ => false,

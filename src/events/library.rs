@@ -36,7 +36,7 @@ impl OwnEvent for LibraryReport {
     fn payload(&self) -> Value {
         let job = &self.job;
         let provenance = match (self.origin, &job.written) {
-            (Origin::Memfd, _) => Provenance::Memory,
+            (Origin::Memfd | Origin::Detached, _) => Provenance::Memory,
             (Origin::Volume | Origin::Tmpfs, _) => Provenance::Volume,
             (_, Some(written)) => written.manager.map_or(Provenance::Written, Provenance::Package),
             (_, None) => Provenance::Unknown,

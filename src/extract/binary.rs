@@ -16,7 +16,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.binary_origin",
         FieldType::String,
         "Origin of the process's executable: `image`, `image_touched`, `image_modified`, `image_unverified`, `added`, \
-         `volume`, `image_volume`, `tmpfs`, `memfd`, `runtime`, `host` or `unknown`.",
+         `added_or_modified`, `volume`, `image_volume`, `tmpfs`, `memfd`, `detached`, `runtime`, `host` or `unknown`.",
         origin,
     ),
     field(
@@ -94,6 +94,13 @@ pub(super) const FIELDS: &[FieldDef] = &[
         process_work,
     ),
     field(
+        "drift.binary_pending",
+        FieldType::Bool,
+        "Whether the executable, `image_unverified` so far, is being compared with the image: drift_binary reports the \
+         result. False where nobody will compare it.",
+        pending,
+    ),
+    field(
         "drift.binary_runs",
         FieldType::Uint64,
         "How often the executable has been run in the container, this time included, as far as was seen and is \
@@ -109,6 +116,11 @@ fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(origin.map(|o| Value::Text(o.as_str().as_bytes())))
 }
 
+fn pending<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let binary = q.engine.binary();
+    Value::or_absent(binary.map(|binary| Value::Bool(binary.judgement.comparable_later)))
+}
+
 fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.engine.binary_runs().map(Value::U64))
 }
@@ -119,7 +131,7 @@ fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     match binary.judgement.origin {
         Origin::Image | Origin::ImageTouched | Origin::ImageUnverified => {}
         // A package that was installed since: the container's own database says so.
-        Origin::Added | Origin::ImageModified => {
+        Origin::Added | Origin::AddedOrModified | Origin::ImageModified => {
             match installed(&container, binary.judgement.path.as_ref()) {
                 Ok(None) if binary.judgement.origin == Origin::ImageModified => {}
                 found => return owner(found, q.arena),

@@ -121,7 +121,7 @@ fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let path = script.judgement.path.as_ref();
     match script.judgement.origin {
         Origin::Image | Origin::ImageTouched | Origin::ImageModified | Origin::ImageUnverified => {}
-        Origin::Added => return owner(installed(&container, path), q.arena),
+        Origin::Added | Origin::AddedOrModified => return owner(installed(&container, path), q.arena),
         Origin::Unknown => return Value::Text(b"unknown"),
         _ => return Value::Absent,
     }

@@ -18,3 +18,4 @@ mod packages;
 mod secrets;
 mod source;
 mod source_checks;
+mod storage;

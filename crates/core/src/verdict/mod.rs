@@ -7,6 +7,7 @@ pub mod environment;
 pub mod judge;
 pub mod origin;
 pub mod port;
+pub mod runtime;
 pub mod script;
 pub mod traits;
 pub mod work;
