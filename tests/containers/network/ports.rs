@@ -12,8 +12,7 @@ fn ports(lines: &[Line]) -> Vec<String> {
 
 /// The condition of both rules: for ports on loopback, and for others.
 fn either() -> String {
-    let [reachable, loopback] =
-        ["Drift undeclared port", "Drift undeclared loopback port"].map(|rule| condition(rule));
+    let [reachable, loopback] = ["Drift undeclared port", "Drift undeclared loopback port"].map(condition);
     format!("({reachable}) or ({loopback})")
 }
 
