@@ -13,6 +13,7 @@ use drift_core::network::baseline::Peer;
 use drift_core::network::Direction;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::origin::Origin;
+use drift_core::verdict::port::Scope;
 use drift_core::verdict::work::ImageWork;
 use drift_formats::entry::ImagePath;
 use drift_formats::ports::Protocol;
@@ -294,6 +295,12 @@ pub struct EarlyPort {
     pub command: Arc<str>,
     /// Where the process's executable comes from.
     pub origin: Option<Origin>,
+    /// Who can reach it.
+    pub scope: Scope,
+    /// What it is for alerts: see [`thing`](drift_core::verdict::port::thing).
+    pub thing: (Protocol, u16, u64),
+    /// Process and descriptor of a UDP socket, of which it is not known yet whether it is a server's.
+    pub socket: Option<(i64, i64)>,
     /// When it was opened.
     pub since: Instant,
 }

@@ -95,7 +95,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.file_content",
         FieldType::String,
         "On drift_file and drift_library, as drift.binary_content, of that file; also `derived`: compiled from a source of \
-         the image, whose time and size it records and whose names alone it uses (Python's byte code).",
+         the image, whose time and size it records and whose names alone it uses (Python's byte code); or \
+         `engine`: the container engine made it.",
         own_event_only,
     ),
     field(

@@ -299,13 +299,20 @@ impl Files {
 
     /// Where the content of a new or changed file comes from that the image does not have at its path.
     fn explain(&self, job: &FileJob, path: &ImagePath, compared: &Compared) -> Option<Explained> {
-        let found = compared.now.as_ref().filter(|now| now.kind == FileType::RegularFile)?;
+        let found = compared.now.as_ref()?;
         // Privileges are never explained by content.
         if !compared.gained.is_empty() || !matches!(compared.change, Change::Created | Change::Modified) {
             return None;
         }
         let image = job.container.image.as_ref().ok()?;
         let root = root_of(&self.host, job)?;
+        let uid = job.container.declaration.read().as_ref().and_then(|declared| declared.uid);
+        if content::is_engines(image, &root, path, uid, false) {
+            return Some(Explained { kind: "engine", of: None });
+        }
+        if found.kind != FileType::RegularFile {
+            return None;
+        }
         let mut keep_going = || !self.stop.load(Ordering::Relaxed);
         image.layers().iter().for_each(|layer| content::build(layer, &mut keep_going));
         let source =

@@ -14,7 +14,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 94] = [
+const FIELDS: [&str; 96] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -32,6 +32,7 @@ const FIELDS: [&str; 94] = [
     "env_risky",
     "port_declared",
     "port",
+    "port_scope",
     "port_new",
     "peer_expected",
     "peer_baseline",
@@ -103,6 +104,7 @@ const FIELDS: [&str; 94] = [
     "event.kind",
     "event.package",
     "event.port",
+    "event.port_scope",
     "event.env_names",
     "event.env_risky",
     "event.before_start",

@@ -8,6 +8,7 @@ pub mod environment;
 pub mod judge;
 pub mod origin;
 pub mod packaged;
+pub mod port;
 pub mod runtime;
 pub mod script;
 pub mod traits;
