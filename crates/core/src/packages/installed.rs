@@ -20,6 +20,9 @@ const MAX_PACKAGES: usize = 5_000;
 /// Largest list of files, bytes.
 const MAX_LIST: usize = 32 << 20;
 
+/// Takes a package's name, a path of it, and the checksum that is recorded.
+type Add<'a> = dyn FnMut(&str, &[u8], Option<Checksum>) + 'a;
+
 /// A path that a package brought.
 #[derive(Debug, Clone, Copy)]
 struct Listed {
@@ -206,7 +209,7 @@ fn read_files(
     tree: &dyn Tree,
     database: &Database,
     names: &BTreeSet<String>,
-    add: &mut dyn FnMut(&str, &[u8], Option<Checksum>),
+    add: &mut Add<'_>,
 ) -> Option<()> {
     let dir = &database.dir;
     let list = |path: &ImagePath| tree.list(path).ok().map(Option::unwrap_or_default);
@@ -274,12 +277,7 @@ fn read_files(
     Some(())
 }
 
-fn rpm_files(
-    tree: &dyn Tree,
-    dir: &ImagePath,
-    names: &BTreeSet<String>,
-    add: &mut dyn FnMut(&str, &[u8], Option<Checksum>),
-) -> Option<()> {
+fn rpm_files(tree: &dyn Tree, dir: &ImagePath, names: &BTreeSet<String>, add: &mut Add<'_>) -> Option<()> {
     for backend in Backend::ALL {
         let Some(database) = tree.open(&at(dir, backend.file_name().as_bytes())?).ok()? else { continue };
         let log = backend.log_name().and_then(|name| tree.open(&at(dir, name.as_bytes())?).ok()?);

@@ -65,8 +65,7 @@ impl AccountFile {
 /// not.
 pub fn explains(image: &Image, path: &ImagePath, now: &FoundFile, file: AccountFile, by_tool: bool) -> bool {
     let mut after = Vec::new();
-    let read =
-        now.open().and_then(|file| Ok(file.take(MAX + 1).read_to_end(&mut after).map_err(|_| Errno::IO)?));
+    let read = now.open().and_then(|file| file.take(MAX + 1).read_to_end(&mut after).map_err(|_| Errno::IO));
     let Ok(max) = usize::try_from(MAX) else { return false };
     // The copies that tools keep need not be in the image.
     let own = |path: &ImagePath| read_tree(image, path, max).ok().flatten();

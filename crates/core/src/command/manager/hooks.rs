@@ -109,7 +109,7 @@ pub(super) fn find(manager: Manager, action: Action, args: &[&[u8]]) -> Vec<Box<
 }
 
 /// The setting of apt's `-o NAME=VALUE`; empty where it is the next argument.
-fn apt_setting<'a>(manager: Manager, arg: &'a [u8]) -> Option<&'a [u8]> {
+fn apt_setting(manager: Manager, arg: &[u8]) -> Option<&[u8]> {
     if manager != Manager::Apt {
         return None;
     }
