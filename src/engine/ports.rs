@@ -154,7 +154,11 @@ fn claimed(cx: &Context<'_>, p: &mut Processes) -> Option<Claimed> {
     let (port, address) = match claim {
         Claim::Bind { port, address, .. } => (port, address),
         // 0: the kernel chose, and does not say what.
-        Claim::Listen { .. } => (Some(bound.bound_port).filter(|port| *port != 0)?, bound.address),
+        Claim::Listen { .. } => {
+            // A server has started.
+            p.starts.end(&container.id);
+            (Some(bound.bound_port).filter(|port| *port != 0)?, bound.address)
+        }
     };
     Some(Claimed { container, protocol: bound.protocol, port, address, socket: (pid, fd) })
 }

@@ -1,6 +1,6 @@
 //! Fields of files.
 
-use super::binary::{installed, owner, written_by};
+use super::binary::{installed, owner, written_by, written_during};
 use super::definition::{field, Argument, FieldDef, FieldType, Question};
 use super::value::Value;
 use drift_core::host::{ExeFlags, InodeId};
@@ -78,6 +78,12 @@ pub(super) const FIELDS: &[FieldDef] = &[
         FieldType::String,
         "As drift.binary_provenance, of that file.",
         provenance,
+    ),
+    field(
+        "drift.file_during",
+        FieldType::String,
+        "As drift.binary_during, of that file.",
+        during,
     ),
     field(
         "drift.file_work",
@@ -190,6 +196,10 @@ fn own_event_only<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.engine.file_provenance().and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
+}
+
+fn during<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    written_during(q.engine.file_provenance(), q.arena)
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -39,6 +39,7 @@ impl Job for PackageNotice {
         Some(match self {
             Self::Started(container, _) => &container.id,
             Self::Touched(touch) => &touch.container.id,
+            Self::File(report) => &report.container.id,
         })
     }
 }

@@ -154,7 +154,7 @@ impl Workers {
             }
             None => None,
         };
-        let (h, _, m, s) = means();
+        let (h, c, m, s) = means();
         let r = reporter.clone();
         let watched = Arc::clone(&files_watched);
         let packages = Worker::start(
@@ -164,12 +164,15 @@ impl Workers {
             |m| &m.packages_dropped,
             move |jobs| {
                 let (metrics, stop, watched) = (Arc::clone(&m), Arc::clone(&s), Arc::clone(&watched));
-                packages::Packages::new(h.clone(), metrics, stop, watched)
-                    .run(jobs, &|event| r.report(event));
+                let reports =
+                    packages::Reports { packages: &|event| r.report(event), files: &|event| r.report(event) };
+                packages::Packages::new(h.clone(), metrics, stop, watched, c.background_max)
+                    .run(jobs, reports);
             },
         )?;
         let (h, c, m, s) = means();
         let r = reporter.clone();
+        let held = packages.queue();
         let files = Worker::start(
             "drift-files",
             FILE_QUEUE,
@@ -179,7 +182,11 @@ impl Workers {
                 let (config, metrics) = (Arc::clone(&c), Arc::clone(&m));
                 files::Files::new(h.clone(), config, metrics, Arc::clone(&s)).run(
                     jobs,
-                    &|event| r.report(event),
+                    &|event| {
+                        if !packages::hold(held.as_ref(), event) {
+                            r.report(event);
+                        }
+                    },
                     &|event| r.report(event),
                 );
             },

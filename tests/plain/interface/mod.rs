@@ -14,7 +14,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 90] = [
+const FIELDS: [&str; 96] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -51,6 +51,7 @@ const FIELDS: [&str; 90] = [
     "file_writer",
     "file_writer_pid",
     "file_provenance",
+    "file_during",
     "file_work",
     "volume_kind",
     "library_watch",
@@ -62,6 +63,7 @@ const FIELDS: [&str; 90] = [
     "binary_traits",
     "binary_writer",
     "binary_provenance",
+    "binary_during",
     "binary_work",
     "process_work",
     "binary_pending",
@@ -72,18 +74,22 @@ const FIELDS: [&str; 90] = [
     "script_package",
     "script_writer",
     "script_provenance",
+    "script_during",
     "script_work",
     "script_runs",
     "pkg_manager",
     "pkg_action",
     "pkg_names",
     "pkg_role",
+    "pkg_hooks",
     "pkg_followed",
     "pkg_effect",
     "pkg_added",
     "pkg_removed",
     "pkg_upgraded",
     "pkg_reinstalled",
+    "pkg_bundled",
+    "pkg_root",
     "pkg_command",
     "pkg_pcommand",
     "pkg_ancestors",
