@@ -1,12 +1,14 @@
 //! Processes: which container one is in, what it runs, and who wrote that. What is above asks all of it at
 //! once.
 
+use super::bound;
 use super::content::Contents;
 use super::context::{Context, Dependencies};
 use super::programs::Programs;
 use super::provenance::Writers;
 use super::scripts::Scripts;
 use super::threads::Threads;
+use super::work::Starts;
 use crate::event::threads::Thread;
 use crate::facts::{Provenance, Written};
 use drift_core::container::registry::{Container, LoadedManifest};
@@ -22,6 +24,7 @@ pub(super) struct Processes {
     pub(super) programs: Programs,
     pub(super) scripts: Scripts,
     pub(super) writers: Writers,
+    pub(super) starts: Starts,
     pub(super) contents: Contents,
 }
 
@@ -32,6 +35,7 @@ impl Processes {
             programs: Programs::new(deps),
             scripts: Scripts::new(),
             writers: Writers::new(),
+            starts: Starts::new(bound(deps.config.cache.max_containers)),
             contents: Contents::new(),
         }
     }
@@ -94,7 +98,7 @@ impl Processes {
         let Some(container) = self.threads.container(cx) else { return false };
         let Some(binary) = self.binary(cx) else { return false };
         let script = self.script(cx);
-        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.manager.is_some())
+        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.during.is_some())
     }
 
     /// As [`Self::is_trusted`], of any thread of a container; not of one that has ended.
@@ -106,7 +110,7 @@ impl Processes {
     ) -> bool {
         let Some(thread) = self.threads.member(cx, tid, container) else { return false };
         let (binary, script) = self.of_thread(cx, (tid, &thread), container);
-        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.manager.is_some())
+        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.during.is_some())
     }
 
     /// Whether a program and its script are the image's, or were written by a process that is `fine`.

@@ -10,7 +10,6 @@ use crate::event::threads::Thread;
 use crate::events::Finding;
 use crate::facts::{Against, VerifyJob};
 use crate::logging::warn_once;
-use crate::workers::verifier::MAX_TRIES;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
 use drift_core::host::{strip_deleted, ExeFlags, FoundFile, InodeId};
@@ -66,7 +65,7 @@ impl Programs {
     /// Takes in what workers found. Called once for each event, so that all answers about one event agree.
     pub(super) fn take_findings(&mut self, deps: &Dependencies) {
         let Some(workers) = deps.workers.as_ref().filter(|workers| workers.has_findings()) else { return };
-        for Finding { key, origin, sha256, failed, .. } in workers.findings() {
+        for Finding { key, origin, sha256, .. } in workers.findings() {
             self.findings += 1;
             log::debug!("a worker's finding: {key:?} is {origin:?}");
             let Some(binary) = self.verdicts.get_mut(&key) else { continue };
@@ -75,14 +74,6 @@ impl Programs {
             if let Some(origin) = origin {
                 known.judgement.origin = origin;
                 known.judgement.comparable_later = false;
-            }
-            if failed {
-                // Asked for again when it runs again, while that may help.
-                known.failures += 1;
-                (known.hashing, known.comparing) = Default::default();
-                if known.failures >= MAX_TRIES {
-                    let _ = known.hashing.set(());
-                }
             }
             *binary = Arc::new(known);
         }
@@ -203,31 +194,13 @@ impl Programs {
     ) -> Arc<Binary> {
         let key = BinaryKey::new(&container.id, facts.path, facts.inode, facts.flags);
         if let Some(known) = self.verdicts.get(&key) {
-            let known = Arc::clone(known);
-            if known.judgement.comparable_later && known.comparing.get().is_none() {
-                // There was no room for it, or it failed.
-                let found = find_executable(cx.host(), container, facts.pid, facts.path, &facts.inode);
-                compare_later(cx, container, &known, found.as_ref());
-            }
-            return known;
+            return Arc::clone(known);
         }
         let make = |judgement: Judgement| {
             let path = facts.path.into();
             let sha256 = judgement.sha256;
-            let (hashing, comparing, failures, traits, package) = Default::default();
-            let inode = facts.inode;
-            Arc::new(Binary {
-                key,
-                path,
-                inode,
-                judgement,
-                sha256,
-                hashing,
-                comparing,
-                failures,
-                traits,
-                package,
-            })
+            let (hashing, traits, package) = Default::default();
+            Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
         };
         let shown = || (&*container.id, String::from_utf8_lossy(facts.path));
         if is_runtime(cx, container, facts, threads) {
@@ -328,8 +301,7 @@ impl Programs {
         let found = cx.deps.judge.find_program(&container, self.program(&binary, pid))?;
         if found.size <= cx.deps.config.background_max {
             let file = found.open().ok()?;
-            let (key, failures, tid) = (binary.key, binary.failures, cx.event.tid);
-            let job = VerifyJob { key, container, file, against: None, failures, tid };
+            let job = VerifyJob { key: binary.key, container, file, against: None, tid: cx.event.tid };
             if workers.verify(job) {
                 let _ = binary.hashing.set(());
             }
@@ -418,8 +390,6 @@ fn compare_later(
         return false;
     };
     if found.size > cx.deps.config.background_max {
-        // Never.
-        let _ = binary.comparing.set(());
         return false;
     }
     let Ok(file) = found.open() else { return false };
@@ -428,12 +398,9 @@ fn compare_later(
         _ => None,
     });
     let against = Some(Against { layer, path, sha256 });
-    let (container, failures, tid) = (Arc::clone(container), binary.failures, cx.event.tid);
-    let accepted = workers.verify(VerifyJob { key: binary.key, container, file, against, failures, tid });
-    if accepted {
-        let _ = binary.comparing.set(());
-    }
-    accepted
+    let job =
+        VerifyJob { key: binary.key, container: Arc::clone(container), file, against, tid: cx.event.tid };
+    workers.verify(job)
 }
 
 /// The path of an executable as the engine read it from `/proc`, where an unlinked file's carries a mark.

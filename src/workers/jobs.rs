@@ -1,8 +1,9 @@
 //! Whose share of a queue each job takes.
 
+use super::settings::Setting;
 use super::worker::Job;
 use super::{declarer, network};
-use crate::facts::{EarlyEnvironment, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
+use crate::facts::{FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
 use drift_core::container::registry::Container;
 
 impl Job for NewImage {
@@ -55,6 +56,7 @@ impl Job for PackageNotice {
         Some(match self {
             Self::Started(container, _) => &container.id,
             Self::Touched(touch) => &touch.container.id,
+            Self::File(report) => &report.container.id,
         })
     }
 
@@ -62,6 +64,8 @@ impl Job for PackageNotice {
         let container = match self {
             Self::Started(container, _) => container,
             Self::Touched(touch) => &touch.container,
+            // Reported at once instead.
+            Self::File(_) => return None,
         };
         Some((container, "packages"))
     }
@@ -71,21 +75,23 @@ impl Job for declarer::Notice {
     fn container(&self) -> Option<&str> {
         Some(match self {
             Self::Container(container) => &container.id,
+        })
+    }
+}
+
+impl Job for Setting {
+    fn container(&self) -> Option<&str> {
+        Some(match self {
+            Self::Environment(environment) => &environment.container.id,
             Self::Port(port) => &port.container.id,
         })
     }
 
     fn loss(&self) -> Option<(&Container, &'static str)> {
-        match self {
-            Self::Container(_) => None,
-            Self::Port(port) => Some((&port.container, "ports")),
-        }
-    }
-}
-
-impl Job for EarlyEnvironment {
-    fn container(&self) -> Option<&str> {
-        Some(&self.container.id)
+        Some(match self {
+            Self::Environment(environment) => (&environment.container, "environments"),
+            Self::Port(port) => (&port.container, "ports"),
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::events::Finding;
 use crate::facts::{Against, VerifyJob};
 use crate::metrics::Metrics;
-use crate::workers::worker::Inbox;
+use crate::workers::worker::{self, Inbox};
 use crossbeam_channel::Sender;
 use drift_core::container::registry::Container;
 use drift_core::verdict::compare::{same_content, sha256, Comparison};
@@ -14,9 +14,12 @@ use std::fs::File;
 use std::io::Seek;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// How often a file is compared that cannot be read, or not compared.
-pub const MAX_TRIES: u8 = 3;
+/// How often a file is tried that cannot be read, or not be compared.
+const MAX_TRIES: u32 = 3;
+/// Pause before another try, longer each time.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The verifier's thread.
 #[derive(Debug)]
@@ -51,17 +54,19 @@ impl Verifier {
     }
 
     fn verify(&self, mut job: VerifyJob, pace: &mut Pace) -> Finding {
-        let digest = sha256(&mut job.file, self.config.background_max, || pace.step());
-        let origin = match (&job.against, &digest) {
-            (Some(against), Ok(digest)) => {
-                self.compare(&mut job.file, &job.container, against, *digest, pace).ok().flatten()
+        let (mut digest, mut origin, mut failed) = (None, None, true);
+        for again in 0..MAX_TRIES {
+            worker::sleep(PAUSE * again, &self.stop);
+            if let Ok((found, verdict)) = self.look(&mut job, pace) {
+                (digest, origin) = (found, verdict);
+                failed = job.against.is_some() && origin.is_none();
             }
-            _ => None,
-        };
-        let failed = digest.is_err() || (job.against.is_some() && origin.is_none());
+            if !failed || self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
         // That it is not known, too, is a verdict, for rules to go by.
-        let is_last = failed && job.against.is_some() && job.failures + 1 >= MAX_TRIES;
-        let origin = origin.or(is_last.then_some(Origin::ImageUnverified));
+        let origin = origin.or((failed && job.against.is_some()).then_some(Origin::ImageUnverified));
         let (mut layer, mut package) = (None, None);
         if let (Some(against), Ok(image)) = (&job.against, &job.container.image) {
             layer = Some(image.layer_name(against.layer).to_string());
@@ -70,8 +75,23 @@ impl Verifier {
         let path = job.against.map(|a| a.path);
         let container = job.container.id.clone();
         let image = job.container.declaration.reference();
-        let (key, tid, sha256) = (job.key, job.tid, digest.ok().flatten());
+        let (key, tid, sha256) = (job.key, job.tid, digest);
         Finding { key, container, image, path, origin, layer, package, failed, sha256, tid }
+    }
+
+    /// The file's digest, and what it is against the image's.
+    fn look(
+        &self,
+        job: &mut VerifyJob,
+        pace: &mut Pace,
+    ) -> std::io::Result<(Option<[u8; 32]>, Option<Origin>)> {
+        job.file.rewind()?;
+        let digest = sha256(&mut job.file, self.config.background_max, || pace.step())?;
+        let origin = match &job.against {
+            Some(against) => self.compare(&mut job.file, &job.container, against, digest, pace)?,
+            None => None,
+        };
+        Ok((digest, origin))
     }
 
     fn compare(

@@ -35,12 +35,14 @@ pub(super) struct Directories(HashMap<Key, Directory>);
 impl Directories {
     /// Gives a report back where it is to be sent now; else counts it.
     pub(super) fn take(&mut self, report: FileReport, now: Instant) -> Option<FileReport> {
-        let alone = !report.gained.is_empty()
+        // What a package manager's transaction writes is held until the databases say whose it is.
+        let alone = report.writer.during.is_some()
+            || !report.gained.is_empty()
             || report.change == Change::Renamed
             || is_alone(&report.path)
             || report.kind == "package_db";
         let Some(dir) = report.path.parent().filter(|_| !alone) else { return Some(report) };
-        let key = (value_key(report.container.as_bytes()), path_key(&dir), report.change.as_str());
+        let key = (value_key(report.container.id.as_bytes()), path_key(&dir), report.change.as_str());
         if !self.0.contains_key(&key) && self.0.len() >= MAX_DIRECTORIES {
             return Some(report);
         }
@@ -87,7 +89,7 @@ mod tests {
 
     fn report(container: &str, path: &str) -> FileReport {
         FileReport {
-            container: container.into(),
+            container: crate::workers::files::tests::container(container),
             image: None,
             path: ImagePath::lexical(b"/", path.as_bytes()).unwrap(),
             new_path: None,
@@ -101,6 +103,10 @@ mod tests {
             count: None,
             sensitive: false,
             writer: Arc::new(Writer::unknown()),
+            work: None,
+            inode: None,
+            looked_at: 0,
+            proved: false,
             drifts: 1,
         }
     }

@@ -197,7 +197,7 @@ impl WaitList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Writer;
+    use crate::facts::{During, Writer};
     use crate::workers::files::tests::{container, job_of};
     use drift_core::command::manager::Manager;
     use drift_formats::entry::ImagePath;
@@ -208,19 +208,19 @@ mod tests {
         Waiting { job, writers, root: None, due, until, back_off: QUIET, seen: None, glances: 0 }
     }
 
-    fn call(path: &str, evidence: Evidence, command: &str, manager: Option<Manager>) -> FileJob {
+    fn call(path: &str, evidence: Evidence, command: &str, during: Option<During>) -> FileJob {
         let mut job = job_of(&container("a"), path);
         job.said.evidence = evidence;
-        job.writer = Arc::new(Writer { command: command.into(), manager, ..Writer::unknown() });
+        job.writer = Arc::new(Writer { command: command.into(), during, ..Writer::unknown() });
         job
     }
 
     /// Who is reported after these calls on one path.
-    fn writer(calls: &[(Evidence, &str, Option<Manager>)]) -> String {
+    fn writer(calls: &[(Evidence, &str, Option<During>)]) -> String {
         let mut list = WaitList::new(1);
         let now = Instant::now();
-        for (evidence, command, manager) in calls {
-            if let Err(job) = list.merge(call("/etc/x", *evidence, command, *manager), now) {
+        for (evidence, command, during) in calls {
+            if let Err(job) = list.merge(call("/etc/x", *evidence, command, *during), now) {
                 list.add(waiting(job, now)).unwrap();
             }
         }
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_change_is_put_down_to_who_changed_the_content() {
         use Evidence::{Changed, Metadata, Nothing, Opened};
-        let dpkg = Some(Manager::Dpkg);
+        let dpkg = Some(During { manager: Manager::Dpkg, leader: 1 });
         for (calls, want) in [
             (vec![(Changed, "useradd", None), (Metadata, "chown", None)], "useradd"),
             (vec![(Changed, "sed", None), (Opened, "touch", None)], "sed"),

@@ -178,6 +178,7 @@ mod tests {
     /// F1b: the file is closed by somebody else, later. The first writer, and its exemption, have nothing to do with it.
     #[test]
     fn who_closes_a_watched_file_later_is_not_the_first_writer() {
+        use crate::facts::During;
         use crate::workers::files::tests::{container, job_of};
         use drift_core::command::manager::Manager;
         let dir = tempfile::tempdir().unwrap();
@@ -185,8 +186,11 @@ mod tests {
         let root = RootDir::open(dir.path()).unwrap();
         let found = root.find(b"/f").unwrap();
         let mut job = job_of(&container("a"), "/f");
-        job.writer =
-            Arc::new(Writer { command: "dpkg".into(), manager: Some(Manager::Dpkg), ..Writer::unknown() });
+        job.writer = Arc::new(Writer {
+            command: "dpkg".into(),
+            during: Some(During { manager: Manager::Dpkg, leader: 1 }),
+            ..Writer::unknown()
+        });
         for (held, want) in [(true, ("dpkg", true)), (false, ("unknown", false))] {
             let mut watches = Watches::new();
             assert!(watches.add(&found, &job, held, true));

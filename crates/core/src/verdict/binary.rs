@@ -62,12 +62,8 @@ pub struct Binary {
     pub judgement: Judgement,
     /// SHA-256 of the content, once known.
     pub sha256: Option<[u8; 32]>,
-    /// Set while a worker is asked for the digest, or has given it.
+    /// Set once the background was asked for the digest.
     pub hashing: OnceLock<()>,
-    /// Set while a worker is asked for the comparison, or has made it.
-    pub comparing: OnceLock<()>,
-    /// How often the worker could not do it.
-    pub failures: u8,
     /// Traits, once asked for and found.
     pub traits: OnceLock<Arc<[&'static str]>>,
     /// Package that owns it, once asked for and found out; `None` where no package does.
