@@ -22,6 +22,7 @@ mod memory_tests;
 mod packages;
 mod paths;
 mod peers;
+mod pipes;
 mod ports;
 mod processes;
 mod programs;
