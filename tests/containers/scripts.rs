@@ -1,5 +1,5 @@
-//! Every way that a file becomes the program of a process, in a real container: what the shipped plugin says in
-//! a real, live libsinsp, and which of the shipped rules alert. Each way has an innocent twin.
+//! Every way that a file becomes the program of a process, in a real container: what the shipped plugin says
+//! in a real, live libsinsp, and which of the shipped rules alert. Each way has an innocent twin.
 
 use crate::live::{condition, engine, run};
 use crate::turns;
@@ -10,8 +10,8 @@ use testkit::live::{Facts, Image, Runtime, Session};
 type Row = (&'static str, &'static str, &'static str);
 
 /// Interpreters that the image has not are copies of `true`: name and arguments are what counts.
-const NAMED: &str =
-    "for n in gawk make tclsh8.6 expect lua5.4 node ruby3.1 php8.2 vim.tiny sqlite3; do cp /bin/true /opt/$n; done";
+const NAMED: &str = "for n in make tclsh8.6 expect lua5.4 node ruby3.1 php8.2 vim.tiny sqlite3 whatever
+do cp /bin/true /opt/$n; done";
 
 const SCRIPTS: &[Row] = &[
     ("awk -f", "echo 'BEGIN{}' > /tmp/a.awk; awk -f /tmp/a.awk", "/tmp/a.awk option"),
@@ -24,11 +24,15 @@ const SCRIPTS: &[Row] = &[
     ),
     (
         "shebang of what nobody knows",
-        "cp /bin/true /opt/whatever; printf '#!/opt/whatever -x\n' > /tmp/sw; chmod +x /tmp/sw; cd /tmp; ./sw",
+        "printf '#!/opt/whatever -x\n' > /tmp/sw; chmod +x /tmp/sw; cd /tmp; ./sw",
         "/tmp/sw shebang",
     ),
     ("its own name as an argument", "/opt/whatever /opt/whatever", ""),
-    ("shebang by env", "printf '#!/usr/bin/env bash\ntrue\n' > /tmp/se; chmod +x /tmp/se; /tmp/se", "/tmp/se argument"),
+    (
+        "shebang by env",
+        "printf '#!/usr/bin/env bash\ntrue\n' > /tmp/se; chmod +x /tmp/se; /tmp/se",
+        "/tmp/se argument",
+    ),
     (
         "shebang by env, unknown",
         "printf '#!/usr/bin/env -S /opt/whatever\n' > /tmp/sv; chmod +x /tmp/sv; /tmp/sv",
@@ -39,7 +43,11 @@ const SCRIPTS: &[Row] = &[
     ("sed -f", "echo p > /tmp/s.sed; sed -n -f /tmp/s.sed /etc/shells > /dev/null", "/tmp/s.sed option"),
     ("sed on data", "sed -n p /tmp/s.sed > /dev/null", ""),
     ("shebang of make", "printf '#!/opt/make -f\n' > /tmp/sm; chmod +x /tmp/sm; /tmp/sm", "/tmp/sm shebang"),
-    ("make in a directory", "mkdir /tmp/mk; echo all: > /tmp/mk/Makefile; /opt/make -C /tmp/mk", "/tmp/mk/Makefile search_path"),
+    (
+        "make in a directory",
+        "mkdir /tmp/mk; echo all: > /tmp/mk/Makefile; /opt/make -C /tmp/mk",
+        "/tmp/mk/Makefile search_path",
+    ),
     ("make without a file", "cd /etc; /opt/make", ""),
     ("tclsh", "echo > /tmp/t.tcl; /opt/tclsh8.6 /tmp/t.tcl", "/tmp/t.tcl argument"),
     ("expect", "/opt/expect -f /tmp/t.tcl", "/tmp/t.tcl argument"),
@@ -53,7 +61,11 @@ const SCRIPTS: &[Row] = &[
     ("node -r without its ending", "/opt/node -r /tmp/r -e 1", "/tmp/r.js option"),
     ("ruby -r", "echo > /tmp/t.rb; /opt/ruby3.1 -r /tmp/t.rb -e 1", "/tmp/t.rb option"),
     ("ruby -r by a library's name", "/opt/ruby3.1 -rjson -e 1", ""),
-    ("perl -I -M", "mkdir /tmp/l; echo '1;' > /tmp/l/Evil.pm; perl -I/tmp/l -MEvil -e 1", "/tmp/l/Evil.pm search_path"),
+    (
+        "perl -I -M",
+        "mkdir /tmp/l; echo '1;' > /tmp/l/Evil.pm; perl -I/tmp/l -MEvil -e 1",
+        "/tmp/l/Evil.pm search_path",
+    ),
     ("perl -M, the image's", "perl -MFile::Spec -e 1", ""),
     ("php -d", "/opt/php8.2 -d auto_prepend_file=/tmp/r.js -r 1", "/tmp/r.js option"),
     ("php -S", "/opt/php8.2 -S :80 -t /tmp/d", "/tmp/d search_path"),
@@ -100,7 +112,7 @@ fn check(rule: &str, fields: &[&str], rows: &[Row]) {
     let spec = engine(dir.path(), "").asking(&condition(rule), fields);
     let mut session: Session = crate::live::session(&spec, &container);
     let facts = Facts { files: true, ..Facts::default() };
-    let mut play = |session: &mut Session, text: &str| {
+    let play = |session: &mut Session, text: &str| {
         let before = session.lines().len();
         let script = container.put("script.sh", text.as_bytes()).unwrap();
         run(&container, &format!("sh {script}"), facts, &mut [&mut *session]);
