@@ -1,7 +1,7 @@
 //! `init_config`: what a user writes, and what it means once checked.
 //!
-//! Invariant: bad configuration is refused at start with the key, the value and what is allowed. Raw types carry the
-//! documentation that the README's table and the plugin's schema are made from.
+//! Invariant: bad configuration is refused at start with the key, the value and what is allowed. Raw types
+//! carry the documentation that the README's table and the plugin's schema are made from.
 
 use drift_core::container::registry::Settings;
 use drift_formats::ports::Ports;
@@ -21,29 +21,30 @@ pub struct RawConfig {
     pub compare: Option<RawCompare>,
     /// Bounds of what is kept in memory, shared by all instances in the process.
     pub cache: Option<RawCache>,
-    /// How much of each queue and table of the workers one container may fill: one part in this many, 1 to 1024. What it
-    /// loses by that is reported by the event `drift_lost`. Default: 16.
+    /// How much of each queue and table of the workers one container may fill: one part in this many, 1 to
+    /// 1024. What it loses by that is reported by the event `drift_lost`. Default: 16.
     pub container_parts: Option<u64>,
     /// The background indexer of image layers.
     pub indexer: Option<RawIndexer>,
     /// Changes of files.
     pub files: Option<RawFiles>,
-    /// Whether libraries are looked at when they are mapped to be executed, and not when they are opened. More certain, and
-    /// more costly: the engine then traces every mmap(2), by the rule `Drift library mapping watch`. Default: false.
+    /// Whether libraries are looked at when they are mapped to be executed, and not when they are opened.
+    /// More certain, and more costly: the engine then traces every mmap(2), by the rule `Drift library
+    /// mapping watch`. Default: false.
     pub confirm_mmap: Option<bool>,
-    /// Whether drift looks at each file that is opened for writing, for drift_file and drift_secret, and remembers who wrote it.
-    /// `false` saves it where no rule is about files, and leaves those that are opened for writing to rules that ask for
-    /// drift.file_change on the call. Default: true.
+    /// Whether drift looks at each file that is opened for writing, for drift_file and drift_secret, and
+    /// remembers who wrote it. `false` saves it where no rule is about files, and leaves those that are
+    /// opened for writing to rules that ask for drift.file_change on the call. Default: true.
     pub watch_files: Option<bool>,
-    /// Whether drift looks for libraries that processes load. `false` saves it where no rule is about drift_library.
-    /// Default: true.
+    /// Whether drift looks for libraries that processes load. `false` saves it where no rule is about
+    /// drift_library. Default: true.
     pub watch_libraries: Option<bool>,
     /// Globs on paths in containers: what changes there is not compared with the image. `*` matches across
     /// directories.
     pub ignore: Option<Vec<String>>,
-    /// Approved images: files, or folders of files, with a reference a line, or (`.yaml`, `.yml`, `.json`) Kubernetes
-    /// manifests of any kind that has containers. Read again when they change. Default: none, and `drift.image_approved`
-    /// is absent.
+    /// Approved images: files, or folders of files, with a reference a line, or (`.yaml`, `.yml`, `.json`)
+    /// Kubernetes manifests of any kind that has containers. Read again when they change. Default: none, and
+    /// `drift.image_approved` is absent.
     pub approved_images: Option<Vec<String>>,
     /// Ports that any container may listen on, such as `9100/tcp` or `30000-32767/udp`.
     pub allowed_ports: Option<Vec<String>>,
@@ -52,13 +53,17 @@ pub struct RawConfig {
     /// Directories that relative layer names are looked up in, where the mount itself gives no absolute one.
     /// Default: those of Docker and podman.
     pub storage_roots: Option<Vec<String>>,
+    /// What is logged, in Falco's log: `off`, `error`, `warn`, `info`, or `debug` (each verdict step by step;
+    /// set `libs_logger.severity: debug` in falco.yaml as well). Default: the environment variable DRIFT_LOG,
+    /// else `info`.
+    pub log_level: Option<String>,
 }
 
 /// What the engine hands over: [`RawConfig`], or null.
 ///
-/// Falco turns `init_config: {}` into JSON `null` (nlohmann's decoding of an empty YAML map), and so every empty map
-/// or list below it; all of them mean "nothing said". An error names the key it is about: what serde says alone is a
-/// line and a column.
+/// Falco turns `init_config: {}` into JSON `null` (nlohmann's decoding of an empty YAML map), and so every
+/// empty map or list below it; all of them mean "nothing said". An error names the key it is about: what
+/// serde says alone is a line and a column.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InitConfig(pub RawConfig);
 
@@ -107,8 +112,8 @@ pub struct RawManifest {
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct RawCompare {
-    /// Largest file compared on the spot; larger ones are compared in the background and reported by the event
-    /// `drift_binary`. At most 16MiB. Default: 1MiB.
+    /// Largest file compared on the spot; larger ones are compared in the background and reported by the
+    /// event `drift_binary`. At most 16MiB. Default: 1MiB.
     pub inline_max: Option<Size>,
     /// Largest file compared in the background; larger ones stay `image_unverified`. Default: 1GiB.
     pub background_max: Option<Size>,
@@ -147,8 +152,8 @@ pub struct RawIndexer {
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct RawFiles {
-    /// Seconds between two events `drift_file` that tell the same change of the same path, and the longest wait for
-    /// the last writer to close the file, 1 to 3600. Default: 30.
+    /// Seconds between two events `drift_file` that tell the same change of the same path, and the longest
+    /// wait for the last writer to close the file, 1 to 3600. Default: 30.
     pub interval_seconds: Option<u64>,
 }
 
@@ -157,13 +162,14 @@ pub struct RawFiles {
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
 pub struct RawNetwork {
-    /// Reviewed baselines: files, or folders of files, in YAML. Read again when they change. Default: none, and
-    /// `drift.peer_expected` is `unknown`.
+    /// Reviewed baselines: files, or folders of files, in YAML. Read again when they change. Default: none,
+    /// and `drift.peer_expected` is `unknown`.
     pub baselines: Option<Vec<String>>,
-    /// How long an image that no reviewed baseline speaks of is learned, as time in which containers of it run: `90m`,
-    /// `24h`, `7d`. Default: nothing is learned.
+    /// How long an image that no reviewed baseline speaks of is learned, as time in which containers of it
+    /// run: `90m`, `24h`, `7d`. Default: nothing is learned.
     pub learning: Option<String>,
-    /// The file that keeps what was learned, written by drift: an absolute path, in a directory that survives a restart.
+    /// The file that keeps what was learned, written by drift: an absolute path, in a directory that survives
+    /// a restart.
     pub learned: Option<String>,
 }
 
@@ -248,6 +254,8 @@ pub struct Config {
     pub ignored_files: globset::GlobSet,
     /// Where relative layer names are looked up.
     pub storage_roots: Vec<PathBuf>,
+    /// What is logged.
+    pub log_level: log::LevelFilter,
     /// Files and folders with approved images.
     pub approved_images: Vec<PathBuf>,
     /// Ports that any container may listen on.
@@ -358,11 +366,29 @@ impl TryFrom<RawConfig> for Config {
                 Some(roots) => absolute("storage_roots", roots)?,
                 None => STORAGE_ROOTS.iter().map(PathBuf::from).collect(),
             },
+            log_level: log_level(raw.log_level.as_deref())?,
             approved_images: absolute("approved_images", &raw.approved_images.unwrap_or_default())?,
             allowed_ports: raw.allowed_ports.iter().flatten().map(|p| port(p)).collect::<Result<_, _>>()?,
             learning: learning(&network)?,
             network_baselines: absolute("network.baselines", &network.baselines.unwrap_or_default())?,
         })
+    }
+}
+
+fn log_level(raw: Option<&str>) -> Result<log::LevelFilter, ConfigError> {
+    let of_environment = || std::env::var("DRIFT_LOG").ok().filter(|level| !level.is_empty());
+    let (key, level) = match raw {
+        Some(level) => ("log_level", level.to_owned()),
+        // Set for one run, without a change of files.
+        None => ("log_level, by DRIFT_LOG", of_environment().unwrap_or_else(|| "info".into())),
+    };
+    match level.as_str() {
+        "off" => Ok(log::LevelFilter::Off),
+        "error" => Ok(log::LevelFilter::Error),
+        "warn" => Ok(log::LevelFilter::Warn),
+        "info" => Ok(log::LevelFilter::Info),
+        "debug" => Ok(log::LevelFilter::Debug),
+        _ => Err(ConfigError::new(key, &level, "off, error, warn, info or debug")),
     }
 }
 

@@ -10,6 +10,7 @@
 
 use crate::event::open::{opening, Opening};
 use crate::event::raw::SyscallEvent;
+use crate::logging;
 use crate::metrics;
 use crate::plugin::Drift;
 use falco_event::events::RawEvent;
@@ -144,6 +145,9 @@ unsafe extern "C-unwind" fn plugin_init(
     unsafe {
         if let Some(rc) = rc.as_mut() {
             *rc = ss_plugin_rc_SS_PLUGIN_FAILURE;
+        }
+        if let Some(input) = input.as_ref() {
+            logging::install(input.log_fn, input.owner);
         }
         guard(std::ptr::null_mut(), || base::wrappers::plugin_init::<Drift>(input, rc))
     }

@@ -13,9 +13,11 @@ pub mod facts;
 #[expect(unsafe_code, reason = "the C interface")]
 mod ffi;
 pub mod ledger;
+mod logging;
 pub mod metrics;
 pub mod plugin;
 pub mod prebuilt;
 
 pub mod source;
+mod startup;
 pub mod workers;

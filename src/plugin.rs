@@ -11,6 +11,7 @@ use crate::prebuilt::{self, Lists};
 use crate::source::params::Params;
 use crate::source::scanner::Means;
 use crate::source::{self, Next, Opened};
+use crate::startup;
 use crate::workers::Workers;
 use drift_core::container::registry::LoadedManifest;
 use falco_plugin::api::{ss_plugin_extract_field, ss_plugin_extract_value_offsets};
@@ -59,6 +60,8 @@ impl Plugin for Drift {
         Json(InitConfig(raw)): Self::ConfigType,
     ) -> Result<Self, anyhow::Error> {
         let config = Arc::new(Config::try_from(raw)?);
+        // After the SDK has set its own.
+        log::set_max_level(config.log_level);
         let manifests = prebuilt::load_all(&config)?;
         let lists = Lists::load(&config)?;
         let metrics = Arc::new(Metrics::default());
@@ -158,6 +161,7 @@ impl AsyncEventPlugin for Drift {
             // these threads.
             return Ok(());
         }
+        startup::log_facts(self.engine.host(), &self.config, self.threads.is_some());
         let reporter = Reporter::to_engine(handler);
         let lists = self.lists.clone();
         let background = Workers::start(self.engine.host(), &self.config, &self.metrics, lists, &reporter)?;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 pub fn within(function: &str, arguments: &[&str]) -> Option<f64> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    command.arg(format!("--toggle-collect=*Engine*{function}*"));
+    command.arg(format!("--toggle-collect=*abi*Engine*{function}*"));
     command.arg(std::env::current_exe().ok()?).args(arguments).stdout(Stdio::null());
     let output = command.output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

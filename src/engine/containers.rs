@@ -4,6 +4,7 @@ use super::cache::ContainerCache;
 use super::context::Dependencies;
 use crate::event::exec::ExecFacts;
 use crate::facts::NewImage;
+use crate::logging::warn_once;
 use drift_core::container::declared::ImageIdentity;
 use drift_core::container::id::{may_be_cut, IdRules};
 use drift_core::container::registry::{Container, LoadedManifest, Registry};
@@ -81,6 +82,18 @@ impl Containers {
         exec: Option<&ExecFacts<'_>>,
     ) -> Arc<Container> {
         let (container, fresh) = self.registry.look_at(id, pid);
+        if fresh.is_some() {
+            log::debug!("container {id}: looked at through process {pid}");
+        }
+        if let Err(why) = &container.image {
+            log::debug!("container {id}: the image is not known, asked by process {pid}: {why}");
+            if deps.workers.is_some() {
+                warn_once!(
+                    "the image of container {id} is not known ({why}); what runs there is judged by the kernel's \
+                     flags alone. Metric unknown_no_image counts such verdicts"
+                );
+            }
+        }
         ask_declaration(deps, &container, exec);
         if let (Some(workers), Some(live), Some(image)) = (&deps.workers, &container.live, fresh) {
             workers.index(NewImage { image, looked_at: live.looked_at() });
@@ -95,7 +108,8 @@ impl Containers {
         Some(self.by_id(deps, &id, exec.pid, Some(exec)))
     }
 
-    fn id_of_exec(&mut self, deps: &Dependencies, exec: &ExecFacts<'_>) -> Option<Box<str>> {
+    /// The id of the container of an exec, without a look at it.
+    pub(super) fn id_of_exec(&mut self, deps: &Dependencies, exec: &ExecFacts<'_>) -> Option<Box<str>> {
         if let Some(last) = self.last_cgroups.as_ref().filter(|last| *last.raw == *exec.raw_cgroups()) {
             return last.container.clone();
         }

@@ -79,3 +79,25 @@ impl<'a> Context<'a> {
         layout?.facts(self.event)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::raw::code;
+    use crate::event::raw::tests::event;
+
+    #[test]
+    fn an_event_is_turned_to_once() {
+        let bytes = event(code::PROCEXIT, 7, &[]);
+        let mut event = SyscallEvent::from_bytes(&bytes).unwrap();
+        event.number = 1;
+        let mut decoded = Decoded::default();
+        assert!(decoded.turn_to(&event), "findings are taken in");
+        decoded.exec.set(Some(None));
+        assert!(!decoded.turn_to(&event), "asked about again: nothing may have changed");
+        assert!(decoded.exec.get().is_some());
+        event.number = 2;
+        assert!(decoded.turn_to(&event));
+        assert!(decoded.exec.get().is_none());
+    }
+}

@@ -138,6 +138,7 @@ impl Files {
         let file = self.of_event(cx, p)?;
         if file.compared.set(()).is_ok() {
             let writer = writer(cx, file.pid, packages, p);
+            log::debug!("file {:?}: {:?} by {writer:?}", (&*file.container.id, &file.path), file.change);
             if file.mount.is_none() {
                 note_written(cx, &file, &writer, &mut p.writers);
             }

@@ -12,6 +12,7 @@
 mod agents;
 mod cache;
 mod containers;
+mod content;
 mod context;
 mod declared;
 mod environment;
@@ -166,6 +167,7 @@ impl Engine {
         self.turn_to(event);
         let Self { deps, decoded, state } = self;
         let cx = Context { event, table, deps, decoded };
+        state.processes.programs.let_go();
         state.processes.threads.containers.look_at_unseen(deps);
         state.forget_gone();
         let threads = &mut state.processes.threads;
@@ -174,6 +176,9 @@ impl Engine {
             code::EXECVE_X | code::EXECVEAT_X => {
                 if let Some(exec) = cx.exec() {
                     state.processes.programs.note_flags(exec.flags);
+                    if let Some(id) = threads.containers.id_of_exec(deps, &exec) {
+                        state.processes.programs.hold(deps, &id, &exec);
+                    }
                     threads.note_exec(deps, &exec);
                 } else if let Some(name) = refused_format(event) {
                     scripts::note_refused(&cx, name, threads);

@@ -1,6 +1,7 @@
 //! Processes: which container one is in, what it runs, and who wrote that. What is above asks all of it at
 //! once.
 
+use super::content::Contents;
 use super::context::{Context, Dependencies};
 use super::pipes::{Pipes, Piping};
 use super::programs::Programs;
@@ -23,6 +24,7 @@ pub(super) struct Processes {
     pub(super) scripts: Scripts,
     pipes: Pipes,
     pub(super) writers: Writers,
+    pub(super) contents: Contents,
 }
 
 impl Processes {
@@ -33,6 +35,7 @@ impl Processes {
             scripts: Scripts::new(),
             pipes: Pipes::new(),
             writers: Writers::new(),
+            contents: Contents::new(),
         }
     }
 
@@ -42,6 +45,7 @@ impl Processes {
             + self.programs.forget(container, most)
             + self.scripts.forget(container, most)
             + self.writers.forget(container, most)
+            + self.contents.forget(container, most)
     }
 
     /// The verdict on the executable of the event's process; `None` on the host.
@@ -123,7 +127,7 @@ impl Processes {
     ) -> bool {
         let is_fine = |origin: Origin, inode: u64| match origin {
             Origin::Image | Origin::ImageTouched => true,
-            Origin::Added | Origin::ImageModified | Origin::ImageUnverified => {
+            Origin::Added | Origin::AddedOrModified | Origin::ImageModified | Origin::ImageUnverified => {
                 inode != 0 && self.writers.of(container, inode).is_some_and(&fine)
             }
             _ => false,

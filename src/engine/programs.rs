@@ -5,16 +5,20 @@ use super::context::{Context, Dependencies};
 use super::provenance::Writers;
 use super::runs::Runs;
 use super::threads::{ThreadState, Threads};
+use crate::event::exec::ExecFacts;
 use crate::event::threads::Thread;
 use crate::events::Finding;
 use crate::facts::{Against, VerifyJob};
+use crate::logging::warn_once;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
 use drift_core::host::{strip_deleted, ExeFlags, FoundFile, InodeId};
 use drift_core::image::view::Presence;
 use drift_core::verdict::binary::{Binary, BinaryKey};
-use drift_core::verdict::judge::{find_executable, is_memfd_path, Judgement, Subject};
+use drift_core::verdict::judge::{is_memfd_path, Judgement, Program};
 use drift_core::verdict::origin::Origin;
+use drift_core::verdict::runtime::{self, Claim};
+use rustix::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -38,6 +42,8 @@ pub(super) struct Programs {
     findings: u64,
     /// Whether the kernel's probe was seen to report layers.
     flags_given: bool,
+    /// The executable of the exec at hand, held since its event was seen.
+    held: Option<(i64, OwnedFd)>,
 }
 
 impl Programs {
@@ -47,6 +53,7 @@ impl Programs {
             runs: Runs::new(),
             findings: 0,
             flags_given: false,
+            held: None,
         }
     }
 
@@ -60,6 +67,7 @@ impl Programs {
         let Some(workers) = deps.workers.as_ref().filter(|workers| workers.has_findings()) else { return };
         for Finding { key, origin, sha256, .. } in workers.findings() {
             self.findings += 1;
+            log::debug!("a worker's finding: {key:?} is {origin:?}");
             let Some(binary) = self.verdicts.get_mut(&key) else { continue };
             let mut known = Binary::clone(binary);
             known.sha256 = sha256.or(known.sha256);
@@ -188,37 +196,92 @@ impl Programs {
         if let Some(known) = self.verdicts.get(&key) {
             return Arc::clone(known);
         }
-        let path = facts.path.into();
         let make = |judgement: Judgement| {
+            let path = facts.path.into();
             let sha256 = judgement.sha256;
             let (hashing, traits, package) = Default::default();
             Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
         };
+        let shown = || (&*container.id, String::from_utf8_lossy(facts.path));
         if is_runtime(cx, container, facts, threads) {
+            log::debug!("program {:?}: the runtime itself, process {}", shown(), facts.pid);
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
         }
-        let found = find_executable(cx.host(), container, facts.pid, facts.path, &facts.inode);
-        let subject = Subject {
+        let held = self.held.take().filter(|(pid, _)| *pid == facts.pid).map(|(_, exe)| exe);
+        let program = Program {
+            pid: facts.pid,
             path: facts.path,
             flags: facts.flags,
             flags_given: self.flags_given,
             inode: facts.inode,
-            found: found.as_ref(),
-            pid: facts.pid,
+            held,
         };
-        let judgement = cx.deps.judge.judge(container, &subject);
+        let (judgement, found) = cx.deps.judge.judge_program(container, program);
+        match &found {
+            Some(file) => log::debug!(
+                "program {:?}: process {} has {:?}, flags {:?}; found {:?}, {} bytes",
+                shown(),
+                facts.pid,
+                facts.inode,
+                facts.flags,
+                file.inode,
+                file.size
+            ),
+            None => log::debug!(
+                "program {:?}: process {} has {:?}, flags {:?}; no such file is found now, or may be looked at",
+                shown(),
+                facts.pid,
+                facts.inode,
+                facts.flags
+            ),
+        }
+        log::debug!("program {:?}: {judgement:?}", shown());
         if judgement.origin == Origin::Unknown {
+            if cx.workers().is_some() {
+                warn_once!(
+                    "a program is `unknown` ({}): {:?}. Metrics unknown_* count them",
+                    judgement.why,
+                    shown()
+                );
+            }
             cx.deps.metrics.count_unknown(judgement.why);
             // Not remembered beyond the thread: more may be known next time.
             return make(judgement);
         }
-        let binary = make(judgement);
+        let mut binary = make(judgement);
+        if binary.judgement.comparable_later && !compare_later(cx, container, &binary, found.as_ref()) {
+            // Nobody will: it stays unverified, and rules are told so at once.
+            binary = make(Judgement { comparable_later: false, ..binary.judgement.clone() });
+        }
         count_drift(container, &binary, writers);
         self.verdicts.put(key, Arc::clone(&binary));
-        if binary.judgement.comparable_later {
-            compare_later(cx, container, &binary, found.as_ref());
-        }
         binary
+    }
+
+    /// Holds the executable of an exec that was not judged before: it may be another file a moment later.
+    pub(super) fn hold(&mut self, deps: &Dependencies, container: &str, exec: &ExecFacts<'_>) {
+        let key = BinaryKey::new(container, exec.exe_path, exec.inode, exec.flags);
+        if deps.workers.is_some() && self.verdicts.get(&key).is_none() {
+            self.held = deps.host().hold_executable(exec.pid).ok().map(|exe| (exec.pid, exe));
+        }
+    }
+
+    /// Lets go of what was held for another event.
+    pub(super) fn let_go(&mut self) {
+        self.held = None;
+    }
+
+    /// How the program of a verdict is found again.
+    fn program<'b>(&self, binary: &'b Binary, pid: i64) -> Program<'b> {
+        let Binary { path, inode, .. } = binary;
+        Program {
+            pid,
+            path,
+            flags: binary.key.flags(),
+            flags_given: self.flags_given,
+            inode: *inode,
+            held: None,
+        }
     }
 
     /// SHA-256 of the executable; asks a worker for it where it is not known, and says `None` meanwhile.
@@ -235,7 +298,7 @@ impl Programs {
         let state = threads.of_event(cx)?;
         let (container, pid) = (state.container.clone()?, state.pid);
         let workers = cx.workers()?;
-        let found = find_executable(cx.host(), &container, pid, &binary.path, &binary.inode)?;
+        let found = cx.deps.judge.find_program(&container, self.program(&binary, pid))?;
         if found.size <= cx.deps.config.background_max {
             let file = found.open().ok()?;
             let job = VerifyJob { key: binary.key, container, file, against: None, tid: cx.event.tid };
@@ -257,7 +320,7 @@ impl Programs {
         let state = threads.of_event(cx)?;
         let (container, pid) = (state.container.clone()?, state.pid);
         container.live.as_ref()?;
-        find_executable(cx.host(), &container, pid, &binary.path, &binary.inode)
+        cx.deps.judge.find_program(&container, self.program(&binary, pid))
     }
 
     /// Traits of the executable; `None` where it cannot be looked at.
@@ -284,10 +347,7 @@ impl Programs {
 
 /// Counts a program that is new to the container, unless it was counted as a file when it was written.
 fn count_drift(container: &Container, binary: &Binary, writers: &Writers) {
-    let drifted = matches!(
-        binary.judgement.origin,
-        Origin::Added | Origin::ImageModified | Origin::Volume | Origin::Tmpfs | Origin::Memfd
-    );
+    let drifted = binary.judgement.origin.is_drift();
     if drifted && writers.of(&container.id, binary.inode.ino).is_none() {
         container.drifts.fetch_add(1, Ordering::Relaxed);
     }
@@ -304,28 +364,35 @@ fn is_runtime(cx: &Context<'_>, container: &Container, facts: &Facts<'_>, thread
     // In the host's PID namespace a thread's two ids are the same.
     let Some(vtid) = cx.table.get(facts.pid).map(|t| t.vtid) else { return false };
     let executed = threads.peek(facts.pid).is_some_and(|state| state.executed);
-    if vtid != facts.pid && (vtid != 1 || executed) {
-        return false;
-    }
     let parent_cgroups = cx.table.cgroups(facts.ptid);
-    let parent_outside = parent_cgroups.is_some_and(|c| threads.containers.named(&c).is_none());
-    // A container that shares the host's PID namespace could pose as runtime, but not from its own root.
-    let from_inside = container
-        .live
-        .as_ref()
-        .is_some_and(|live| cx.host().executable(facts.pid).is_ok_and(|f| f.dev == live.root_dev));
-    parent_outside && !from_inside
+    let claim = Claim {
+        pid: facts.pid,
+        ptid: facts.ptid,
+        path: facts.path,
+        argv: &facts.argv,
+        inode: facts.inode,
+        has_host_ids: vtid == facts.pid,
+        is_unborn: vtid == 1 && !executed,
+        parent_outside: parent_cgroups.is_some_and(|c| threads.containers.named(&c).is_none()),
+    };
+    runtime::is_runtime(cx.host(), container, &claim)
 }
 
-fn compare_later(cx: &Context<'_>, container: &Arc<Container>, binary: &Binary, found: Option<&FoundFile>) {
-    let (Some(workers), Some(found)) = (cx.workers(), found) else { return };
+/// Has a program compared by a worker; `false` if nobody will.
+fn compare_later(
+    cx: &Context<'_>,
+    container: &Arc<Container>,
+    binary: &Binary,
+    found: Option<&FoundFile>,
+) -> bool {
+    let (Some(workers), Some(found)) = (cx.workers(), found) else { return false };
     let (Some(layer), Some(path)) = (binary.judgement.layer, binary.judgement.path.clone()) else {
-        return;
+        return false;
     };
     if found.size > cx.deps.config.background_max {
-        return;
+        return false;
     }
-    let Ok(file) = found.open() else { return };
+    let Ok(file) = found.open() else { return false };
     let sha256 = container.image.as_ref().ok().and_then(|image| match image.lookup(&path) {
         Presence::Present { entry, .. } => entry.sha256,
         _ => None,
@@ -333,7 +400,7 @@ fn compare_later(cx: &Context<'_>, container: &Arc<Container>, binary: &Binary, 
     let against = Some(Against { layer, path, sha256 });
     let job =
         VerifyJob { key: binary.key, container: Arc::clone(container), file, against, tid: cx.event.tid };
-    workers.verify(job);
+    workers.verify(job)
 }
 
 /// The path of an executable as the engine read it from `/proc`, where an unlinked file's carries a mark.

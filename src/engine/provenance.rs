@@ -71,8 +71,8 @@ impl Writers {
         match judgement.origin {
             Origin::Image | Origin::ImageTouched => (Provenance::Image, None),
             Origin::Volume | Origin::ImageVolume | Origin::Tmpfs => (Provenance::Volume, None),
-            Origin::Memfd => (Provenance::Memory, None),
-            Origin::Added | Origin::ImageModified | Origin::ImageUnverified => {
+            Origin::Memfd | Origin::Detached => (Provenance::Memory, None),
+            Origin::Added | Origin::AddedOrModified | Origin::ImageModified | Origin::ImageUnverified => {
                 let written = self.of(container, inode).filter(|_| inode != 0);
                 let provenance = match written {
                     Some(Written { manager: Some(manager), .. }) => Provenance::Package(*manager),

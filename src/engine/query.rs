@@ -13,6 +13,7 @@ use crate::event::raw::SyscallEvent;
 use crate::facts::{Agent, Provenance, Written};
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
+use drift_core::content::Explained;
 use drift_core::image::view::Image;
 use drift_core::policy::approved::Approval;
 use drift_core::verdict::binary::{Binary, BinaryKey};
@@ -120,6 +121,20 @@ impl<'e> Query<'e> {
     /// Where the executable comes from, and who wrote it last.
     pub fn binary_provenance(&mut self) -> Option<Source<'_>> {
         self.state.processes.binary_provenance(&self.cx)
+    }
+
+    /// Where the content of a drifted executable comes from all the same.
+    pub fn binary_content(&mut self) -> Option<Arc<Explained>> {
+        let binary = self.binary()?;
+        let p = &mut self.state.processes;
+        p.contents.of(&self.cx, &mut p.threads, &binary.judgement)
+    }
+
+    /// As [`Self::binary_content`], of the script.
+    pub fn script_content(&mut self) -> Option<Arc<Explained>> {
+        let script = self.script()?;
+        let p = &mut self.state.processes;
+        p.contents.of(&self.cx, &mut p.threads, &script.judgement)
     }
 
     /// The work of the image's own that the event's process takes part in.

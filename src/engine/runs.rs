@@ -22,7 +22,7 @@ impl Runs {
     /// Counts a run of a file with this origin, and gives the number of it; `None` for what the image has,
     /// and for what is not known.
     pub(super) fn count(&mut self, key: BinaryKey, origin: Origin) -> Option<u64> {
-        if matches!(origin, Origin::Image | Origin::Runtime | Origin::Host | Origin::Unknown) {
+        if !origin.is_drift() && origin != Origin::ImageUnverified {
             return None;
         }
         let runs = self.0.get_or_insert(key, || 0)?;

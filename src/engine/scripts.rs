@@ -46,6 +46,10 @@ impl Scripts {
             None => judge_thread(cx, (cx.event.tid, &cx.table.get(cx.event.tid)?), &container),
         };
         let Started { script, pipe, is_cut, .. } = started;
+        if let Some(script) = &script {
+            let path = String::from_utf8_lossy(&script.path);
+            log::debug!("script {:?}: {:?}", (&*container.id, path), script.judgement);
+        }
         if let Some(script) = script.as_ref().filter(|s| s.judgement.origin == Origin::Unknown) {
             cx.deps.metrics.count_unknown(script.judgement.why);
         }

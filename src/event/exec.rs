@@ -201,3 +201,27 @@ impl ExecLayout {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::raw::tests::event;
+    use super::*;
+
+    #[test]
+    fn facts_are_found_again_where_the_engine_has_the_event_now() {
+        let number = 7i64.to_ne_bytes();
+        let mut params: Vec<&[u8]> = vec![b""; 30];
+        (params[0], params[1], params[2], params[4], params[5]) =
+            (&[0; 8], b"sh\0", b"-c\0id\0", &number, &number);
+        (params[14], params[15], params[27]) = (b"cpu=/a\0", b"A=b\0", b"/bin/sh\0");
+        let bytes = event(code::EXECVE_X, 7, &params);
+        let layout = ExecLayout::of(&SyscallEvent::from_bytes(&bytes).unwrap()).unwrap();
+        let elsewhere = bytes.clone();
+        let facts = layout.facts(&SyscallEvent::from_bytes(&elsewhere).unwrap()).unwrap();
+        assert_eq!(facts.argv().collect::<Vec<_>>(), [&b"sh"[..], b"-c", b"id"]);
+        assert_eq!((facts.pid, facts.exe_path, facts.cwd), (7, &b"/bin/sh"[..], &b""[..]));
+        assert_eq!((facts.raw_cgroups(), facts.environment), (&b"cpu=/a\0"[..], Some(&b"A=b\0"[..])));
+        let shorter = event(code::EXECVE_X, 7, &params[..20]);
+        assert!(layout.facts(&SyscallEvent::from_bytes(&shorter).unwrap()).is_none());
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::{known, text, OwnEvent};
 use crate::facts::{Provenance, Writer};
+use drift_core::content::Explained;
 use drift_core::verdict::change::Change;
 use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
@@ -27,6 +28,8 @@ pub struct FileReport {
     pub kind: &'static str,
     /// Package that owns the path in the image.
     pub package: Option<String>,
+    /// Where its content comes from all the same: the kind, and the image's file.
+    pub explained: Option<Explained>,
     /// Privileges gained: `setuid`, `setgid`, `filecaps`.
     pub gained: Vec<&'static str>,
     /// Who did it last.
@@ -52,6 +55,8 @@ impl OwnEvent for FileReport {
             "file_change": self.change.as_str(),
             "file_kind": self.kind,
             "file_package": self.package,
+            "file_content": self.explained.as_ref().map(|e| e.kind),
+            "file_content_of": self.explained.as_ref().and_then(|e| e.of.as_ref()).map(text),
             "binary_traits": self.gained,
             "binary_origin": self.writer.origin.map(|o| o.as_str()),
             "binary_writer": &*self.writer.command,

@@ -3,6 +3,7 @@
 use super::{known, text, OwnEvent};
 use crate::facts::{LibraryJob, Provenance};
 use drift_core::container::volume::VolumeKind;
+use drift_core::content::Explained;
 use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use serde_json::{json, Value};
@@ -19,6 +20,8 @@ pub struct LibraryReport {
     pub origin: Origin,
     /// What volume it lies on; `None` on the root file system.
     pub volume: Option<VolumeKind>,
+    /// Where its content comes from all the same.
+    pub explained: Option<Explained>,
     /// Package that owns the path in the image.
     pub package: Option<String>,
 }
@@ -33,7 +36,7 @@ impl OwnEvent for LibraryReport {
     fn payload(&self) -> Value {
         let job = &self.job;
         let provenance = match (self.origin, &job.written) {
-            (Origin::Memfd, _) => Provenance::Memory,
+            (Origin::Memfd | Origin::Detached, _) => Provenance::Memory,
             (Origin::Volume | Origin::Tmpfs, _) => Provenance::Volume,
             (_, Some(written)) => written.manager.map_or(Provenance::Written, Provenance::Package),
             (_, None) => Provenance::Unknown,
@@ -46,6 +49,8 @@ impl OwnEvent for LibraryReport {
             "file_origin": self.origin.as_str(),
             "file_kind": "elf_shared",
             "file_package": self.package,
+            "file_content": self.explained.as_ref().map(|e| e.kind),
+            "file_content_of": self.explained.as_ref().and_then(|e| e.of.as_ref()).map(text),
             "file_writer": job.written.as_ref().map(|w| &*w.command),
             "file_provenance": provenance.to_string(),
             "file_work": job.written.as_ref().and_then(|w| w.work).map(|work| work.to_string()),

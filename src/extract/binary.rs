@@ -5,6 +5,7 @@ use super::value::Value;
 use crate::facts::{Provenance, Written};
 use bumpalo::Bump;
 use drift_core::container::registry::Container;
+use drift_core::content::Explained;
 use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.binary_origin",
         FieldType::String,
         "Origin of the process's executable: `image`, `image_touched`, `image_modified`, `image_unverified`, `added`, \
-         `volume`, `image_volume`, `tmpfs`, `memfd`, `runtime`, `host` or `unknown`.",
+         `added_or_modified`, `volume`, `image_volume`, `tmpfs`, `memfd`, `detached`, `runtime`, `host` or `unknown`.",
         origin,
     ),
     field(
@@ -71,10 +72,33 @@ pub(super) const FIELDS: &[FieldDef] = &[
         work,
     ),
     field(
+        "drift.binary_content",
+        FieldType::String,
+        "Where the content of an executable that the image does not have at its path comes from all the same: `copied` (a \
+         file of the image has it, under the same name), `renamed` (under another name, as in masquerading), `unpacked` (a \
+         member of an archive of the image), or `declared` (it lies on a volume that the deployment brought and that \
+         nobody in the container can change: a configMap, a secret, a read-only directory of the node). Absent where it is \
+         none of these, or not known.",
+        content,
+    ),
+    field(
+        "drift.binary_content_of",
+        FieldType::String,
+        "The file of the image that has that content.",
+        content_of,
+    ),
+    field(
         "drift.process_work",
         FieldType::String,
         "As drift.binary_work, of the process itself: the work that it takes part in now.",
         process_work,
+    ),
+    field(
+        "drift.binary_pending",
+        FieldType::Bool,
+        "Whether the executable, `image_unverified` so far, is being compared with the image: drift_binary reports the \
+         result. False where nobody will compare it.",
+        pending,
     ),
     field(
         "drift.binary_runs",
@@ -92,6 +116,11 @@ fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(origin.map(|o| Value::Text(o.as_str().as_bytes())))
 }
 
+fn pending<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let binary = q.engine.binary();
+    Value::or_absent(binary.map(|binary| Value::Bool(binary.judgement.comparable_later)))
+}
+
 fn runs<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.engine.binary_runs().map(Value::U64))
 }
@@ -102,7 +131,7 @@ fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     match binary.judgement.origin {
         Origin::Image | Origin::ImageTouched | Origin::ImageUnverified => {}
         // A package that was installed since: the container's own database says so.
-        Origin::Added | Origin::ImageModified => {
+        Origin::Added | Origin::AddedOrModified | Origin::ImageModified => {
             match installed(&container, binary.judgement.path.as_ref()) {
                 Ok(None) if binary.judgement.origin == Origin::ImageModified => {}
                 found => return owner(found, q.arena),
@@ -181,6 +210,20 @@ fn process_work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.engine.binary_provenance().and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
+}
+
+fn content<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.binary_content().map(|e| Value::Text(e.kind.as_bytes())))
+}
+
+fn content_of<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    image_file(q.engine.binary_content().as_deref(), q.arena)
+}
+
+/// The file of the image that explains content.
+pub(super) fn image_file<'a>(explained: Option<&Explained>, arena: &'a Bump) -> Value<'a> {
+    let of = explained.and_then(|e| e.of.as_ref());
+    Value::or_absent(of.map(|path| Value::bytes(arena, path.as_bytes())))
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

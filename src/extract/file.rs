@@ -86,6 +86,19 @@ pub(super) const FIELDS: &[FieldDef] = &[
         work,
     ),
     field(
+        "drift.file_content",
+        FieldType::String,
+        "On drift_file and drift_library, as drift.binary_content, of that file; also `derived`: compiled from a source of \
+         the image, whose time and size it records and whose names alone it uses (Python's byte code).",
+        own_event_only,
+    ),
+    field(
+        "drift.file_content_of",
+        FieldType::String,
+        "On drift_file and drift_library: the file of the image that has that content, or that source.",
+        own_event_only,
+    ),
+    field(
         "drift.volume_kind",
         FieldType::String,
         "Kind of volume that the file, the script, or else the executable, lies on: `secret`, `configmap`, `projected`, \
@@ -165,6 +178,11 @@ fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 /// Told by drift's own events only, whose fields come from their payload.
 fn writer_pid<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::Absent
+}
+
+/// Read from the payloads of Drift's own events alone.
+fn own_event_only<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
     Value::Absent
 }
 

@@ -1,6 +1,6 @@
 //! Fields of the script that a process runs.
 
-use super::binary::{installed, owner, written_by};
+use super::binary::{image_file, installed, owner, written_by};
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
 use drift_core::verdict::origin::Origin;
@@ -84,6 +84,18 @@ pub(super) const FIELDS: &[FieldDef] = &[
         work,
     ),
     field(
+        "drift.script_content",
+        FieldType::String,
+        "As drift.binary_content, of that script.",
+        content,
+    ),
+    field(
+        "drift.script_content_of",
+        FieldType::String,
+        "As drift.binary_content_of, of that script.",
+        content_of,
+    ),
+    field(
         "drift.script_runs",
         FieldType::Uint64,
         "As drift.binary_runs, of that script.",
@@ -131,6 +143,14 @@ fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     written_by(q.engine.script_provenance(), q.arena)
 }
 
+fn content<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.script_content().map(|e| Value::Text(e.kind.as_bytes())))
+}
+
+fn content_of<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    image_file(q.engine.script_content().as_deref(), q.arena)
+}
+
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.engine.script_provenance().and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
@@ -151,7 +171,7 @@ fn package<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let path = script.judgement.path.as_ref();
     match script.judgement.origin {
         Origin::Image | Origin::ImageTouched | Origin::ImageModified | Origin::ImageUnverified => {}
-        Origin::Added => return owner(installed(&container, path), q.arena),
+        Origin::Added | Origin::AddedOrModified => return owner(installed(&container, path), q.arena),
         Origin::Unknown => return Value::Text(b"unknown"),
         _ => return Value::Absent,
     }

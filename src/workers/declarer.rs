@@ -112,7 +112,7 @@ impl Declarer {
         let Some(live) = &container.live else { return };
         // Before the image is known, and peers are judged.
         if let Ok(root) = self.host.root_of(live.pid()) {
-            if root.dev == live.root_dev {
+            if live.is_root(&root) {
                 container.declaration.set_nameservers(nameservers::read(&root));
             }
         }

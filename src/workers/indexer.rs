@@ -52,6 +52,8 @@ impl Indexer {
             }
             drift_core::packages::owners::build(layer, || pace.step());
         }
+        // Afterwards, so that no first answer waits for it.
+        image.layers().iter().for_each(|layer| drift_core::content::build(layer, &mut || pace.step()));
         LayerCache::shared().enforce(self.config.cache.max_bytes, self.config.cache.max_layers);
         self.metrics.note_cache(LayerCache::shared().totals());
     }

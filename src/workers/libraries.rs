@@ -12,6 +12,7 @@ use crate::workers::tally::Tally;
 use crate::workers::worker::Inbox;
 use crate::workers::Pace;
 use crossbeam_channel::RecvTimeoutError;
+use drift_core::content::{self, Explained};
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::host::{FoundFile, Host};
 use drift_core::packages::owners::owner_now;
@@ -50,6 +51,8 @@ struct Candidate {
 #[derive(Debug)]
 pub struct Libraries {
     judge: Judge,
+    /// Largest file whose content is read, bytes.
+    max: u64,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
     waiting: VecDeque<Candidate>,
@@ -73,6 +76,7 @@ impl Libraries {
     pub fn new(host: Host, config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
         Self {
             judge: Judge::new(host, config.background_max),
+            max: config.background_max,
             metrics,
             pace: Pace::new(config.cpu_percent, Arc::clone(&stop)),
             stop,
@@ -192,10 +196,22 @@ impl Libraries {
             }
             _ => None,
         };
+        let explained = self.explain(&job, &path);
         job.container.drifts.fetch_add(1, Ordering::Relaxed);
         self.metrics.libraries_loaded.inc();
         let (origin, volume) = (judgement.origin, judgement.volume);
-        report(&LibraryReport { job, path, origin, volume, package });
+        report(&LibraryReport { job, path, origin, volume, explained, package });
+    }
+
+    /// Where the content of a library comes from that the image does not have at its path.
+    fn explain(&self, job: &LibraryJob, path: &ImagePath) -> Option<Explained> {
+        let image = job.container.image.as_ref().ok()?;
+        let root = job.container.live.as_ref()?.root(self.judge.host(), &[job.pid])?;
+        let found = root.find(path.as_bytes()).ok()?;
+        let mut keep_going = || !self.stop.load(Ordering::Relaxed);
+        image.layers().iter().for_each(|layer| content::build(layer, &mut keep_going));
+        let source = content::source_of(image, &root, path, &found, self.max, &mut keep_going)?;
+        Some(Explained::of(source, path))
     }
 }
 

@@ -4,6 +4,7 @@
 //! share of a queue; a panic is counted and the loop starts again; a stop has a deadline, and a thread that does not
 //! keep it (it waits for a disk or a server that does not answer) is abandoned, counted, and its code stays loaded.
 
+use crate::logging::warn_once;
 use crate::metrics::{Counter, Metrics};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use drift_formats::path_key::value_key;
@@ -183,6 +184,9 @@ impl Guarded {
                     return;
                 }
                 metrics.worker_panics.inc();
+                log::error!(
+                    "a worker panicked and is started again; this is a bug. Metric worker_panics counts them"
+                );
                 if began.elapsed() > HEALTHY {
                     pause = RESTART.0;
                 }
@@ -210,6 +214,7 @@ impl Guarded {
         while !thread.is_finished() {
             if Instant::now() >= deadline {
                 metrics.workers_abandoned.inc();
+                log::warn!("a worker did not end in time and was left behind");
                 super::loaded::keep();
                 return;
             }
@@ -266,8 +271,16 @@ impl<J: Job> Worker<J> {
         if let Err(refused) = sent {
             (self.dropped)(&self.metrics).inc();
             match refused {
-                Refused::Full => self.metrics.queue_full.inc(),
-                Refused::Share => self.metrics.over_share.inc(),
+                Refused::Full => {
+                    self.metrics.queue_full.inc();
+                    warn_once!(
+                        "a worker's queue is full: work is dropped. Metrics *_dropped count it, by worker"
+                    );
+                }
+                Refused::Share => {
+                    self.metrics.over_share.inc();
+                    warn_once!("a container uses up its share of a worker's queue: its work is dropped. Metric over_share");
+                }
             }
         }
         sent

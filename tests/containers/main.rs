@@ -19,3 +19,4 @@ mod scripts;
 mod secrets;
 mod source;
 mod source_checks;
+mod storage;

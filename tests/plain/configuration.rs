@@ -48,6 +48,25 @@ fn wrong_types() {
     expect("{", &["init_config", "EOF"]);
 }
 
+/// What an operator should know is in Falco's log: at the start what is seen of the host, and what is not.
+#[test]
+fn the_start_is_logged() {
+    let host = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(host.path().join("var/lib/docker")).unwrap();
+    let root = host.path().to_str().unwrap();
+    let config = serde_json::json!({ "host_root": root, "log_level": "info" });
+    let instance = library::Instance::new(library::api(), &config.to_string()).unwrap();
+    instance.set_async(true);
+    instance.set_async(false);
+    let logged = library::LOGGED.lock().unwrap();
+    assert!(logged.iter().all(|(_, component, _)| component == "drift"), "{logged:?}");
+    let lines: Vec<&str> = logged.iter().map(|(_, _, line)| line.as_str()).collect();
+    assert!(lines.iter().any(|line| line.starts_with("version") && line.contains(root)), "{lines:?}");
+    let is_warned = |line: &&str| line.starts_with("error: no process is seen below") && line.contains(root);
+    assert!(lines.iter().any(is_warned), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("Docker (/var/lib/docker)")), "{lines:?}");
+}
+
 #[test]
 fn values_out_of_range() {
     expect(r#"{"host_root": "host"}"#, &["init_config.host_root", "\"host\"", "absolute"]);
@@ -57,6 +76,7 @@ fn values_out_of_range() {
         &["init_config.compare.inline_max", "1073741824", "16MiB"],
     );
     expect(r#"{"indexer": {"cpu_percent": 0}}"#, &["init_config.indexer.cpu_percent", "\"0\"", "1 to 100"]);
+    expect(r#"{"log_level": "loud"}"#, &["init_config.log_level", "\"loud\"", "warn"]);
     expect(r#"{"storage_roots": ["var"]}"#, &["init_config.storage_roots", "\"var\"", "absolute"]);
     expect(r#"{"manifests": [{"path": "/x"}]}"#, &["init_config.manifests[0]", "/x", "containers", "images"]);
     let glob = r#"{"manifests": [{"path": "/x", "containers": ["*"], "images": ["ok", "app[0-"]}]}"#;
@@ -142,10 +162,12 @@ fn the_engine_gets_the_same_schema_as_the_plugin_reads() {
             "cache",
             "compare",
             "confirm_mmap",
+            "container_parts",
             "files",
             "host_root",
             "ignore",
             "indexer",
+            "log_level",
             "manifests",
             "network",
             "storage_roots",

@@ -9,6 +9,7 @@ mod deploy;
 mod docs;
 mod fuzz;
 mod garbage;
+mod imports;
 mod install;
 mod interface;
 mod lint;

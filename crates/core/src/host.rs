@@ -9,11 +9,11 @@ mod process;
 
 pub use exe::{ExeFlags, InodeId};
 pub(crate) use file::inode_id;
-pub use file::{strip_deleted, FoundFile, RootDir};
+pub use file::{mount_of, path_of, strip_deleted, FoundFile, RootDir};
 pub use process::FileId;
 
 use arc_swap::ArcSwapOption;
-use drift_formats::mountinfo::MountTable;
+use drift_formats::mountinfo::{Mount, MountTable};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io::Read;
@@ -109,12 +109,14 @@ impl Host {
         Some(read)
     }
 
-    /// Device of the host's own root file system.
-    pub fn root_dev(&self) -> Option<(u32, u32)> {
+    /// Whether a mount is the host's own root file system, or the same directory of it; not so a container's root that
+    /// lies on the same disk.
+    pub fn is_own_root(&self, mount: &Mount) -> bool {
         // It stays the same for as long as the host runs: whatever was read at any time will do.
         let known = self.init_mounts.load_full();
-        let known = known.or_else(|| self.init_mounts(Instant::now()))?;
-        known.table.root().map(|mount| mount.dev)
+        let known = known.or_else(|| self.init_mounts(Instant::now()));
+        let own = known.as_ref().and_then(|mounts| mounts.table.root());
+        own.is_some_and(|own| own.dev == mount.dev && own.root == mount.root)
     }
 
     /// All process ids, in no order.

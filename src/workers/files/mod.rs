@@ -17,6 +17,8 @@ use crate::ledger::{Ledger, Reported};
 use crate::metrics::Metrics;
 use crate::workers::worker::Inbox;
 use crossbeam_channel::RecvTimeoutError;
+use drift_core::content;
+use drift_core::content::Explained;
 use drift_core::host::{FoundFile, Host, RootDir};
 use drift_core::image::view::Presence;
 use drift_core::packages::owners::owner_now;
@@ -293,6 +295,22 @@ impl Files {
         Ok(self.tell_compared(job, &path, None, compared, report))
     }
 
+    /// Where the content of a new or changed file comes from that the image does not have at its path.
+    fn explain(&self, job: &FileJob, path: &ImagePath, compared: &Compared) -> Option<Explained> {
+        let found = compared.now.as_ref().filter(|now| now.kind == FileType::RegularFile)?;
+        // Privileges are never explained by content.
+        if !compared.gained.is_empty() || !matches!(compared.change, Change::Created | Change::Modified) {
+            return None;
+        }
+        let image = job.container.image.as_ref().ok()?;
+        let root = root_of(&self.host, job)?;
+        let mut keep_going = || !self.stop.load(Ordering::Relaxed);
+        image.layers().iter().for_each(|layer| content::build(layer, &mut keep_going));
+        let source =
+            content::source_of(image, &root, path, found, self.config.background_max, &mut keep_going)?;
+        Some(Explained::of(source, path))
+    }
+
     fn tell_compared(
         &mut self,
         job: &FileJob,
@@ -312,6 +330,7 @@ impl Files {
         let ctime = compared.now.as_ref().map_or(0, |now| now.inode.ctime);
         let work = job.writer.work.as_ref().map(|work| work.to_string().into());
         Ledger::shared().note(&job.container.id, path.as_bytes(), Reported { ctime, work });
+        let explained = self.explain(job, path, &compared);
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
             container: job.container.id.clone(),
@@ -321,6 +340,7 @@ impl Files {
             change: compared.change,
             origin: origin(compared.change),
             kind: file_kind(path, compared.now.as_ref()),
+            explained,
             package,
             gained: compared.gained,
             writer: Arc::clone(&job.writer),

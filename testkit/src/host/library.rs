@@ -1,10 +1,12 @@
 //! The built library, by its C symbols.
 
-use falco_plugin::api::{plugin_api, ss_plugin_init_input, ss_plugin_metric, ss_plugin_rc, ss_plugin_t};
+use falco_plugin::api::{
+    plugin_api, ss_plugin_init_input, ss_plugin_metric, ss_plugin_owner_t, ss_plugin_rc, ss_plugin_t,
+};
 use libloading::Library;
 use std::ffi::{c_char, CStr, CString};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 /// Where cargo put the library: it builds it with the tests, beside their executables, without a hash in its
 /// name. Or the library that DRIFT_SO names, such as the published one.
@@ -109,6 +111,22 @@ pub fn codes(
     }
 }
 
+/// What the plugin logged, of all instances in this process: severity, component and message.
+pub static LOGGED: Mutex<Vec<(u32, String, String)>> = Mutex::new(Vec::new());
+
+/// `plugin_log_fn` of libsinsp, which names the owner where there is no component; here there is no owner.
+extern "C-unwind" fn take_line(
+    _: *mut ss_plugin_owner_t,
+    component: *const c_char,
+    message: *const c_char,
+    severity: u32,
+) {
+    // SAFETY: the plugin gives strings.
+    let text = |text: *const c_char| unsafe { CStr::from_ptr(text) }.to_str().unwrap().to_owned();
+    assert!(!component.is_null());
+    LOGGED.lock().unwrap().push((severity, text(component), text(message)));
+}
+
 /// One instance without an engine: as `falco --dry-run`, `--list` and `--plugin-info` make it.
 pub struct Instance<'a> {
     api: &'a plugin_api,
@@ -127,7 +145,7 @@ impl<'a> Instance<'a> {
             owner: std::ptr::null_mut(),
             get_owner_last_error: Some(no_error),
             tables: std::ptr::null(),
-            log_fn: None,
+            log_fn: Some(take_line),
         };
         let mut rc: ss_plugin_rc = -1;
         // SAFETY: both live for the call.

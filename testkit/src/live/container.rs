@@ -110,6 +110,17 @@ impl Container {
         Self::started(id, init_pid, Box::new(runtime), shared)
     }
 
+    /// As [`Container::podman_with`], with the image's layers on another file system than the container's own: an
+    /// additional image store, as nodes have that keep images on a disk of their own.
+    ///
+    /// # Errors
+    /// As [`Container::podman`].
+    pub fn podman_on_two_disks(image: &Image, options: &[&str]) -> Result<Self> {
+        let shared = Shared::new()?;
+        let (id, init_pid, runtime) = podman::start_on_two_disks(image, &shared, options, &INIT)?;
+        Self::started(id, init_pid, Box::new(runtime), shared)
+    }
+
     /// Runs the image under a containerd of its own, with storage below [`state_dir`](super::state_dir). The
     /// containerd is shared by the containers of one process and stopped with the last of them.
     ///

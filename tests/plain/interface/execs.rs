@@ -217,12 +217,13 @@ fn a_thread_whose_exec_was_not_seen_is_read_from_the_table() {
 }
 
 #[test]
-fn a_container_without_a_manifest_is_not_known() {
+fn of_a_container_without_a_manifest_the_kernels_flags_decide() {
     let (mut host, _dir) = start("0123*");
-    for (path, flags) in [("/usr/bin/python3", LOWER), ("/usr/bin/python3", UPPER), ("/usr/bin/python3", 0)] {
+    for (flags, origin) in [(0, "unknown"), (LOWER, "image"), (UPPER, "added_or_modified"), (0, "volume")] {
+        let path = "/usr/bin/python3";
         let event = host.feed(Exec::new(TID, &group(OTHER), path, flags, &["python3", "/x.py"]).bytes());
         assert_eq!(host.text(&event, "container_id").as_deref(), Some(OTHER));
-        assert_eq!(host.text(&event, "binary_origin").as_deref(), Some("unknown"), "{flags}");
+        assert_eq!(host.text(&event, "binary_origin").as_deref(), Some(origin), "{flags}");
         assert_eq!(host.text(&event, "script_origin").as_deref(), Some("unknown"), "{flags}");
         assert_eq!(host.text(&event, "image_has_file"), None);
         let state = host.text(&event, "manifest_state").unwrap();
@@ -280,7 +281,8 @@ fn a_new_process_with_an_old_id_is_another() {
     assert_eq!(host.text(&event, "binary_origin").as_deref(), Some("image"));
 }
 
-/// What a clone returns to the parent is the child's id in the parent's PID namespace. On the host that is another thread.
+/// What a clone returns to the parent is the child's id in the parent's PID namespace. On the host that is
+/// another thread.
 #[test]
 fn a_clone_in_a_container_forgets_no_thread_of_the_host() {
     let (mut host, _dir) = start("*");

@@ -14,7 +14,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 91] = [
+const FIELDS: [&str; 92] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -63,6 +63,7 @@ const FIELDS: [&str; 91] = [
     "binary_provenance",
     "binary_work",
     "process_work",
+    "binary_pending",
     "binary_runs",
     "script_path",
     "script_origin",

@@ -55,7 +55,7 @@ fn the_container_plugins_event_names_the_image() {
     let cgroup = group(ID);
     let exec = Exec::new(TID, &cgroup, "/usr/bin/python3", LOWER, &["python3"]);
     let event = host.feed(exec.bytes());
-    assert_eq!(host.text(&event, "binary_origin").as_deref(), Some("unknown"));
+    assert_ne!(host.text(&event, "manifest_state").as_deref(), Some("ready"));
     let container = serde_json::json!({"container": {
         "full_id": ID, "id": &ID[..12], "image": "registry.example/app:1.2", "type": 0,
     }});

@@ -6,10 +6,11 @@
 //! if the uppermost of them is what the root shows: their names are the words of whoever mounted it.
 
 use crate::container::id::IdRules;
+use crate::container::image_volume::base_of;
 use crate::container::init_layer::is_init_layer;
 use crate::container::volume::{VolumeKind, Volumes};
 use crate::host::InodeId;
-use crate::host::{Host, RootDir};
+use crate::host::{FileId, Host, RootDir};
 use crate::image::cache::LayerCache;
 use crate::image::disk::{may_read_trusted_xattrs, XattrSpace};
 use crate::image::view::Image;
@@ -64,11 +65,17 @@ pub struct Live {
     /// Set when that process ended: a container that is restarted keeps its id, but not its mounts.
     ended: AtomicBool,
     mounts: ArcSwap<MountTable>,
+    /// The mounts as they were when the container was first seen: what the runtime made.
+    first_mounts: Arc<MountTable>,
     looked_at: Instant,
     /// Kinds of volume found out so far, by mount id.
     kinds: Mutex<HashMap<u64, Option<VolumeKind>>>,
-    /// Device of the root file system: tells files of the root from those of any other mount.
+    /// Where the engine keeps layers: directories that hold those of this container, as the host names them.
+    pub(super) bases: Vec<Vec<u8>>,
+    /// Device of the root file system, as mount tables have it.
     pub root_dev: (u32, u32),
+    /// The root directory; `None` where it could not be looked at.
+    root_id: Option<FileId>,
     /// The overlay's writable directory, as this process reaches it.
     pub upper: Option<PathBuf>,
     /// The same, as the host names it.
@@ -101,25 +108,30 @@ impl Live {
     fn look_through(host: &Host, pid: i64, container: &str) -> Result<(Self, Mount), NotLive> {
         let mounts = host.mounts(pid).ok_or(NotLive::Gone)?;
         let root = mounts.root().cloned().ok_or(NotLive::Gone)?;
-        if host.root_dev() == Some(root.dev) {
+        if host.is_own_root(&root) {
             return Err(NotLive::BeingSetUp);
         }
+        let root_id = host.root_of(pid).ok().map(|root| root.id());
         // After the read: what was read of a process that took the id over meanwhile is another container's.
         if !is_member(host, pid, container) {
             return Err(NotLive::Gone);
         }
+        let mounts = Arc::new(mounts);
         let live = Self {
             pid,
             ended: AtomicBool::new(false),
             looked_at: Instant::now(),
             kinds: Mutex::default(),
             root_dev: root.dev,
+            root_id,
             upper: None,
             upper_on_host: None,
             is_overlay: root.fstype == b"overlay",
             read_only: root.read_only || root.super_read_only,
             started: host.started_at(pid),
-            mounts: ArcSwap::from_pointee(mounts),
+            first_mounts: Arc::clone(&mounts),
+            mounts: ArcSwap::new(mounts),
+            bases: Vec::new(),
         };
         Ok((live, root))
     }
@@ -127,6 +139,22 @@ impl Live {
     /// Mounts as last read.
     pub fn mounts(&self) -> Arc<MountTable> {
         self.mounts.load_full()
+    }
+
+    /// Mounts as they were when the container was first seen.
+    pub(super) fn first_mounts(&self) -> &MountTable {
+        &self.first_mounts
+    }
+
+    /// Takes in where its layers are: the writable one, as the host names it, and the image's.
+    pub fn set_layers(&mut self, host: &Host, image: &Image, upper: Option<Vec<u8>>) {
+        let lower = image.layers().iter().filter_map(|layer| layer.dir());
+        let lower = lower.map(|dir| dir.as_os_str().as_bytes().to_vec());
+        self.bases = upper.iter().cloned().chain(lower).filter_map(|layer| base_of(&layer)).collect();
+        self.bases.sort();
+        self.bases.dedup();
+        self.upper = upper.as_ref().map(|upper| host.path(upper));
+        self.upper_on_host = upper;
     }
 
     /// As [`Live::mounts`], for a moment: nothing is counted.
@@ -151,7 +179,12 @@ impl Live {
         }
         // The host's table tells what a memory-backed volume is.
         let of_host = host.init_mounts(self.looked_at);
-        let kind = Volumes::new(&self.mounts(), of_host.as_ref().map(|m| &m.table)).kind(mount);
+        let mounts = self.mounts();
+        let volumes = Volumes::new(&mounts, of_host.as_ref().map(|m| &m.table));
+        let kind = match volumes.kind(mount) {
+            Some(VolumeKind::Image) if !self.is_images(host, mount) => volumes.kind_unless_image(mount),
+            kind => kind,
+        };
         // A process may make mounts of its own without end.
         let mut kinds = self.kinds();
         if kinds.len() < MAX_KINDS {
@@ -188,7 +221,19 @@ impl Live {
     /// The container's root directory, through the first of these processes that is still there and has it.
     pub fn root(&self, host: &Host, pids: &[i64]) -> Option<RootDir> {
         let candidates = pids.iter().copied().chain(std::iter::once(self.pid));
-        candidates.filter_map(|pid| host.root_of(pid).ok()).find(|root| root.dev == self.root_dev)
+        let mut rooted = candidates.filter_map(|pid| Some((pid, host.root_of(pid).ok()?)));
+        let (pid, root) = rooted.find(|(_, root)| self.is_root(root))?;
+        // Another process may have mounts of its own.
+        let own = if pid == self.pid { None } else { host.mounts(pid).map(Arc::new) };
+        Some(root.with_mounts(own.unwrap_or_else(|| self.mounts())))
+    }
+
+    /// Whether a process's root directory is the container's.
+    pub fn is_root(&self, root: &RootDir) -> bool {
+        match self.root_id {
+            Some(id) => root.id() == id,
+            None => root.dev == self.root_dev,
+        }
     }
 }
 
@@ -274,7 +319,11 @@ fn absolute(
 /// called. A container that can mount could so have any directory of the host taken for its image. A merged directory
 /// shows the times of the uppermost layer's (fs/overlayfs/inode.c, `ovl_getattr`), and nobody chooses a change time.
 fn shows(host: &Host, pid: i64, dir: &Path) -> Option<bool> {
-    let root = host.root_of(pid).ok()?;
+    shows_at(&host.root_of(pid).ok()?, dir)
+}
+
+/// As `shows`, of the directory at which an overlay is mounted, or a bind mount of `dir` itself.
+pub(super) fn shows_at(root: &RootDir, dir: &Path) -> Option<bool> {
     // The root may be written to meanwhile: the layer's times lie between two looks at it.
     let before = root.times().ok()?;
     let layer = match RootDir::open(dir).and_then(|layer| layer.times()) {

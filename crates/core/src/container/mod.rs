@@ -6,8 +6,10 @@
 pub mod declared;
 pub mod directories;
 pub mod id;
+mod image_volume;
 pub mod init_layer;
 pub mod live;
+pub mod mounts;
 pub mod registry;
 pub mod running;
 pub mod volume;

@@ -141,6 +141,11 @@ impl Container {
         ManifestState(self.image.as_ref().map_err(String::as_str))
     }
 
+    /// Whether what the kernel says of each program is all there is: it runs here, on an overlay whose layers cannot be read.
+    pub fn rests_on_flags(&self) -> bool {
+        self.image.is_err() && self.live.as_ref().is_some_and(|live| live.is_overlay)
+    }
+
     /// Whether it was looked at through a process that still runs.
     pub fn is_current(&self) -> bool {
         self.live.as_ref().is_some_and(|live| !live.has_ended())
@@ -433,8 +438,7 @@ impl Registry {
                 match live::image_of(&self.host, live.pid(), &root, &self.settings.storage_roots, self.cache)
                 {
                     Ok((image, upper)) => {
-                        live.upper = upper.as_ref().map(|upper| self.host.path(upper));
-                        live.upper_on_host = upper;
+                        live.set_layers(&self.host, &image, upper);
                         let fresh = Some(image.clone());
                         let c = Container {
                             id: id.into(),

@@ -115,7 +115,23 @@ impl<'a> Volumes<'a> {
     }
 
     /// The kind of volume that this mount of the container is; `None` where it is none.
+    ///
+    /// [`VolumeKind::Image`] is what the names of layers say, which are the words of whoever mounted it.
     pub fn kind(&self, mount: &Mount) -> Option<VolumeKind> {
+        let by_names = || {
+            let in_store = self.origins(mount).iter().any(|path| is_image_store(path));
+            in_store || self.is_image_overlay(mount)
+        };
+        match self.kind_unless_image(mount)? {
+            VolumeKind::Bind | VolumeKind::HostPath | VolumeKind::Tmpfs if by_names() => {
+                Some(VolumeKind::Image)
+            }
+            kind => Some(kind),
+        }
+    }
+
+    /// As [`Volumes::kind`], of a mount that is no image's.
+    pub fn kind_unless_image(&self, mount: &Mount) -> Option<VolumeKind> {
         if KERNEL.contains(&mount.fstype.as_slice()) || self.is_own(mount) {
             return None;
         }
@@ -132,9 +148,6 @@ impl<'a> Volumes<'a> {
                 EngineState::Other if memory && whole => VolumeKind::Tmpfs,
                 EngineState::Other => VolumeKind::Bind,
             });
-        }
-        if origins.iter().any(|path| is_image_store(path)) || self.is_image_overlay(mount) {
-            return Some(VolumeKind::Image);
         }
         if memory && whole && origins.len() == 1 {
             // A pod's service account token, seen without the host's table.
@@ -326,7 +339,7 @@ fn after<'a>(path: &'a [u8], marker: &[u8]) -> Option<&'a [u8]> {
 
 /// The path lies in a layer of an image: `.../overlay/<id>/diff`, `.../overlay2/<id>/merged`, `.../overlay/l/<name>`,
 /// containerd's `.../snapshots/<n>/fs`.
-fn is_image_store(path: &[u8]) -> bool {
+pub(super) fn is_image_store(path: &[u8]) -> bool {
     let parts: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
     parts.windows(3).any(|three| match three {
         [b"overlay" | b"overlay2", b"l", _] => true,

@@ -54,6 +54,24 @@ impl Source {
     }
 }
 
+/// Why content that the image does not have at a path is no surprise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// The value of `drift.binary_content`.
+    pub kind: &'static str,
+    /// The image's file.
+    pub of: Option<ImagePath>,
+}
+
+impl Explained {
+    /// Of a file at this path.
+    pub fn of(source: Source, path: &ImagePath) -> Self {
+        // A program under another name is what masquerading looks like.
+        let kind = if source.is_renamed(path) { "renamed" } else { source.as_str() };
+        Self { kind, of: Some(source.of().clone()) }
+    }
+}
+
 /// Most files of the image that one file is compared with.
 const MAX_CANDIDATES: usize = 64;
 

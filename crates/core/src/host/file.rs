@@ -4,10 +4,12 @@
 //! content is opened of regular files only, without blocking.
 
 use crate::host::InodeId;
+use drift_formats::mountinfo::MountTable;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file found on the live system: an `O_PATH` descriptor, which pins the file without opening its content.
 #[derive(Debug)]
@@ -65,8 +67,7 @@ impl FoundFile {
 
     /// Where the file is in its mount namespace, as the kernel names it; ` (deleted)` taken off an unlinked file's.
     pub fn path(&self) -> Option<Vec<u8>> {
-        let path = rustix::fs::readlink(self_fd(&self.fd), Vec::new()).ok()?.into_bytes();
-        Some(strip_deleted(&path).to_vec())
+        path_of(&self.fd).map(|path| strip_deleted(&path).to_vec())
     }
 
     /// A path that leads to this very file, for system calls that take no descriptor; good while `self` lives.
@@ -125,8 +126,13 @@ impl FoundFile {
 #[derive(Debug)]
 pub struct RootDir {
     fd: OwnedFd,
-    /// Device of the root file system.
+    /// Device that the directory's files show, which is not always the one that mount tables have.
     pub dev: (u32, u32),
+    ino: u64,
+    /// Mount that it was reached through; 0 where the kernel is older than 5.8.
+    pub mount_id: u64,
+    /// The mounts below it, where they are known.
+    mounts: Option<Arc<MountTable>>,
 }
 
 impl AsFd for RootDir {
@@ -139,6 +145,21 @@ impl RootDir {
     /// Where the directory is in its mount namespace, as the kernel names it.
     pub fn path(&self) -> Option<Vec<u8>> {
         Some(rustix::fs::readlink(self_fd(&self.fd), Vec::new()).ok()?.into_bytes())
+    }
+
+    /// What tells this directory from all others, whatever it is mounted on.
+    pub fn id(&self) -> super::FileId {
+        (self.dev, self.ino)
+    }
+
+    /// The same directory, with the mounts that are below it.
+    pub fn with_mounts(self, mounts: Arc<MountTable>) -> Self {
+        Self { mounts: Some(mounts), ..self }
+    }
+
+    /// The mounts below it, where they are known.
+    pub fn mounts(&self) -> Option<&MountTable> {
+        self.mounts.as_deref()
     }
 
     /// The directory's inode and times.
@@ -156,7 +177,7 @@ impl RootDir {
     /// # Errors
     /// The kernel's.
     pub fn find(&self, path: &[u8]) -> Result<FoundFile, Errno> {
-        self.find_with(path, OFlags::empty())
+        self.find_with(path, OFlags::empty(), ResolveFlags::empty())
     }
 
     /// As [`RootDir::find`], but a symbolic link as the last component is what is found.
@@ -164,7 +185,17 @@ impl RootDir {
     /// # Errors
     /// The kernel's.
     pub fn find_itself(&self, path: &[u8]) -> Result<FoundFile, Errno> {
-        self.find_with(path, OFlags::NOFOLLOW)
+        self.find_with(path, OFlags::NOFOLLOW, ResolveFlags::empty())
+    }
+
+    /// As [`RootDir::find`] (or, without `follow`, [`RootDir::find_itself`]), but no mount is entered: EXDEV. What is
+    /// mounted may be a file system whose server never answers.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn find_here(&self, path: &[u8], follow: bool) -> Result<FoundFile, Errno> {
+        let flags = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+        self.find_with(path, flags, ResolveFlags::NO_XDEV)
     }
 
     /// As [`RootDir::find_itself`], but no link is followed at all and no mount is entered: what is at this very path
@@ -191,16 +222,41 @@ impl RootDir {
     /// The kernel's.
     pub fn open(dir: &Path) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(dir, flags, Mode::empty())?;
-        let stat = stat_fd(&fd)?;
-        Ok(Self { fd, dev: (stat.stx_dev_major, stat.stx_dev_minor) })
+        Self::of(rustix::fs::open(dir, flags, Mode::empty())?)
     }
 
-    fn find_with(&self, path: &[u8], more: OFlags) -> Result<FoundFile, Errno> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    fn of(fd: OwnedFd) -> Result<Self, Errno> {
+        let stat = stat_fd(&fd)?;
+        let dev = (stat.stx_dev_major, stat.stx_dev_minor);
+        Ok(Self { fd, dev, ino: stat.stx_ino, mount_id: stat.stx_mnt_id, mounts: None })
+    }
+
+    /// As [`RootDir::find`], held and not looked at; with `cached`, only if nothing has to be read or asked for that: EAGAIN
+    /// otherwise. EINVAL where the kernel is older than 5.12.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn hold(&self, path: &[u8], cached: bool) -> Result<OwnedFd, Errno> {
+        let resolve = if cached { ResolveFlags::CACHED } else { ResolveFlags::empty() };
+        self.hold_with(path, OFlags::empty(), resolve)
+    }
+
+    /// A directory inside, as a root to look below.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn find_dir(&self, path: &[u8]) -> Result<Self, Errno> {
+        Self::of(self.hold_with(path, OFlags::DIRECTORY, ResolveFlags::empty())?)
+    }
+
+    fn find_with(&self, path: &[u8], more: OFlags, resolve: ResolveFlags) -> Result<FoundFile, Errno> {
+        FoundFile::from_fd(self.hold_with(path, more, resolve)?)
+    }
+
+    fn hold_with(&self, path: &[u8], more: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+        let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::CLOEXEC | more;
-        let fd = rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve)?;
-        FoundFile::from_fd(fd)
+        rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve)
     }
 }
 
@@ -210,14 +266,31 @@ fn self_fd(fd: impl AsFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
+/// Where the file of a descriptor is in its mount namespace, as the kernel names it.
+pub fn path_of(fd: impl AsFd) -> Option<Vec<u8>> {
+    Some(rustix::fs::readlink(self_fd(fd), Vec::new()).ok()?.into_bytes())
+}
+
 /// Takes the mark off the path of an unlinked file.
 pub fn strip_deleted(path: &[u8]) -> &[u8] {
     path.strip_suffix(b" (deleted)").unwrap_or(path)
 }
 
 fn stat_fd(fd: impl AsFd) -> Result<Statx, Errno> {
-    // STATX_MNT_ID is ignored by kernels that do not know it, and stx_mnt_id stays 0.
-    rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
+    // STATX_MNT_ID is ignored by kernels that do not know it, and stx_mnt_id stays 0. What a server would have to be
+    // asked for is taken as last known (fs/fuse/dir.c, `fuse_update_get_attr`).
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    rustix::fs::statx(fd, "", flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
+}
+
+/// The mount that a descriptor's file was reached through, without a look at the file itself: whoever serves the file
+/// system is not asked (proc_pid_fdinfo(5)). `None` where the kernel does not tell.
+pub fn mount_of(fd: impl AsFd) -> Option<u64> {
+    use std::os::fd::AsRawFd;
+    let path = PathBuf::from(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()));
+    let text = super::read_bounded(&path, 4096).ok()?;
+    let line = text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"mnt_id:"))?;
+    std::str::from_utf8(line.trim_ascii()).ok()?.parse().ok()
 }
 
 /// Inode number and times of a file.
@@ -238,7 +311,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", tmp.path().join("abs")).unwrap();
         std::os::unix::fs::symlink("../../../../etc/passwd", tmp.path().join("up")).unwrap();
         let fd = rustix::fs::open(tmp.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let root = RootDir { fd, dev: (0, 0) };
+        let root = RootDir { fd, dev: (0, 0), ino: 0, mount_id: 0, mounts: None };
         assert_eq!(root.find(b"/abs").unwrap_err(), Errno::NOENT);
         assert_eq!(root.find(b"up").unwrap_err(), Errno::NOENT);
         assert_eq!(root.find(b"../../etc/passwd").unwrap_err(), Errno::NOENT);

@@ -3,6 +3,7 @@
 use super::{read_bounded, Host};
 use crate::host::file::{strip_deleted, FoundFile, RootDir};
 use drift_formats::mountinfo::{MountTable, MAX_BYTES};
+use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
@@ -74,8 +75,25 @@ impl Host {
     /// # Errors
     /// The kernel's: ENOENT when it is gone, EACCES when it may not be looked at.
     pub fn executable(&self, pid: i64) -> Result<FoundFile, Errno> {
-        let fd = rustix::fs::open(self.proc(pid, "exe"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        FoundFile::from_fd(fd)
+        FoundFile::from_fd(self.hold_executable(pid)?)
+    }
+
+    /// The executable that a process runs now, held and not looked at: nobody's server is asked, and what happens to its
+    /// path or to the process later does not matter.
+    ///
+    /// # Errors
+    /// As [`Host::executable`].
+    pub fn hold_executable(&self, pid: i64) -> Result<OwnedFd, Errno> {
+        rustix::fs::open(self.proc(pid, "exe"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    /// A file that a process has open, held as by [`Host::hold_executable`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn hold_open_file(&self, pid: i64, fd: u32) -> Result<OwnedFd, Errno> {
+        let path = self.proc(pid, &format!("fd/{fd}"));
+        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
     }
 
     /// A file that a process has open.
@@ -83,8 +101,7 @@ impl Host {
     /// # Errors
     /// The kernel's.
     pub fn open_file_of(&self, pid: i64, fd: u32) -> Result<FoundFile, Errno> {
-        let path = self.proc(pid, &format!("fd/{fd}"));
-        FoundFile::from_fd(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+        FoundFile::from_fd(self.hold_open_file(pid, fd)?)
     }
 
     /// The root directory of a process: of its container, or of its chroot.

@@ -2,17 +2,14 @@
 //!
 //! Invariant: command lines and environments are read to find a script's path and are not part of a finding.
 
-use crate::command::interpreter;
 use crate::container::live::is_member;
 use crate::container::registry::Container;
 use crate::host::ExeFlags;
 use crate::host::{strip_deleted, FoundFile, Host};
-use crate::image::view::Presence;
-use crate::verdict::change::is_images_file;
-use crate::verdict::judge::{is_memfd_path, Judge, Judgement, Subject};
+use crate::verdict::judge::{is_memfd_path, Judge, Subject};
 use crate::verdict::origin::Origin;
+use crate::verdict::runtime::{is_runtime, Claim};
 use crate::verdict::script::{Runner, Script, Start};
-use drift_formats::entry::ImagePath;
 
 /// Largest executable whose content is compared, bytes.
 const MAX_EXECUTABLE: u64 = 1 << 30;
@@ -41,19 +38,13 @@ pub struct ProcessFinding {
 impl ProcessFinding {
     /// Whether it runs what the image did not ship.
     pub fn is_drift(&self) -> bool {
-        is_drift(self.origin) || self.script.as_ref().is_some_and(|(_, origin)| is_drift(*origin))
+        self.origin.is_drift() || self.script.as_ref().is_some_and(|(_, origin)| origin.is_drift())
     }
 
     /// Whether the origin of the executable or the script could not be told.
     pub fn is_unknown(&self) -> bool {
-        let unknown = |o: Origin| matches!(o, Origin::Unknown | Origin::ImageUnverified);
-        unknown(self.origin) || self.script.as_ref().is_some_and(|(_, origin)| unknown(*origin))
+        self.origin.is_open() || self.script.as_ref().is_some_and(|(_, origin)| origin.is_open())
     }
-}
-
-fn is_drift(origin: Origin) -> bool {
-    use Origin::{Added, ImageModified, Memfd, Tmpfs, Volume};
-    matches!(origin, Added | ImageModified | Memfd | Tmpfs | Volume)
 }
 
 /// Looks at each of these processes that is in the container, in turn. `keep_going` paces; `false` ends the scan.
@@ -71,7 +62,7 @@ pub fn scan(
         if !keep_going() {
             return false;
         }
-        if let Some(finding) = look(host, &judge, container, *pid, keep_going) {
+        if let Some(finding) = look(host, &judge, container, *pid) {
             tell(finding);
         }
     }
@@ -102,32 +93,43 @@ pub(super) fn look_at(host: &Host, container: &Container, pid: i64) -> Option<Se
     };
     let arguments = host.arguments(pid).unwrap_or_default();
     let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
-    match is_runtime(host, container, pid, &exe, &path, &argv) {
+    let ptid = host.parent_of(pid).unwrap_or_default();
+    let claim = Claim {
+        pid,
+        ptid,
+        path: &path,
+        argv: &argv,
+        inode: exe.inode,
+        has_host_ids: host.own_pid_of(pid) == Some(pid),
+        is_unborn: false,
+        parent_outside: ptid != 0 && !is_member(host, ptid, &container.id),
+    };
+    match is_runtime(host, container, &claim) {
         true => None,
         false => Some(Seen { exe, path, arguments }),
     }
 }
 
 /// What a process runs; `None` as [`look_at`].
-fn look(
-    host: &Host,
-    judge: &Judge,
-    container: &Container,
-    pid: i64,
-    keep_going: &mut dyn FnMut() -> bool,
-) -> Option<ProcessFinding> {
+fn look(host: &Host, judge: &Judge, container: &Container, pid: i64) -> Option<ProcessFinding> {
     let Seen { exe, path, arguments } = look_at(host, container, pid)?;
     let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
     let deleted = exe.links == 0;
-    let mut judgement = judge_executable(judge, container, pid, &exe, &path, keep_going);
+    let subject = Subject {
+        path: &path,
+        flags: ExeFlags::default(),
+        flags_given: false,
+        inode: exe.inode,
+        found: Some(&exe),
+        pid,
+    };
+    let mut judgement = judge.judge(container, &subject);
     let start = Start { exe: &path, argv, ..Start::default() };
     let started = judge.script_of(container, Runner { pid, cwd: b"" }, &start);
     let script = started.script.map(|Script { path, judgement, .. }| (path, judgement.origin));
-    let in_image = judgement.path.take().or_else(|| ImagePath::lexical(b"/", &path).ok());
-    let on_root = container.live.as_ref().is_some_and(|live| live.root_dev == exe.dev);
+    let in_image = judgement.path.take().filter(|_| judgement.is_on_root());
     let image = container.image.as_ref().ok();
-    let package =
-        image.zip(in_image.filter(|_| on_root)).and_then(|(image, p)| image.owner(&p).ok().flatten());
+    let package = image.zip(in_image).and_then(|(image, p)| image.owner(&p).ok().flatten());
     Some(ProcessFinding {
         pid,
         path,
@@ -138,60 +140,4 @@ fn look(
         script,
         why: judgement.why,
     })
-}
-
-fn judge_executable(
-    judge: &Judge,
-    container: &Container,
-    pid: i64,
-    exe: &FoundFile,
-    path: &[u8],
-    keep_going: &mut dyn FnMut() -> bool,
-) -> Judgement {
-    let subject = Subject {
-        path,
-        flags: ExeFlags::default(),
-        flags_given: false,
-        inode: exe.inode,
-        found: Some(exe),
-        pid,
-    };
-    let judgement = judge.judge(container, &subject);
-    let live = container.live.as_ref();
-    let on_root = live.is_some_and(|live| live.root_dev == exe.dev);
-    let (true, Ok(image), Ok(named)) = (on_root, &container.image, ImagePath::lexical(b"/", path)) else {
-        return judgement;
-    };
-    // What the path leads to now may be another file than the one that runs: then the content has to decide.
-    let replaced = exe.links == 0
-        || live
-            .and_then(|live| live.root(judge.host(), &[pid])?.find_itself(named.as_bytes()).ok())
-            .is_none_or(|now| now.inode.ino != exe.inode.ino);
-    if !replaced {
-        return judgement;
-    }
-    let origin = match image.lookup(&named) {
-        Presence::Absent => Origin::Added,
-        Presence::Unknown(_) => return judgement,
-        Presence::Present { .. } => match is_images_file(image, &named, exe, MAX_EXECUTABLE, keep_going) {
-            Ok(true) => Origin::Image,
-            Ok(false) => Origin::ImageModified,
-            Err(_) => Origin::ImageUnverified,
-        },
-    };
-    Judgement { origin, why: "", ..judgement }
-}
-
-/// Whether the process is the container runtime on its way in (`runc init`): it is in the container's control group
-/// and still in the host's PID namespace, and runs no file of the container.
-fn is_runtime(
-    host: &Host,
-    container: &Container,
-    pid: i64,
-    exe: &FoundFile,
-    path: &[u8],
-    argv: &[&[u8]],
-) -> bool {
-    let inside = container.live.as_ref().is_some_and(|live| live.root_dev == exe.dev);
-    !inside && interpreter::names_a_runtime(path, argv) && host.pid_namespace(pid) == host.pid_namespace(1)
 }

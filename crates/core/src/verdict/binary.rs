@@ -33,6 +33,11 @@ impl BinaryKey {
         Self { inode, flags, ..self }
     }
 
+    /// What the kernel said of where it lies.
+    pub fn flags(&self) -> ExeFlags {
+        self.flags
+    }
+
     /// [`Self::container_key`] of its container.
     pub fn container(&self) -> u64 {
         self.container

@@ -3,6 +3,7 @@
 //! Pure of events: a path is looked at as it is, whatever happened to it before. Invariants: content is read only of
 //! regular files, and only when sizes agree; a file of the container is found beneath its root.
 
+use crate::container::mounts::path_on_root;
 use crate::host::{FoundFile, RootDir};
 use crate::image::index::IndexedEntry;
 use crate::image::view::{Image, Presence};
@@ -60,12 +61,21 @@ pub struct Compared {
 /// Why a path could not be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incomparable {
-    /// It lies on another file system than the container's root: the image says nothing of it.
+    /// It lies on another mount than the container's root: the image says nothing of it.
     OtherMount,
     /// The image or the file cannot be read.
     Unreadable,
     /// The thread is to stop.
     Stopped,
+}
+
+impl Incomparable {
+    fn of(why: Errno) -> Self {
+        match why {
+            Errno::XDEV => Self::OtherMount,
+            _ => Self::Unreadable,
+        }
+    }
 }
 
 /// Where a path leads in a container now.
@@ -77,28 +87,43 @@ pub struct Located {
     pub now: Option<FoundFile>,
 }
 
-/// Finds a path in a container's root; `follow` resolves a symbolic link as the last component too.
+/// Finds a path in a container's root; `follow` resolves a symbolic link as the last component too. Nothing that is mounted
+/// below the root is looked at, but where it is a part of the root itself.
 ///
 /// # Errors
 /// [`Incomparable`].
 pub fn locate(root: &RootDir, path: &ImagePath, follow: bool) -> Result<Located, Incomparable> {
-    let found = match root.find_itself(path.as_bytes()) {
+    match locate_here(root, path, follow) {
+        // A directory of the root, mounted a second time.
+        Err(Incomparable::OtherMount) => match on_root(root, path).filter(|there| there != path) {
+            Some(there) => locate_here(root, &there, follow),
+            None => Err(Incomparable::OtherMount),
+        },
+        located => located,
+    }
+}
+
+/// The path that the root has for one on a mount, if that shows a part of the root.
+fn on_root(root: &RootDir, path: &ImagePath) -> Option<ImagePath> {
+    let mounts = root.mounts()?;
+    path_on_root(mounts.root()?, mounts.covering(path.as_bytes())?, path)
+}
+
+fn locate_here(root: &RootDir, path: &ImagePath, follow: bool) -> Result<Located, Incomparable> {
+    let found = match root.find_here(path.as_bytes(), false) {
         Ok(found) => found,
         Err(Errno::NOENT | Errno::NOTDIR) => return locate_absent(root, path),
-        Err(_) => return Err(Incomparable::Unreadable),
+        Err(why) => return Err(Incomparable::of(why)),
     };
     let found = match (found.kind, follow) {
-        (FileType::Symlink, true) => match root.find(path.as_bytes()) {
+        (FileType::Symlink, true) => match root.find_here(path.as_bytes(), true) {
             Ok(target) => target,
             // Dangling by now: the link is what is left.
             Err(Errno::NOENT | Errno::NOTDIR) => found,
-            Err(_) => return Err(Incomparable::Unreadable),
+            Err(why) => return Err(Incomparable::of(why)),
         },
         _ => found,
     };
-    if found.dev != root.dev {
-        return Err(Incomparable::OtherMount);
-    }
     let real = found.path().filter(|p| p.starts_with(b"/")).ok_or(Incomparable::Unreadable)?;
     let path = ImagePath::lexical(b"/", &below(root, &real)).map_err(|_| Incomparable::Unreadable)?;
     Ok(Located { path, now: Some(found) })
@@ -108,10 +133,11 @@ pub fn locate(root: &RootDir, path: &ImagePath, follow: bool) -> Result<Located,
 fn locate_absent(root: &RootDir, path: &ImagePath) -> Result<Located, Incomparable> {
     let absent = |path: ImagePath| Ok(Located { path, now: None });
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return absent(path.clone()) };
-    let Ok(dir) = root.find(parent.as_bytes()) else { return absent(path.clone()) };
-    if dir.dev != root.dev {
-        return Err(Incomparable::OtherMount);
-    }
+    let dir = match root.find_here(parent.as_bytes(), true) {
+        Ok(dir) => dir,
+        Err(Errno::XDEV) => return Err(Incomparable::OtherMount),
+        Err(_) => return absent(path.clone()),
+    };
     let real = dir.path().filter(|p| p.starts_with(b"/")).ok_or(Incomparable::Unreadable)?;
     absent(ImagePath::lexical(&below(root, &real), name).map_err(|_| Incomparable::Unreadable)?)
 }

@@ -5,16 +5,20 @@
 //! found is the file that was meant ([`InodeId::agrees`]), else it rests on the kernel's flags alone or is `unknown`.
 
 use crate::container::live::{is_member, Live};
+use crate::container::mounts::{is_local, path_on_root, Place, Sight};
 use crate::container::registry::Container;
-use crate::container::volume::{is_engines_init, VolumeKind, Volumes};
-use crate::host::{inode_id, FoundFile, Host};
+use crate::container::volume::{is_engines_init, VolumeKind};
+use crate::host::{inode_id, path_of, strip_deleted, FoundFile, Host};
 use crate::host::{ExeFlags, InodeId};
+use crate::image::disk::{LayerDir, XattrSpace};
 use crate::image::view::{Image, Presence};
 use crate::verdict::compare::{same_content, Comparison};
 use crate::verdict::origin::Origin;
 use drift_formats::entry::{FileKind, ImagePath};
-use drift_formats::mountinfo::{Mount, MountTable};
+use drift_formats::mountinfo::Mount;
+use rustix::fd::OwnedFd;
 use rustix::fs::FileType;
+use rustix::io::Errno;
 use std::fs::File;
 
 /// A file's judgement.
@@ -40,6 +44,15 @@ impl Judgement {
     /// A judgement that says nothing.
     pub fn nothing() -> Self {
         Self::new(Origin::Unknown)
+    }
+
+    /// Whether the file lies on the container's root file system.
+    pub fn is_on_root(&self) -> bool {
+        use Origin::{Added, AddedOrModified, Image, ImageModified, ImageTouched, ImageUnverified};
+        matches!(
+            self.origin,
+            Image | ImageTouched | ImageModified | ImageUnverified | Added | AddedOrModified
+        )
     }
 
     fn new(origin: Origin) -> Self {
@@ -73,6 +86,24 @@ pub struct Subject<'a> {
     pub pid: i64,
 }
 
+/// The program of an exec.
+#[derive(Debug)]
+pub struct Program<'a> {
+    /// The process.
+    pub pid: i64,
+    /// As in [`Subject`].
+    pub path: &'a [u8],
+    /// As in [`Subject`].
+    pub flags: ExeFlags,
+    /// As in [`Subject`].
+    pub flags_given: bool,
+    /// As in [`Subject`].
+    pub inode: InodeId,
+    /// The executable, held since the event was seen ([`Host::hold_executable`]): what happened to the process and to the
+    /// path meanwhile does not matter.
+    pub held: Option<OwnedFd>,
+}
+
 /// Judges files of containers.
 #[derive(Debug, Clone)]
 pub struct Judge {
@@ -91,87 +122,156 @@ impl Judge {
         &self.host
     }
 
+    /// Judges the program of an exec, and gives the file where it may be looked at. For the event thread: nothing is asked of
+    /// a file system whose server may not answer.
+    pub fn judge_program(
+        &self,
+        container: &Container,
+        program: Program<'_>,
+    ) -> (Judgement, Option<FoundFile>) {
+        let Program { pid, path, flags, flags_given, inode, held } = program;
+        let mut subject = Subject { path, flags, flags_given, inode, found: None, pid };
+        let sight = match &container.live {
+            Some(live) if !flags.memfd => self.see(container, live, &subject, held),
+            _ => None,
+        };
+        match sight {
+            Some(Sight::File(found, place)) => {
+                subject.found = Some(&found);
+                let judgement = self.judge_at(container, &subject, place);
+                (judgement, Some(found))
+            }
+            Some(Sight::Mount(place)) => (self.judge_at(container, &subject, Some(place)), None),
+            None => (self.judge(container, &subject), None),
+        }
+    }
+
+    /// The program of an exec, where it may be looked at.
+    pub fn find_program(&self, container: &Container, program: Program<'_>) -> Option<FoundFile> {
+        let Program { pid, path, flags, flags_given, inode, held } = program;
+        let subject = Subject { path, flags, flags_given, inode, found: None, pid };
+        match self.see(container, container.live.as_ref()?, &subject, held)? {
+            Sight::File(found, _) => Some(found),
+            Sight::Mount(_) => None,
+        }
+    }
+
+    /// Finds the executable that an event meant: through the process while it runs it still, else by its path on the root.
+    fn see(
+        &self,
+        container: &Container,
+        live: &Live,
+        subject: &Subject<'_>,
+        held: Option<OwnedFd>,
+    ) -> Option<Sight> {
+        let Subject { path, flags, inode, pid, .. } = *subject;
+        // The kernel's flags are those of an overlay, which answers by itself.
+        let on_overlay = flags.upper || flags.lower;
+        let is_meant = |found: &FoundFile| {
+            inode.agrees(&found.inode)
+                || ((on_overlay || (live.is_overlay && live.is_on_root(found)))
+                    && inode.times_agree(&found.inode))
+        };
+        let running = || {
+            let fd = held.or_else(|| self.host.hold_executable(pid).ok())?;
+            let own = path_of(&fd)?;
+            let named =
+                ImagePath::lexical(b"/", strip_deleted(if path.is_empty() { &own } else { path })).ok()?;
+            let sight = match on_overlay {
+                true => Sight::File(FoundFile::from_fd(fd).ok()?, None),
+                false => live.look_at(&self.host, &container.id, pid, fd, &named)?,
+            };
+            match &sight {
+                Sight::File(found, _) => is_meant(found),
+                // Of one that may not be looked at the name is all there is.
+                Sight::Mount(_) => path.is_empty() || strip_deleted(&own) == strip_deleted(path),
+            }
+            .then_some(sight)
+        };
+        running().or_else(|| {
+            let root =
+                live.root(&self.host, &[]).filter(|_| live.mounts_now().root().is_none_or(is_local))?;
+            let found = root.find_here(path, true).ok().filter(is_meant)?;
+            Some(Sight::File(found, None))
+        })
+    }
+
     /// Judges one file of a container.
     pub fn judge(&self, container: &Container, subject: &Subject<'_>) -> Judgement {
+        self.judge_at(container, subject, None)
+    }
+
+    /// As [`Judge::judge`], where it is known where the file lies.
+    pub(super) fn judge_at(
+        &self,
+        container: &Container,
+        subject: &Subject<'_>,
+        place: Option<Place>,
+    ) -> Judgement {
         if subject.flags.memfd || is_memfd_path(subject.path) {
             return Judgement::new(Origin::Memfd);
         }
+        let judgement = self.judge_file(container, subject, place);
+        match judgement.origin {
+            Origin::Unknown => floor(container, subject, judgement),
+            _ => judgement,
+        }
+    }
+
+    fn judge_file(&self, container: &Container, subject: &Subject<'_>, place: Option<Place>) -> Judgement {
         // Probes leave the path empty where they could not read it; the file itself knows it.
         let own_path = subject.found.filter(|_| subject.path.is_empty()).and_then(FoundFile::path);
         let given = own_path.as_deref().unwrap_or(subject.path);
-        if given.is_empty() {
+        if given.is_empty() && place.is_none() {
             return Judgement::unknown("path not known");
         }
         let Ok(path) = ImagePath::lexical(b"/", given) else {
             return Judgement::unknown("path too long");
         };
-        match (&container.live, subject.found) {
-            (Some(live), Some(found)) => self.judge_found(container, live, subject, found, &path),
-            (live, _) => judge_unseen(container, live.as_ref(), subject, &path),
+        let Some(live) = &container.live else { return judge_unseen(self, container, None, subject, &path) };
+        let place = place.or_else(|| {
+            let found = subject.found?;
+            Some(live.place_of(&self.host, &container.id, subject.pid, found, &path))
+        });
+        match (place, subject.found) {
+            (Some(Place::Root(path)), Some(found)) => {
+                self.judge_on_root(container, live, subject, found, &path)
+            }
+            (Some(Place::Root(path)), None) => judge_unseen(self, container, Some(live), subject, &path),
+            (Some(Place::Mount(mount)), _) => self.judge_on_mount(container, live, subject, &mount, &path),
+            // On no mount, and so named by the kernel: nobody can make such a file.
+            (Some(Place::Detached), _) if path.as_bytes().starts_with(b"/memfd:") => {
+                Judgement::new(Origin::Memfd)
+            }
+            (Some(Place::Detached), _) => Judgement::new(Origin::Detached).at(&path),
+            (Some(Place::Host), _) => Judgement::unknown(HOSTS_FILE).at(&path),
+            (None, _) => judge_unseen(self, container, Some(live), subject, &path),
         }
     }
 
-    fn judge_found(
+    fn judge_on_mount(
         &self,
         container: &Container,
         live: &Live,
         subject: &Subject<'_>,
-        found: &FoundFile,
+        mount: &Mount,
         path: &ImagePath,
     ) -> Judgement {
-        let mounts = live.mounts();
-        // The root stays mounted for as long as the container lives: its id is no other mount's meanwhile.
-        if mounts.root().is_some_and(|root| is_on(found, root)) {
-            return self.judge_on_root(container, live, subject, found, path);
-        }
-        let Some(mount) = self.mount_of(container, live, subject.pid, found, path) else {
-            // Not on any mount the container or the process sees: a detached mount, an unlinked memfd.
-            return match found.dev == live.root_dev {
-                true => self.judge_on_root(container, live, subject, found, path),
-                // On no mount, and so named by the kernel: nobody can make such a file.
-                false if path.as_bytes().starts_with(b"/memfd:") => Judgement::new(Origin::Memfd),
-                false => Judgement::unknown("mount not found").at(path),
-            };
-        };
-        if mount.dev == live.root_dev {
-            // The same file system may be mounted a second time (a bind mount of one of its directories).
-            let path = path_on_root(&mount, path);
-            return self.judge_on_root(container, live, subject, found, &path);
-        }
         // Another root than the container's as it is known: the process made itself one (then it is a mount like any
         // other), unless nothing is left of the container as it was known, which was restarted.
         if mount.mount_point == b"/" && !is_member(&self.host, live.pid(), &container.id) {
             return Judgement::unknown("root file system changed").at(path);
         }
-        if subject.pid == live.pid() && path.as_bytes() == mount.mount_point && is_engines_init(&mount) {
+        let of_engine = subject.pid == live.pid() && path.as_bytes() == mount.mount_point;
+        if of_engine && is_engines_init(mount) && live.is_original(mount) {
             return Judgement::new(Origin::Runtime).at(path);
         }
-        let volume = live.volume_kind(&self.host, &mount);
-        Judgement { volume, ..Judgement::new(origin_of_mount(&mount, volume)) }.at(path)
-    }
-
-    /// The mount a file was reached through: by the kernel's mount id, else by path where the device agrees.
-    ///
-    /// Tables are read anew: the kernel gives the id of a mount that was taken away to the next one that is made.
-    fn mount_of(
-        &self,
-        container: &Container,
-        live: &Live,
-        pid: i64,
-        found: &FoundFile,
-        path: &ImagePath,
-    ) -> Option<Mount> {
-        let by_id = |table: &MountTable| table.by_id(found.mount_id).filter(|m| is_on(found, m)).cloned();
-        // A mount of the container's, or one in a namespace that the process made for itself. Both are asked for the very
-        // mount before any is asked for a path: the container's root covers whatever path the process has mounted a second time.
-        let now = live.refresh_mounts(&self.host, &container.id);
-        if let Some(mount) = by_id(&now) {
-            return Some(mount);
-        }
-        let own = self.host.mounts(pid).filter(|_| is_member(&self.host, pid, &container.id));
-        let by_path =
-            |table: &MountTable| table.covering(path.as_bytes()).filter(|m| m.dev == found.dev).cloned();
-        own.as_ref().and_then(by_id).or_else(|| by_path(&now)).or_else(|| own.as_ref().and_then(by_path))
+        let volume = live.volume_kind(&self.host, mount);
+        let origin = match origin_of_mount(mount, volume) {
+            Origin::ImageVolume if is_written_to(&self.host, live, subject, mount, path) => Origin::Volume,
+            origin => origin,
+        };
+        Judgement { volume, ..Judgement::new(origin) }.at(path)
     }
 
     fn judge_on_root(
@@ -182,16 +282,11 @@ impl Judge {
         found: &FoundFile,
         path: &ImagePath,
     ) -> Judgement {
-        let Ok(image) = &container.image else {
-            return match subject.flags.lower && live.is_overlay {
-                true => Judgement::new(Origin::Image).at(path),
-                false => Judgement::unknown("image not known").at(path),
-            };
-        };
+        let Ok(image) = &container.image else { return Judgement::unknown("image not known").at(path) };
         let presence = image.lookup(path);
         let in_upper = match live.is_overlay && (subject.flags.upper || subject.flags.lower) {
             true => Some(subject.flags.upper),
-            false => upper_has(live, path),
+            false => is_in_upper(live, image, &presence, found, path),
         };
         let layer = match &presence {
             Presence::Present { layer, .. } => Some(*layer),
@@ -223,8 +318,8 @@ impl Judge {
                 Judgement::new(Origin::Added).at(path)
             }
             (Some(true), Presence::Absent) => Judgement::new(Origin::Added).at(path),
-            // No overlay: the content decides.
-            (None, Presence::Present { layer, entry }) if !live.is_overlay => {
+            // No overlay, or another file than the one that the path leads to by now: the content decides.
+            (None, Presence::Present { layer, entry }) => {
                 let judged = self.against_image(image, layer, entry.size, entry.sha256, found, path);
                 match judged.origin {
                     Origin::ImageTouched => Judgement { origin: Origin::Image, ..judged },
@@ -232,7 +327,6 @@ impl Judge {
                 }
             }
             (None, Presence::Absent) => Judgement::new(Origin::Added).at(path),
-            (None, _) => Judgement::unknown("writable layer not readable").at(path),
             (_, Presence::Unknown(_)) => Judgement::unknown("image layer not readable").at(path),
             (Some(true), Presence::Present { .. }) => Judgement::new(Origin::Added).at(path),
         }
@@ -278,9 +372,33 @@ impl Judge {
     }
 }
 
+/// Why nothing is said of a program that lies on a mount of the host's alone, such as an emulator of `binfmt_misc`.
+const HOSTS_FILE: &str = "the host's file";
+
+/// What the kernel's own flags say where nothing else could be found out: never less than Falco's rules would say that ask
+/// for `proc.is_exe_upper_layer`.
+fn floor(container: &Container, subject: &Subject<'_>, unknown: Judgement) -> Judgement {
+    // Of a container that is not here, and described by a manifest, nobody knows what its root is.
+    let no_overlay = container.live.as_ref().map_or(container.image.is_ok(), |live| !live.is_overlay);
+    let no_image = container.image.is_err() || unknown.why == UNREADABLE;
+    let origin = match subject.flags {
+        ExeFlags { upper: true, .. } => Origin::AddedOrModified,
+        ExeFlags { lower: true, .. } if no_image => Origin::Image,
+        ExeFlags { lower: true, .. } => return unknown,
+        // On no overlay at all, and so not of the image's layers.
+        _ if subject.flags_given && !no_overlay && unknown.why != HOSTS_FILE => Origin::Volume,
+        _ => return unknown,
+    };
+    Judgement { origin, why: "", ..unknown }
+}
+
+/// Why nothing is said of a path that a layer could not be asked for.
+const UNREADABLE: &str = "image layer not readable";
+
 /// Judges a file that cannot be looked at: the process is gone and the path holds another file by now, or this is a
 /// replay. What remains are the kernel's flags and the image.
 fn judge_unseen(
+    judge: &Judge,
     container: &Container,
     live: Option<&Live>,
     subject: &Subject<'_>,
@@ -288,17 +406,21 @@ fn judge_unseen(
 ) -> Judgement {
     // Flags of another overlay (a volume, a nested container) say nothing of this image.
     let mounts = live.map(Live::mounts);
-    let mount = mounts.as_ref().and_then(|t| t.covering(path.as_bytes()));
-    if let (Some(live), Some(mount)) = (live, mount) {
-        if mount.dev != live.root_dev {
-            let volume = mounts.as_ref().and_then(|table| Volumes::new(table, None).kind(mount));
-            return Judgement { volume, ..Judgement::new(origin_of_mount(mount, volume)) }.at(path);
+    let covering = mounts.as_ref().and_then(|t| Some((t.root()?, t.covering(path.as_bytes())?)));
+    let on_root = match covering {
+        Some((root, mount)) => path_on_root(root, mount, path),
+        None => Some(path.clone()),
+    };
+    let path = match (live, covering, &on_root) {
+        (Some(live), Some((_, mount)), None) => {
+            return judge.judge_on_mount(container, live, subject, mount, path);
         }
-    }
+        (_, _, on_root) => on_root.as_ref().unwrap_or(path),
+    };
     let Ok(image) = &container.image else { return Judgement::unknown("image not known").at(path) };
-    let mounts_known = mount.is_some();
+    let mounts_known = covering.is_some();
     match (image.lookup(path), subject.flags) {
-        (Presence::Unknown(_), _) => Judgement::unknown("image layer not readable").at(path),
+        (Presence::Unknown(_), _) => Judgement::unknown(UNREADABLE).at(path),
         (Presence::Present { layer, .. }, ExeFlags { lower: true, .. })
             if live.is_some() && !is_layers_copy(image, layer, path, &subject.inode) =>
         {
@@ -316,7 +438,9 @@ fn judge_unseen(
         (Presence::Absent, ExeFlags { upper: true, .. }) => Judgement::new(Origin::Added).at(path),
         (Presence::Absent, ExeFlags { lower: true, .. }) => Judgement::unknown("in no layer").at(path),
         // No flags from a kernel that gives none. Where the mounts are known the path is on the root.
-        (Presence::Absent, _) if mounts_known && !subject.flags_given => {
+        (Presence::Absent, _)
+            if mounts_known && (!subject.flags_given || live.is_some_and(|live| !live.is_overlay)) =>
+        {
             Judgement::new(Origin::Added).at(path)
         }
         (_, _) => Judgement::unknown("layer not known").at(path),
@@ -339,30 +463,49 @@ fn layers_copy(image: &Image, layer: usize, path: &ImagePath) -> Option<InodeId>
     is_regular.then(|| inode_id(&stat))
 }
 
-/// Whether the overlay's writable directory has a file at this path; `None` where that cannot be seen.
-fn upper_has(live: &Live, path: &ImagePath) -> Option<bool> {
-    use crate::image::disk::{DiskAnswer, LayerDir, XattrSpace};
-    let upper = LayerDir::open(live.upper.as_deref()?, XattrSpace::Trusted).ok()?;
-    match upper.lookup(path).ok()? {
-        DiskAnswer::Entry(FileKind::Directory) | DiskAnswer::Silent => Some(false),
-        DiskAnswer::Entry(_) => Some(true),
-        // A whiteout: the file that was meant is gone, and what it was cannot be told.
-        DiskAnswer::Hidden => None,
+/// Whether a file of an overlay that the kernel gave no flags for is in the writable layer; `None` on no overlay, and where
+/// the path leads to another file by now (the file was unlinked, or another one renamed over it).
+///
+/// Change times tell: nobody in a container can set them (fs/overlayfs/util.c, `ovl_copyattr`).
+fn is_in_upper(
+    live: &Live,
+    image: &Image,
+    presence: &Presence,
+    found: &FoundFile,
+    path: &ImagePath,
+) -> Option<bool> {
+    if !live.is_overlay || found.links == 0 {
+        return None;
+    }
+    if let Some(upper) = live.upper.as_deref() {
+        let upper = LayerDir::open(upper, XattrSpace::Trusted).ok()?;
+        match upper.stat(path) {
+            Ok(stat) => return found.inode.times_agree(&inode_id(&stat)).then_some(true),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(_) => return None,
+        }
+    }
+    match presence {
+        Presence::Present { layer, .. } => match layers_copy(image, *layer, path) {
+            Some(copy) => found.inode.times_agree(&copy).then_some(false),
+            None => Some(false),
+        },
+        Presence::Absent | Presence::Unknown(_) => Some(false),
     }
 }
 
-/// Whether a file was reached through this mount, as the kernel tells; older kernels than 5.8 do not.
-fn is_on(found: &FoundFile, mount: &Mount) -> bool {
-    found.mount_id != 0 && mount.id == found.mount_id && mount.dev == found.dev
-}
-
-/// A path on a second mount of the root file system, as the root names it.
-fn path_on_root(mount: &Mount, path: &ImagePath) -> ImagePath {
-    let below = path.as_bytes().strip_prefix(mount.mount_point.as_slice()).unwrap_or(path.as_bytes());
-    let mut full = mount.root.clone();
-    full.push(b'/');
-    full.extend_from_slice(below);
-    ImagePath::lexical(b"/", &full).unwrap_or_else(|_| path.clone())
+/// Whether a file of a writable image volume is not the image's any more: it is in the volume's own writable layer, as the
+/// kernel's flags say, or that layer itself.
+fn is_written_to(host: &Host, live: &Live, subject: &Subject<'_>, mount: &Mount, path: &ImagePath) -> bool {
+    let ExeFlags { upper, lower, .. } = subject.flags;
+    if upper || lower {
+        return upper;
+    }
+    let Some(dir) = live.upper_of_volume(host, mount) else { return false };
+    let below = path.as_bytes().strip_prefix(mount.mount_point.as_slice()).unwrap_or_default();
+    let Ok(path) = ImagePath::lexical(b"/", below) else { return true };
+    LayerDir::open(&dir, XattrSpace::Trusted)
+        .map_or(true, |upper| !matches!(upper.stat(&path), Err(Errno::NOENT)))
 }
 
 fn origin_of_mount(mount: &Mount, volume: Option<VolumeKind>) -> Origin {
@@ -381,20 +524,6 @@ pub fn is_memfd_path(path: &[u8]) -> bool {
     path.starts_with(b"memfd:") || (path.starts_with(b"/memfd:") && path.ends_with(b" (deleted)"))
 }
 
-/// Finds the executable that an event meant, on the live system: through the process while it lives and runs it
-/// still, else by path.
-pub fn find_executable(
-    host: &Host,
-    container: &Container,
-    pid: i64,
-    path: &[u8],
-    inode: &InodeId,
-) -> Option<FoundFile> {
-    let live = container.live.as_ref()?;
-    let is_meant = |found: &FoundFile| {
-        inode.agrees(&found.inode)
-            || (live.is_overlay && found.dev == live.root_dev && inode.times_agree(&found.inode))
-    };
-    let running = host.executable(pid).ok().filter(is_meant);
-    running.or_else(|| live.root(host, &[pid])?.find(path).ok().filter(is_meant))
-}
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

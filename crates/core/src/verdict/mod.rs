@@ -6,6 +6,7 @@ pub mod compare;
 pub mod environment;
 pub mod judge;
 pub mod origin;
+pub mod runtime;
 pub mod script;
 pub mod traits;
 pub mod work;

@@ -13,6 +13,8 @@ pub enum Origin {
     ImageUnverified,
     /// The image does not have the path.
     Added,
+    /// In the writable layer by the kernel's word, where there is no image to compare with: added or modified.
+    AddedOrModified,
     /// On a volume.
     Volume,
     /// On a volume made from an image.
@@ -21,6 +23,8 @@ pub enum Origin {
     Tmpfs,
     /// An anonymous file in memory (memfd_create(2)).
     Memfd,
+    /// On a file system that is mounted nowhere: made with fsmount(2) and never attached, or taken off the tree.
+    Detached,
     /// The container runtime's own: runc's cloned init, the program that `--init` puts first.
     Runtime,
     /// The host's: not in a container.
@@ -31,16 +35,18 @@ pub enum Origin {
 
 impl Origin {
     /// Every origin, for docs and tests.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Image,
         Self::ImageTouched,
         Self::ImageModified,
         Self::ImageUnverified,
         Self::Added,
+        Self::AddedOrModified,
         Self::Volume,
         Self::ImageVolume,
         Self::Tmpfs,
         Self::Memfd,
+        Self::Detached,
         Self::Runtime,
         Self::Host,
         Self::Unknown,
@@ -54,10 +60,12 @@ impl Origin {
             Self::ImageModified => "image_modified",
             Self::ImageUnverified => "image_unverified",
             Self::Added => "added",
+            Self::AddedOrModified => "added_or_modified",
             Self::Volume => "volume",
             Self::ImageVolume => "image_volume",
             Self::Tmpfs => "tmpfs",
             Self::Memfd => "memfd",
+            Self::Detached => "detached",
             Self::Runtime => "runtime",
             Self::Host => "host",
             Self::Unknown => "unknown",
@@ -77,14 +85,47 @@ impl Origin {
                  cannot be."
             }
             Self::Added => "The image has no file at this path.",
+            Self::AddedOrModified => {
+                "In the writable layer, as the kernel says; there is no image to compare with (`drift.manifest_state` is \
+                 `kernel_flags`), so that it is either of `added` and `image_modified`."
+            }
             Self::Volume => "On a volume: the image says nothing of its content.",
             Self::ImageVolume => "On a volume made from an image.",
             Self::Tmpfs => "On a tmpfs.",
             Self::Memfd => "In memory only (memfd_create(2)).",
+            Self::Detached => {
+                "On a file system that is mounted nowhere: made with fsmount(2) and never attached, or unmounted while in \
+                 use. As hard to find as a memfd."
+            }
             Self::Runtime => "The container runtime's own: its process on its way into the container, such as runc's init, and the program that `--init` puts first.",
             Self::Host => "The process is the host's, in no container.",
             Self::Unknown => "Could not be found out. Never a silent `image`.",
         }
+    }
+
+    /// Whether the image did not ship it. The one place that decides so, for events, for scans and for the command.
+    pub const fn is_drift(self) -> bool {
+        match self {
+            Self::ImageModified
+            | Self::Added
+            | Self::AddedOrModified
+            | Self::Volume
+            | Self::Tmpfs
+            | Self::Memfd
+            | Self::Detached => true,
+            Self::Image
+            | Self::ImageTouched
+            | Self::ImageUnverified
+            | Self::ImageVolume
+            | Self::Runtime
+            | Self::Host
+            | Self::Unknown => false,
+        }
+    }
+
+    /// Whether it could not be told, or not yet, if the image shipped it.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Unknown | Self::ImageUnverified)
     }
 
     /// The origin with this name.

@@ -2,14 +2,16 @@
 
 use crate::command::interpreter::{self, Role, Source};
 use crate::container::live;
+use crate::container::mounts::{Place, Sight};
 use crate::container::registry::Container;
-use crate::host::FoundFile;
+use crate::host::{path_of, strip_deleted, FoundFile};
 use crate::host::{ExeFlags, InodeId};
 use crate::image::view::Presence;
-use crate::verdict::judge::{Judge, Judgement, Subject};
+use crate::verdict::judge::{is_memfd_path, Judge, Judgement, Subject};
 use crate::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
 /// How the code that a process runs came to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,10 +75,7 @@ impl Script {
 
     /// Whether it is not, or may not be, what the image shipped.
     pub fn is_drift(&self) -> bool {
-        !matches!(
-            self.judgement.origin,
-            Origin::Image | Origin::ImageTouched | Origin::ImageVolume | Origin::Runtime | Origin::Unknown
-        )
+        self.judgement.origin.is_drift() || self.judgement.origin == Origin::ImageUnverified
     }
 }
 
@@ -123,6 +122,28 @@ pub struct Started {
     /// The arguments were cut before they said what is run.
     pub is_cut: bool,
 }
+
+/// Why a file is not looked at.
+enum Unseen {
+    /// It is not there, or not any more.
+    Gone,
+    /// It lies there, where looking could block.
+    On(Place),
+    /// It lies on some mount, and which one only a server could tell.
+    OnSome,
+}
+
+impl From<Errno> for Unseen {
+    fn from(why: Errno) -> Self {
+        match why {
+            Errno::XDEV => Self::OnSome,
+            _ => Self::Gone,
+        }
+    }
+}
+
+/// What a process itself calls its standard input.
+const STDIN: &[u8] = b"/dev/stdin";
 
 /// Most programs that start one another on one command line: `ld.so ld.so sh`.
 const MAX_NESTED: usize = 4;
@@ -214,10 +235,19 @@ impl Judge {
 
     /// A program text on standard input: a file, or a pipe.
     fn read_stdin(&self, look: &Look<'_>, started: &mut Started) {
-        let found = look.alive.then(|| self.host().open_file_of(look.runner.pid, 0));
-        let Some(Ok(found)) = found else {
-            started.has_unseen_stdin = true;
-            return;
+        let found = look.alive.then(|| self.find_script(look, &ImagePath::root(), STDIN));
+        let found = match found {
+            Some(Ok(found)) => found,
+            Some(Err(unseen @ (Unseen::On(_) | Unseen::OnSome))) => {
+                let Ok(path) = ImagePath::lexical(b"/", STDIN) else { return };
+                let script = self.judge_unseen(look, &path, unseen);
+                started.take(Script { via: Via::Stdin, ..script });
+                return;
+            }
+            Some(Err(Unseen::Gone)) | None => {
+                started.has_unseen_stdin = true;
+                return;
+            }
         };
         match found.kind {
             FileType::RegularFile if !is_here_document(&found) => {
@@ -261,13 +291,21 @@ impl Judge {
         let find = |name: &[u8]| {
             let path = ImagePath::lexical(&cwd, name).ok()?;
             let is_known = name.first() == Some(&b'/') || !cwd.is_empty();
-            let found = is_known.then(|| self.find_script(look, &path, name)).flatten()?;
+            let found = is_known.then(|| self.find_script(look, &path, name))?;
             Some((path, found))
         };
+        let seen = |(path, found): (ImagePath, Result<FoundFile, Unseen>)| Some((path, found.ok()?));
+
         let is_regular = |(_, found): &(ImagePath, FoundFile)| found.kind == FileType::RegularFile;
-        let named = find(name);
+        let named = match find(name) {
+            Some((path, Err(unseen @ (Unseen::On(_) | Unseen::OnSome)))) if source.role != Role::Sought => {
+                return (Some(self.judge_unseen(look, &path, unseen)), None);
+            }
+            named => named.and_then(seen),
+        };
         let pipe = named.as_ref().and_then(|(_, found)| pipe_of(found));
-        let with_ending = |ending: &&str| find(&[name, ending.as_bytes()].concat()).filter(is_regular);
+        let with_ending =
+            |ending: &&str| find(&[name, ending.as_bytes()].concat()).and_then(seen).filter(is_regular);
         let chosen = match named {
             Some(named) if pipe.is_some() || is_regular(&named) => Some(named),
             named => source.endings.iter().find_map(with_ending).or(named),
@@ -342,8 +380,10 @@ impl Judge {
             return Script::unseen(argument, unknown("path too long"));
         };
         if look.container.live.is_some() {
-            let found = self.find_script(look, &path, argument);
-            return self.judge_live_script(look.container, look.runner.pid, &path, found);
+            return match self.find_script(look, &path, argument) {
+                Ok(found) => self.judge_live_script(look.container, look.runner.pid, &path, Some(found)),
+                Err(unseen) => self.judge_unseen(look, &path, unseen),
+            };
         }
         Script::unseen(path.as_bytes(), judge_replayed(look.container, &path))
     }
@@ -354,8 +394,9 @@ impl Judge {
     /// then the file is not where it says.
     fn directory_at_exec(&self, container: &Container, runner: &Runner<'_>, argument: &[u8]) -> Vec<u8> {
         let is_there = || {
-            let root = container.live.as_ref()?.root(self.host(), &[])?;
-            root.find(ImagePath::lexical(runner.cwd, argument).ok()?.as_bytes()).ok()
+            let live = container.live.as_ref()?;
+            let (root, path) = (live.root(self.host(), &[])?, ImagePath::lexical(runner.cwd, argument).ok()?);
+            live.find(self.host(), &container.id, live.pid(), &root, &path).ok()
         };
         let has_own_root = || self.host().root_path_of(runner.pid).is_none_or(|root| root != b"/");
         if runner.cwd.starts_with(b"/") && !has_own_root() && is_there().is_some() {
@@ -364,27 +405,55 @@ impl Judge {
         self.host().cwd_of(runner.pid).unwrap_or_else(|| runner.cwd.to_vec())
     }
 
-    /// Looks for the file as the process would open it: from its own root (a chroot, perhaps) when it lives.
-    fn find_script(&self, look: &Look<'_>, path: &ImagePath, argument: &[u8]) -> Option<FoundFile> {
-        let pid = look.runner.pid;
+    /// Looks for the file as the process would open it: from its own root (a chroot, perhaps) when it lives. Nothing is
+    /// asked of a file system whose server may not answer.
+    fn find_script(&self, look: &Look<'_>, path: &ImagePath, argument: &[u8]) -> Result<FoundFile, Unseen> {
+        let live = look.container.live.as_ref().ok_or(Unseen::Gone)?;
+        let (host, container, pid) = (self.host(), &look.container.id, look.runner.pid);
+        let seen = |sight| match sight {
+            Sight::File(found, _) => Ok(found),
+            Sight::Mount(place) => Err(Unseen::On(place)),
+        };
+        let at_root = |path: &ImagePath| {
+            let root = live.root(host, &[]).ok_or(Unseen::Gone)?;
+            seen(live.find(host, container, live.pid(), &root, path)?)
+        };
         if look.alive {
             if let Some((fd, below)) = own_descriptor_and_rest(argument) {
                 // What execveat(2) was given is spelled so (fs/exec.c, `alloc_bprm`).
                 if !below.is_empty() {
-                    let dir = self.host().fd_path_of(pid, fd.into())?;
-                    let path = ImagePath::lexical(&dir, below).ok()?;
-                    return look.container.live.as_ref()?.root(self.host(), &[])?.find(path.as_bytes()).ok();
+                    let dir = host.fd_path_of(pid, fd.into()).ok_or(Unseen::Gone)?;
+                    return at_root(&ImagePath::lexical(&dir, below).map_err(|_| Unseen::Gone)?);
                 }
-                return self.host().open_file_of(pid, fd).ok();
+                let held = host.hold_open_file(pid, fd)?;
+                let named = path_of(&held).ok_or(Unseen::Gone)?;
+                // What is no file, or in memory, is the kernel's own: nobody has to answer for it.
+                if !named.starts_with(b"/") || is_memfd_path(&named) {
+                    return Ok(FoundFile::from_fd(held)?);
+                }
+                let named = ImagePath::lexical(b"/", strip_deleted(&named)).map_err(|_| Unseen::Gone)?;
+                return seen(live.look_at(host, container, pid, held, &named).ok_or(Unseen::Gone)?);
             }
             // A working directory is a path from the namespace's root, also for a process in a chroot.
             if argument.first() == Some(&b'/') {
-                if let Ok(root) = self.host().root_of(pid) {
-                    return root.find(argument).ok();
+                if let Ok(root) = host.root_of(pid) {
+                    let path = ImagePath::lexical(b"/", argument).map_err(|_| Unseen::Gone)?;
+                    return seen(live.find(host, container, pid, &root, &path)?);
                 }
             }
         }
-        look.container.live.as_ref()?.root(self.host(), &[])?.find(path.as_bytes()).ok()
+        at_root(path)
+    }
+
+    /// A script that may not be looked at: at most where it lies is known.
+    fn judge_unseen(&self, look: &Look<'_>, path: &ImagePath, unseen: Unseen) -> Script {
+        let (container, pid) = (look.container, look.runner.pid);
+        let judgement = match unseen {
+            Unseen::Gone => return self.judge_live_script(container, pid, path, None),
+            Unseen::On(place) => self.judge_at(container, &subject(path.as_bytes(), None, pid), Some(place)),
+            Unseen::OnSome => Judgement { origin: Origin::Volume, path: Some(path.clone()), ..unknown("") },
+        };
+        Script::unseen(path.as_bytes(), judgement)
     }
 
     fn judge_live_script(
@@ -479,7 +548,7 @@ pub fn own_descriptor(argument: &[u8]) -> Option<u32> {
 
 /// As [`own_descriptor`], with the path below it where it is a directory.
 fn own_descriptor_and_rest(argument: &[u8]) -> Option<(u32, &[u8])> {
-    if argument == b"/dev/stdin" {
+    if argument == STDIN {
         return Some((0, b""));
     }
     let rest = [&b"/proc/self/fd/"[..], b"/proc/thread-self/fd/", b"/dev/fd/"]

@@ -1,0 +1,117 @@
+//! Whether a process that goes by the name of a container runtime is the host's runtime, on its way into a container
+//! (`runc init`), and so does nothing that the container would have to answer for.
+//!
+//! Invariant: a name is never enough, nor a parent outside: with the host's process ids an orphan's parent is outside,
+//! too. What counts cannot be made in a container: process ids of the host where the container has none, the host's
+//! mount namespace, the times of the host's own binary, its content.
+
+use crate::command::interpreter;
+use crate::container::registry::Container;
+use crate::host::{mount_of, FoundFile, Host, InodeId};
+use crate::verdict::compare::{same_content, Comparison};
+use crate::verdict::judge::is_memfd_path;
+use rustix::fs::FileType;
+use std::path::Path;
+
+/// A process that may be the runtime.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    /// Process id.
+    pub pid: i64,
+    /// Its parent's.
+    pub ptid: i64,
+    /// Path of its executable, as the kernel gave it.
+    pub path: &'a [u8],
+    /// The first of its arguments.
+    pub argv: &'a [&'a [u8]],
+    /// Inode and times of its executable, as the kernel gave them.
+    pub inode: InodeId,
+    /// Its process id in its own PID namespace is the host's.
+    pub has_host_ids: bool,
+    /// It is the first process of its PID namespace, and has executed nothing since it was made.
+    pub is_unborn: bool,
+    /// Its parent is in no container.
+    pub parent_outside: bool,
+}
+
+/// Where engines and distributions put their runtimes.
+const BINARIES: [&str; 17] = [
+    "/usr/bin/runc",
+    "/usr/sbin/runc",
+    "/usr/local/bin/runc",
+    "/usr/local/sbin/runc",
+    "/usr/libexec/crio/runc",
+    "/usr/lib/cri-o-runc/sbin/runc",
+    "/opt/bin/runc",
+    "/var/lib/rancher/k3s/data/current/bin/runc",
+    "/var/lib/rancher/rke2/bin/runc",
+    "/var/lib/k0s/bin/runc",
+    "/snap/microk8s/current/bin/runc",
+    "/usr/bin/crun",
+    "/usr/local/bin/crun",
+    "/usr/libexec/crio/crun",
+    "/var/lib/rancher/k3s/data/current/bin/crun",
+    "/usr/bin/youki",
+    "/usr/local/bin/youki",
+];
+
+/// Largest binary whose content is compared, bytes.
+const MAX_BINARY: u64 = 64 << 20;
+
+/// Whether the process is the host's runtime.
+pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool {
+    if !interpreter::names_a_runtime(claim.path, claim.argv) {
+        return false;
+    }
+    let Some(live) = &container.live else {
+        // In a replay there is nothing to ask but the event.
+        return claim.parent_outside && (claim.has_host_ids || claim.is_unborn);
+    };
+    let of_host = |pid, kind| {
+        let own = host.namespace_of(pid, kind);
+        own.is_some() && own == host.namespace_of(1, kind)
+    };
+    // Not in the container's PID namespace, and with none of it: nobody in there can be.
+    if claim.has_host_ids && claim.parent_outside && !of_host(live.pid(), "pid") {
+        return true;
+    }
+    if of_host(claim.pid, "mnt") {
+        return true;
+    }
+    if is_on_containers_mount(host, container, claim.pid) {
+        return false;
+    }
+    // The parent is the runtime itself, as long as it lives.
+    let parent = claim.parent_outside.then(|| host.executable(claim.ptid).ok()).flatten();
+    let parent = parent.filter(|exe| {
+        exe.path().is_some_and(|path| interpreter::names_a_runtime(&path, &[]) && !is_memfd_path(&path))
+    });
+    let known = BINARIES.iter().filter_map(|path| open(&host.path(path.as_bytes())));
+    let mut binaries = parent.into_iter().chain(known);
+    match is_memfd_path(claim.path) {
+        // Its own copy in memory (libcontainer/dmz): only the content tells whose.
+        true => host.executable(claim.pid).is_ok_and(|exe| binaries.any(|binary| is_copy(&exe, &binary))),
+        // The file itself, by a mount that the runtime made for it, or an overlay that shows its times.
+        false => binaries.any(|binary| claim.inode.times_agree(&binary.inode)),
+    }
+}
+
+/// Whether the executable lies on a mount that the container has, or that its processes made: the host's runtime is not
+/// executed from there.
+fn is_on_containers_mount(host: &Host, container: &Container, pid: i64) -> bool {
+    let (Some(live), Ok(exe)) = (&container.live, host.hold_executable(pid)) else { return false };
+    mount_of(&exe).is_some_and(|id| live.mount_of(host, &container.id, pid, id).is_some())
+}
+
+fn open(path: &Path) -> Option<FoundFile> {
+    let file = std::fs::File::open(path).ok()?;
+    FoundFile::of(file).ok().filter(|found| found.kind == FileType::RegularFile)
+}
+
+fn is_copy(copy: &FoundFile, binary: &FoundFile) -> bool {
+    if copy.size != binary.size || copy.size > MAX_BINARY {
+        return false;
+    }
+    let (Ok(mut copy), Ok(mut binary)) = (copy.open(), binary.open()) else { return false };
+    same_content(&mut copy, &mut binary, || true).is_ok_and(|result| result == Comparison::Same)
+}

@@ -1,0 +1,101 @@
+//! Where the content of a drifted program or script comes from all the same: the image, or the deployment.
+//!
+//! Asked only of what drifted. Bounded on the event thread: files up to `compare.inline_max`, and the few of the image
+//! that have the same size. An answer is cached for the very state of the file.
+
+use super::cache::ContainerCache;
+use super::context::Context;
+use super::threads::Threads;
+use drift_core::container::live::Live;
+use drift_core::container::volume::VolumeKind;
+use drift_core::content::{source_of, Explained};
+use drift_core::host::{ExeFlags, Host};
+use drift_core::verdict::binary::BinaryKey;
+use drift_core::verdict::judge::Judgement;
+use drift_core::verdict::origin::Origin;
+use drift_formats::entry::ImagePath;
+use drift_formats::mountinfo::{Mount, MountTable};
+use std::sync::Arc;
+
+/// Most answers cached.
+const MAX_CACHED: usize = 2048;
+
+/// Answers by the very state of a file.
+#[derive(Debug)]
+pub(super) struct Contents {
+    cached: ContainerCache<BinaryKey, Option<Arc<Explained>>>,
+}
+
+impl Contents {
+    pub(super) fn new() -> Self {
+        Self { cached: ContainerCache::new(MAX_CACHED) }
+    }
+
+    /// Forgets up to `most` entries of a container; how many those were.
+    pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
+        self.cached.forget(BinaryKey::container_key(container), most)
+    }
+
+    /// Where the content of a drifted program or script of the event's process comes from.
+    pub(super) fn of(
+        &mut self,
+        cx: &Context<'_>,
+        threads: &mut Threads,
+        judgement: &Judgement,
+    ) -> Option<Arc<Explained>> {
+        let state = threads.of_event(cx)?;
+        let (container, pid) = (state.container.clone()?, state.pid);
+        let on_root = matches!(judgement.origin, Origin::Added | Origin::ImageModified);
+        let on_volume = matches!(judgement.origin, Origin::Volume | Origin::Tmpfs);
+        if !on_root && !on_volume {
+            return None;
+        }
+        let (live, path) = (container.live.as_ref()?, judgement.path.as_ref()?);
+        if on_volume && is_declared(cx.host(), live, path) {
+            return Some(Arc::new(Explained { kind: "declared", of: None }));
+        }
+        if !on_root {
+            return None;
+        }
+        let root = live.root(cx.host(), &[pid])?;
+        let found = root.find_itself(path.as_bytes()).ok()?;
+        let max = cx.deps.config.inline_max;
+        // Privileges are never explained by content.
+        if found.size > max || found.mode & 0o6000 != 0 {
+            return None;
+        }
+        let key = BinaryKey::new(&container.id, path.as_bytes(), found.inode, ExeFlags::default());
+        if let Some(known) = self.cached.get(&key) {
+            return known.clone();
+        }
+        let image = container.image.as_ref().ok()?;
+        let source = source_of(image, &root, path, &found, max, &mut || true);
+        let explained = source.map(|source| Arc::new(Explained::of(source, path)));
+        // Before the layers' files are listed nothing is known of the content: asked again then.
+        if explained.is_some() || image.layers().iter().all(|layer| layer.catalog().is_some()) {
+            self.cached.put(key, explained.clone());
+        }
+        explained
+    }
+}
+
+/// Whether a path lies on a volume whose content the deployment brought and nobody in the container can change.
+fn is_declared(host: &Host, live: &Live, path: &ImagePath) -> bool {
+    let mounts = live.mounts_now();
+    mounts.covering(path.as_bytes()).is_some_and(|mount| {
+        live.volume_kind(host, mount).is_some_and(|kind| is_declared_mount(&mounts, mount, kind))
+    })
+}
+
+/// What the kubelet writes is declared; what the node has, only while no mount of the container lets it be changed.
+fn is_declared_mount(mounts: &MountTable, mount: &Mount, kind: VolumeKind) -> bool {
+    let read_only = mount.read_only || mount.super_read_only;
+    let writable_elsewhere = || {
+        mounts.iter().any(|m| m.id != mount.id && m.dev == mount.dev && !m.read_only && !m.super_read_only)
+    };
+    match kind {
+        VolumeKind::ConfigMap | VolumeKind::Secret | VolumeKind::Projected | VolumeKind::Image => read_only,
+        VolumeKind::HostPath | VolumeKind::Bind => read_only && !writable_elsewhere(),
+        VolumeKind::EmptyDir | VolumeKind::Pvc | VolumeKind::Tmpfs => false,
+    }
+}

@@ -1,0 +1,116 @@
+//! Containers whose storage is laid out in another way than on a machine with one disk: the same programs, scripts and
+//! files are judged as there.
+
+use drift::config::{Config, RawConfig};
+use drift_core::container::registry::{Container as Known, Registry};
+use drift_core::host::Host;
+use drift_core::scan::processes::{scan, ProcessFinding};
+use drift_core::scan::{FileChange, FileFinding, FileScan, Limits};
+use drift_core::verdict::origin::Origin;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use testkit::live::{self, Container, Image};
+use testkit::skip::skip;
+
+/// What runs in the container, each told by the number of seconds that it sleeps.
+const SCRIPT: &str = "
+cp /usr/bin/sleep /opt/dropped; /opt/dropped 1001 &
+/usr/bin/sleep 1002 &
+cat /usr/bin/sleep > /usr/bin/tac; echo >> /usr/bin/tac; /usr/bin/tac 1003 &
+touch /usr/bin/tail; /usr/bin/tail -f /dev/null -s 1004 &
+cp /usr/bin/sleep /opt/gone; /opt/gone 1005 & /usr/bin/sleep 0.3; rm /opt/gone
+cp /usr/bin/sleep /scratch/onmem; /scratch/onmem 1006 &
+printf 'sleep 1007\\n:\\n' > /opt/script; sh /opt/script &
+echo x >> /etc/passwd
+: > /vol/ready
+/usr/bin/sleep 1008
+";
+
+/// What is judged of each: the program's origin, the script's.
+const PROGRAMS: [(&str, Origin); 6] = [
+    ("1001", Origin::Added),
+    ("1002", Origin::Image),
+    ("1003", Origin::ImageModified),
+    ("1004", Origin::ImageTouched),
+    ("1005", Origin::Added),
+    ("1006", Origin::Tmpfs),
+];
+
+fn known(container: &Container, host: &Host) -> Arc<Known> {
+    let config = Config::try_from(RawConfig::default()).unwrap();
+    let mut registry = Registry::new(host.clone(), config.registry(), Vec::new());
+    registry.look_at(container.id(), container.init_pid()).0
+}
+
+fn is_of(container: &Container, pid: i64) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(container.id()))
+}
+
+/// Runs the programs, and compares the container with its image.
+fn check(container: &Container) {
+    container.put("run.sh", SCRIPT.as_bytes()).unwrap();
+    container.run("sh /corpus/run.sh").unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while !container.vol().join("ready").exists() {
+        assert!(Instant::now() < end, "the programs do not run");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let host = Host::new(Path::new("/"));
+    let known = known(container, &host);
+    assert!(known.image.is_ok(), "{:?}", known.image);
+    let pids: Vec<i64> = host.pids().into_iter().filter(|pid| is_of(container, *pid)).collect();
+    let mut by_argument: BTreeMap<String, ProcessFinding> = BTreeMap::new();
+    scan(&host, &known, &pids, &mut || true, &mut |finding| {
+        let line = std::fs::read(format!("/proc/{}/cmdline", finding.pid)).unwrap_or_default();
+        let last = line.split(|b| *b == 0).rfind(|word| !word.is_empty()).unwrap_or_default();
+        by_argument.insert(String::from_utf8_lossy(last).into_owned(), finding);
+    });
+    let wrong: Vec<String> = PROGRAMS
+        .iter()
+        .filter(|(argument, want)| by_argument.get(*argument).is_none_or(|found| found.origin != *want))
+        .map(|(argument, want)| format!("{argument}: not {want}: {:?}", by_argument.get(*argument)))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let script = by_argument.get("/opt/script").and_then(|finding| finding.script.as_ref());
+    assert_eq!(script.map(|(_, origin)| *origin), Some(Origin::Added), "{by_argument:#?}");
+
+    let mut changes = BTreeMap::new();
+    let files = FileScan::open(&host, &known, None, Limits::default()).unwrap();
+    files.run(None, &mut || true, &mut |f: FileFinding| {
+        changes.insert(String::from_utf8_lossy(f.path.as_bytes()).into_owned(), f.change);
+    });
+    for (path, want) in [
+        ("/opt/dropped", FileChange::Created),
+        ("/usr/bin/tac", FileChange::Modified),
+        ("/usr/bin/tail", FileChange::Touched),
+        ("/etc/passwd", FileChange::Modified),
+    ] {
+        assert_eq!(changes.get(path), Some(&want), "{path}: {changes:#?}");
+    }
+    let image_files = changes.keys().filter(|path| path.starts_with("/usr/")).count();
+    assert!(image_files <= 4, "{changes:#?}");
+}
+
+fn usable(test: &str) -> bool {
+    let missing = live::missing(live::PODMAN_TOOLS);
+    if let Some(why) = &missing {
+        skip(test, why);
+    }
+    missing.is_none()
+}
+
+#[test]
+fn layers_on_another_disk_than_the_containers_own() {
+    if usable("storage: two disks") {
+        check(&Container::podman_on_two_disks(&Image::debian().unwrap(), &[]).unwrap());
+    }
+}
+
+#[test]
+fn one_disk() {
+    if usable("storage: one disk") {
+        check(&Container::podman(&Image::debian().unwrap()).unwrap());
+    }
+}
