@@ -3,6 +3,7 @@
 //!
 //! Below all three: it knows none of them.
 
+use crate::events::FileReport;
 use drift_core::command::manager::{Action, Manager};
 use drift_core::container::declared::environment::Variables;
 use drift_core::container::registry::Container;
@@ -12,6 +13,7 @@ use drift_core::network::baseline::Peer;
 use drift_core::network::Direction;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::origin::Origin;
+use drift_core::verdict::port::Scope;
 use drift_core::verdict::work::ImageWork;
 use drift_formats::entry::ImagePath;
 use drift_formats::ports::Protocol;
@@ -31,10 +33,20 @@ pub struct Writer {
     pub command: Arc<str>,
     /// Origin of the executable, where it is known.
     pub origin: Option<Origin>,
-    /// The package manager that it works for, if its program is the image's.
-    pub manager: Option<Manager>,
+    /// The package manager's transaction that it takes part in, if its program is the image's. That proves nothing of what
+    /// it writes: hooks and maintainer scripts do what they like.
+    pub during: Option<During>,
     /// The other work of the image's own that it takes part in.
     pub work: Option<ImageWork>,
+}
+
+/// A package manager's transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct During {
+    /// The outermost package manager at work.
+    pub manager: Manager,
+    /// Its process.
+    pub leader: i64,
 }
 
 /// Who wrote a file last.
@@ -42,12 +54,24 @@ pub struct Writer {
 pub struct Written {
     /// Command line.
     pub command: Arc<str>,
-    /// The package manager that the process worked for, if its program is the image's.
-    pub manager: Option<Manager>,
+    /// The package manager's transaction that the process took part in, if its program is the image's.
+    pub during: Option<During>,
+    /// The package databases say that a package brought the file, with this content.
+    pub proved: bool,
     /// The other work of the image's own that the process took part in.
     pub work: Option<ImageWork>,
     /// When, nanoseconds since the epoch.
     pub at: u64,
+}
+
+impl Written {
+    /// Where the file comes from.
+    pub fn provenance(&self) -> Provenance {
+        match self.during.filter(|_| self.proved) {
+            Some(during) => Provenance::Package(during.manager),
+            None => Provenance::Written,
+        }
+    }
 }
 
 /// Where a file comes from, by what is known of it.
@@ -55,7 +79,7 @@ pub struct Written {
 pub enum Provenance {
     /// The image shipped it.
     Image,
-    /// A package manager wrote it.
+    /// A package manager installed it, as the package databases say.
     Package(Manager),
     /// Another process wrote it.
     Written,
@@ -224,6 +248,8 @@ pub enum PackageNotice {
     Started(Arc<Container>, Arc<Agent>),
     /// A path of a database may have changed.
     Touched(Touch),
+    /// A file has changed while a package manager was at work.
+    File(Box<FileReport>),
 }
 
 /// Whether the package databases of a container can be compared with its image's.
@@ -269,6 +295,12 @@ pub struct EarlyPort {
     pub command: Arc<str>,
     /// Where the process's executable comes from.
     pub origin: Option<Origin>,
+    /// Who can reach it.
+    pub scope: Scope,
+    /// What it is for alerts: see [`thing`](drift_core::verdict::port::thing).
+    pub thing: (Protocol, u16, u64),
+    /// Process and descriptor of a UDP socket, of which it is not known yet whether it is a server's.
+    pub socket: Option<(i64, i64)>,
     /// When it was opened.
     pub since: Instant,
 }

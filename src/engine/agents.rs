@@ -27,6 +27,10 @@ pub(super) fn note_database(cx: &Context<'_>, file: &EventFile, packages: &mut P
     if !can_follow_packages(&file.container) {
         return;
     }
+    // Owner, mode and times are no part of a record.
+    if file.only_metadata() {
+        return;
+    }
     let paths = [file.path.as_ref(), file.new_path.as_ref()];
     let is_database = |path: &&ImagePath| database_of(path).is_some();
     if !paths.iter().flatten().any(is_database) {

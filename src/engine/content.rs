@@ -77,6 +77,12 @@ impl Contents {
         }
         explained
     }
+
+    /// See [`ContainerCache::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.cached.bytes_when_full()
+    }
 }
 
 /// Whether a path lies on a volume whose content the deployment brought and nobody in the container can change.

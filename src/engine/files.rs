@@ -75,6 +75,11 @@ const PSEUDO: [&[u8]; 12] = [
 ];
 
 impl EventFile {
+    /// Whether the call changes owner, mode or the like, and no content.
+    pub(super) fn only_metadata(&self) -> bool {
+        self.act == Act::Metadata
+    }
+
     /// Whether it lies on a mount of its own, not on the container's root.
     pub(super) fn on_other_mount(&self) -> bool {
         self.mount.is_some()
@@ -287,8 +292,9 @@ fn find(cx: &Context<'_>, call: &FileCall<'_>, p: &mut Processes) -> Option<Even
 /// Notes the writer of the file that the event's call opened for writing, if it did.
 fn note_written(cx: &Context<'_>, file: &EventFile, writer: &Writer, writers: &mut Writers) {
     let Some(inode) = file.inode else { return };
-    let Writer { manager, work, .. } = *writer;
-    let written = Written { command: Arc::clone(&writer.command), manager, work, at: cx.event.ts };
+    let Writer { during, work, .. } = *writer;
+    let command = Arc::clone(&writer.command);
+    let written = Written { command, during, proved: false, work, at: cx.event.ts };
     writers.note(&file.container.id, inode, written);
 }
 
@@ -348,13 +354,13 @@ fn writer(cx: &Context<'_>, pid: i64, packages: &mut Packages, p: &mut Processes
         }
     }
     let origin = p.origin(cx);
-    let (command, manager) = (p.threads.command(cx), packages.writing_manager(cx, p));
-    // What a package manager does, builds included, is its own.
-    let work = if manager.is_none() { work::of_event(cx, p) } else { None };
-    let writer = Arc::new(Writer { pid, tid: cx.event.tid, command, origin, manager, work });
+    let (command, during) = (p.threads.command(cx), packages.during(cx, p));
+    let work = work::of_writer(cx, p);
+    let writer = Arc::new(Writer { pid, tid: cx.event.tid, command, origin, during, work });
     if let Some(state) = p.threads.of_event(cx).filter(|state| p.programs.is_latest(state)) {
-        let lasts =
-            state.binary.is_some() && matches!(state.package, Some(None)) && work != Some(ImageWork::Start);
+        let lasts = state.binary.is_some()
+            && matches!(state.package, Some(None))
+            && !work.is_some_and(ImageWork::is_start);
         state.writer = lasts.then(|| Arc::clone(&writer));
     }
     writer

@@ -32,6 +32,7 @@ fn tables() -> Vec<(&'static str, usize)> {
         ("verdicts", verdicts + cache.max_verdicts * binary),
         ("writers of files", processes.writers.bytes_when_full()),
         ("runs", runs + processes.scripts.bytes_when_full()),
+        ("contents", processes.contents.bytes_when_full()),
         ("libraries", libraries.bytes_when_full()),
         ("changed secrets", files.bytes_when_full()),
         ("ports", ports.bytes_when_full()),

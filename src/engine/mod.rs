@@ -46,7 +46,7 @@ use crate::event::exec::refused_format;
 use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::ThreadReader;
-use crate::events::{container, ContainerReport, OwnEvent, Payload};
+use crate::events::{container, file, ContainerReport, FileReport, OwnEvent, Payload};
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
 use crate::workers::Workers;
@@ -180,6 +180,7 @@ impl Engine {
                         state.processes.programs.hold(deps, &id, &exec);
                     }
                     threads.note_exec(deps, &exec);
+                    work::note_exec(&cx, &exec, &mut state.processes);
                 } else if let Some(name) = refused_format(event) {
                     scripts::note_refused(&cx, name, threads);
                 }
@@ -226,6 +227,12 @@ impl State {
     fn observe_async(&mut self, cx: &Context<'_>) {
         match cx.event.async_payload() {
             Some((b"container", data)) => self.processes.threads.containers.note_image(data),
+            Some((name, data)) if name == FileReport::NAME.as_bytes() => {
+                let payload = Payload::parse(data);
+                if let Some((id, inode, proved, looked_at)) = payload.as_ref().and_then(file::proof) {
+                    self.processes.writers.note_proof(id, inode, proved, looked_at);
+                }
+            }
             Some((name, data)) if name == ContainerReport::NAME.as_bytes() && cx.workers().is_none() => {
                 let payload = Payload::parse(data);
                 if let Some(id) = payload.as_ref().and_then(container::recorded_as_followed) {

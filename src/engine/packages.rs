@@ -8,11 +8,14 @@ use super::context::{Context, Dependencies};
 use super::processes::Processes;
 use super::{agents, bound};
 use crate::event::exec::is_exec;
-use crate::facts::{can_follow_packages, PackageNotice};
+use crate::facts::{can_follow_packages, During, PackageNotice};
 use crate::workers::packages::leaves_traces;
 use drift_core::command::interpreter;
-use drift_core::command::manager::{self, Invocation, Manager};
+use drift_core::command::manager::{self, Invocation};
 use drift_core::container::registry::Container;
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::script::Runner;
+use drift_formats::bytes::nul_separated;
 use lru::LruCache;
 use std::sync::Arc;
 
@@ -61,6 +64,8 @@ impl PackageRole {
     }
 }
 
+/// Most directories that a module is looked for in.
+const MAX_MODULE_DIRS: usize = 16;
 /// Most ancestors that are looked at for a package manager.
 const MAX_ANCESTORS: usize = 16;
 
@@ -95,7 +100,8 @@ impl Packages {
         let container = state.container.clone()?;
         let was_changing = state.was_changing;
         let (mut own, mut parent) = own_package(cx, cx.event.tid, &container, p)?;
-        if own.as_ref().is_some_and(|i| manager::has_impostors(i.manager)) && is_impostor(cx, p) {
+        let impostors = own.as_ref().is_some_and(|i| manager::has_impostors(i.manager));
+        if (impostors && is_impostor(cx, p)) || (own.is_some() && takes_foreign_module(cx, &container, p)) {
             own = None;
             if let Some(state) = p.threads.peek_mut(cx.event.tid) {
                 state.own_package = Some(None);
@@ -150,9 +156,9 @@ impl Packages {
         work
     }
 
-    /// The package manager that the event's process works for, where what it runs is the image's, or that of
-    /// a package.
-    pub(super) fn writing_manager(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<Manager> {
+    /// The package manager's transaction that the event's process takes part in, where what it runs is the image's, or
+    /// was written in such a transaction.
+    pub(super) fn during(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<During> {
         let work = self.work(cx, p).filter(|work| work.changes())?;
         if !p.is_trusted(cx) {
             return None;
@@ -164,7 +170,7 @@ impl Packages {
         }
         // apt's dpkg installs what apt was asked for.
         let outermost = leaders_work(p, work.leader).map(|leader| leader.invocation.manager);
-        Some(outermost.unwrap_or(work.invocation.manager))
+        Some(During { manager: outermost.unwrap_or(work.invocation.manager), leader: work.leader })
     }
 
     /// Has a worker follow a package manager that was just started; whether it does. In a replay, whether it
@@ -251,4 +257,61 @@ fn is_impostor(cx: &Context<'_>, p: &mut Processes) -> bool {
     let (Some(path), Some(container)) = (path, p.threads.container(cx)) else { return false };
     let Ok(image) = &container.image else { return false };
     matches!(image.owner(&path), Ok(Some(owner)) if manager::is_impostor(&owner))
+}
+
+/// Whether `python -m NAME` takes a file that is not the image's: from the working directory, `PYTHONPATH` or the
+/// user's own packages, where Python looks first (docs.python.org, "The initialization of the sys.path module search
+/// path").
+fn takes_foreign_module(cx: &Context<'_>, container: &Container, p: &Processes) -> bool {
+    let thread = cx.table.get(cx.event.tid);
+    let exec = cx.exec();
+    let args;
+    let (exe, argv, cwd, environment) = match (&exec, &thread) {
+        (Some(exec), thread) => {
+            let of_thread = thread.as_ref().map_or(&b""[..], |thread| &thread.cwd);
+            let cwd = if exec.cwd.is_empty() { of_thread } else { exec.cwd };
+            (exec.exe_path, exec.argv().collect(), cwd, exec.environment.map(<[u8]>::to_vec))
+        }
+        (None, Some(thread)) => {
+            args = cx.table.args(cx.event.tid).unwrap_or_default();
+            let argv0 = std::iter::once(thread.argv0.as_slice());
+            let argv: Vec<&[u8]> = argv0.chain(args.iter().map(Vec::as_slice)).collect();
+            let environment = cx.table.environment(cx.event.tid);
+            (thread.exe_path.as_slice(), argv, thread.cwd.as_slice(), environment)
+        }
+        (None, None) => return false,
+    };
+    let Some(module) = manager::python_module(exe, &argv).filter(|_| container.live.is_some()) else {
+        return false;
+    };
+    let environment = environment.unwrap_or_default();
+    let variable = |name: &[u8]| {
+        let mut all = nul_separated(&environment);
+        all.find_map(|v| v.strip_prefix(name)?.strip_prefix(b"="))
+    };
+    let mut dirs: Vec<Vec<u8>> = Vec::new();
+    dirs.extend(module.from_cwd.then(|| cwd.to_vec()));
+    if let Some(path) = variable(b"PYTHONPATH").filter(|_| module.from_env) {
+        dirs.extend(path.split(|b| *b == b':').take(MAX_MODULE_DIRS).map(<[u8]>::to_vec));
+    }
+    let version = exe.rsplit(|b| *b == b'/').next().and_then(|base| base.strip_prefix(b"python"));
+    if let Some(version) = version.filter(|_| module.from_user) {
+        let base = variable(b"PYTHONUSERBASE").map(<[u8]>::to_vec);
+        let base = base.or_else(|| Some([variable(b"HOME")?, b"/.local"].concat()));
+        dirs.extend(base.map(|base| [&base, &b"/lib/python"[..], version, b"/site-packages"].concat()));
+    }
+    let runner = Runner { pid: cx.event.tid, cwd };
+    let names = [&b"/__init__.py"[..], b"/__main__.py", b".py", b".so", b".abi3.so"];
+    let names = names.map(|rest| [module.name, rest].concat());
+    let mut candidates =
+        dirs.iter().flat_map(|dir| names.iter().map(move |name| [dir, &b"/"[..], name].concat()));
+    let taken = candidates.find_map(|path| {
+        let script = cx.deps.judge.judge_script(container, &runner, &path);
+        (script.judgement.origin != Origin::Unknown).then_some(script)
+    });
+    taken.is_some_and(|script| match script.judgement.origin {
+        Origin::Image | Origin::ImageTouched => false,
+        // Upgraded by itself.
+        _ => p.writers.of(&container.id, script.ino).is_none_or(|written| written.during.is_none()),
+    })
 }

@@ -8,48 +8,62 @@ use crate::event::raw::EventKey;
 use crate::event::socket::{claim, Claim};
 use crate::facts::EarlyPort;
 use drift_core::container::registry::Container;
+use drift_core::verdict::origin::Origin;
+use drift_core::verdict::port::{is_clients, thing, Scope};
 use drift_formats::path_key::value_key;
 use drift_formats::ports::{self, Protocol};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Most ports remembered as seen, of all containers.
 const MAX_SEEN: usize = 16_384;
 
-/// A keyed hash of the container; protocol and port.
-type PortKey = (u64, (Protocol, u16));
+/// A keyed hash of the container, and what the port is for alerts.
+type PortKey = (u64, (Protocol, u16, u64));
 
 /// The events that first made ports some container's own, by a keyed hash of the container, protocol and
 /// port.
 #[derive(Debug)]
-pub(super) struct Ports(ContainerCache<PortKey, EventKey>);
+pub(super) struct Ports {
+    seen: ContainerCache<PortKey, EventKey>,
+    /// The last bind of a UDP socket that a worker was asked about.
+    handed_over: EventKey,
+}
 
 impl Ports {
     pub(super) fn new() -> Self {
-        Self(ContainerCache::new(MAX_SEEN))
+        Self { seen: ContainerCache::new(MAX_SEEN), handed_over: EventKey::default() }
     }
 
     /// Forgets a container, up to `most` ports of it; how many those were.
     pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
-        self.0.forget(value_key(container.as_bytes()), most)
+        self.seen.forget(value_key(container.as_bytes()), most)
     }
 
     /// See [`ContainerCache::bytes_when_full`].
     #[cfg(test)]
     pub(super) fn bytes_when_full(&self) -> usize {
-        self.0.bytes_when_full()
+        self.seen.bytes_when_full()
     }
 
-    /// Whether the port that the event binds or listens on is declared; `None` where that does not apply or
-    /// is not known.
+    /// Whether the port that the event binds or listens on is declared; `None` where that does not apply or is
+    /// not known.
     pub(super) fn is_declared(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<bool> {
-        let Claimed { container, protocol, port } = claimed(cx, p)?;
-        if cx.deps.config.allowed_ports.iter().any(|allowed| allowed.contains(protocol, port)) {
+        let claimed = claimed(cx, p)?;
+        let Claimed { container, protocol, port, .. } = &claimed;
+        if cx.deps.config.allowed_ports.iter().any(|allowed| allowed.contains(*protocol, *port)) {
             return Some(true);
         }
-        let known = container.declaration.read().as_ref().and_then(|d| d.declares_port(protocol, port));
-        if known.is_none() {
-            self.note_early(cx, p, Claimed { container, protocol, port });
+        let known = container.declaration.read().as_ref().and_then(|d| d.declares_port(*protocol, *port));
+        let is_open = match protocol {
+            // A client may bind the port that it calls from.
+            Protocol::Tcp => known.is_none() && matches!(claim(cx.event), Some(Claim::Listen { .. })),
+            // Or connect the socket to the peer that it calls.
+            _ => known != Some(true),
+        };
+        if is_open {
+            self.hand_over(cx, p, claimed);
         }
         known
     }
@@ -60,34 +74,48 @@ impl Ports {
         Some(ports::Ports { protocol, first: port, last: port })
     }
 
-    /// Has a worker judge a port that was opened before it is known what the container declares. It is
-    /// reported there, and seen from then on.
-    fn note_early(&mut self, cx: &Context<'_>, p: &mut Processes, claimed: Claimed) {
-        let Claimed { container, protocol, port } = claimed;
-        // A client may bind the port that it calls from.
-        let is_open = matches!(claim(cx.event), Some(Claim::Listen { .. })) || protocol == Protocol::Udp;
-        if cx.workers().is_none() || !is_open {
-            return;
-        }
-        let key = (value_key(container.id.as_bytes()), (protocol, port));
-        if self.0.contains(&key) {
+    /// Who can reach that port.
+    pub(super) fn scope(cx: &Context<'_>, p: &mut Processes) -> Option<Scope> {
+        claimed(cx, p).map(|claimed| claimed.scope())
+    }
+
+    /// Has a worker judge a port that was opened before it is known what the container declares, or whether it is a
+    /// server's. It is reported there, and seen from then on.
+    fn hand_over(&mut self, cx: &Context<'_>, p: &mut Processes, claimed: Claimed) {
+        let Some(workers) = cx.workers() else { return };
+        let (key, identity) = (claimed.key(cx, p), cx.event.identity());
+        let is_udp = claimed.protocol == Protocol::Udp;
+        if self.seen.contains(&key) || (is_udp && self.handed_over == identity) {
             return;
         }
         let command = p.threads.command(cx);
         let origin = p.binary(cx).map(|binary| binary.judgement.origin);
+        let (scope, thing) = (claimed.scope(), key.1);
+        let Claimed { container, protocol, port, socket, .. } = claimed;
         let (tid, since) = (cx.event.tid, Instant::now());
-        let early = EarlyPort { container, protocol, port, tid, command, origin, since };
-        if cx.workers().is_some_and(|workers| workers.early_port(early)) {
-            self.0.put(key, cx.event.identity());
+        let socket = Some(socket).filter(|_| is_udp);
+        let early =
+            EarlyPort { container, protocol, port, tid, command, origin, scope, thing, socket, since };
+        if workers.early_port(early) {
+            self.handed_over = identity;
+            if !is_udp {
+                self.seen.put(key, identity);
+            }
         }
     }
 
     /// Whether this is the first event that is asked about of those that bind the port in the container, or
-    /// listen on it; `None` where that does not apply.
+    /// listen on it; `None` where that does not apply, and of UDP where a worker finds out whether it is a server's.
     pub(super) fn is_new(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<bool> {
-        let Claimed { container, protocol, port } = claimed(cx, p)?;
-        let key = (value_key(container.id.as_bytes()), (protocol, port));
-        let first = self.0.get_or_insert(key, || cx.event.identity())?;
+        let claimed = claimed(cx, p)?;
+        if claimed.protocol == Protocol::Udp {
+            let origin = p.binary(cx).map(|binary| binary.judgement.origin);
+            let is_images = matches!(origin, Some(Origin::Image | Origin::ImageTouched));
+            if cx.workers().is_some() || is_clients(claimed.protocol, claimed.port, is_images) {
+                return None;
+            }
+        }
+        let first = self.seen.get_or_insert(claimed.key(cx, p), || cx.event.identity())?;
         Some(*first == cx.event.identity())
     }
 }
@@ -97,6 +125,24 @@ struct Claimed {
     container: Arc<Container>,
     protocol: Protocol,
     port: u16,
+    address: IpAddr,
+    /// Process and descriptor.
+    socket: (i64, i64),
+}
+
+impl Claimed {
+    fn scope(&self) -> Scope {
+        let declared = self.container.declaration.read();
+        let overrides = declared.as_ref().and_then(|declared| declared.overrides.as_ref());
+        let has_hosts_network = overrides.is_some_and(|all| all.iter().any(|o| o == "host_network"));
+        Scope::of([self.address], has_hosts_network)
+    }
+
+    fn key(&self, cx: &Context<'_>, p: &mut Processes) -> PortKey {
+        let program = p.binary(cx).map(|binary| binary.path.clone());
+        let thing = thing(self.protocol, self.port, program.as_deref().unwrap_or_default());
+        (value_key(self.container.id.as_bytes()), thing)
+    }
 }
 
 fn claimed(cx: &Context<'_>, p: &mut Processes) -> Option<Claimed> {
@@ -104,11 +150,15 @@ fn claimed(cx: &Context<'_>, p: &mut Processes) -> Option<Claimed> {
     let container = declared::container(cx, &mut p.threads)?;
     let pid = p.threads.of_event(cx)?.pid;
     let (Claim::Bind { fd, .. } | Claim::Listen { fd }) = claim;
-    let socket = cx.table.bound_socket(pid, fd)?;
-    let port = match claim {
-        Claim::Bind { port, .. } => port,
-        // 0: the kernel chose, and tells nobody.
-        Claim::Listen { .. } => Some(socket.bound_port).filter(|port| *port != 0)?,
+    let bound = cx.table.bound_socket(pid, fd)?;
+    let (port, address) = match claim {
+        Claim::Bind { port, address, .. } => (port, address),
+        // 0: the kernel chose, and does not say what.
+        Claim::Listen { .. } => {
+            // A server has started.
+            p.starts.end(&container.id);
+            (Some(bound.bound_port).filter(|port| *port != 0)?, bound.address)
+        }
     };
-    Some(Claimed { container, protocol: socket.protocol, port })
+    Some(Claimed { container, protocol: bound.protocol, port, address, socket: (pid, fd) })
 }

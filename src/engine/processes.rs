@@ -1,6 +1,7 @@
 //! Processes: which container one is in, what it runs, and who wrote that. What is above asks all of it at
 //! once.
 
+use super::bound;
 use super::content::Contents;
 use super::context::{Context, Dependencies};
 use super::pipes::{Pipes, Piping};
@@ -8,6 +9,7 @@ use super::programs::Programs;
 use super::provenance::Writers;
 use super::scripts::Scripts;
 use super::threads::Threads;
+use super::work::Starts;
 use crate::event::threads::Thread;
 use crate::facts::{Provenance, Written};
 use drift_core::container::registry::{Container, LoadedManifest};
@@ -24,6 +26,7 @@ pub(super) struct Processes {
     pub(super) scripts: Scripts,
     pipes: Pipes,
     pub(super) writers: Writers,
+    pub(super) starts: Starts,
     pub(super) contents: Contents,
 }
 
@@ -35,6 +38,7 @@ impl Processes {
             scripts: Scripts::new(),
             pipes: Pipes::new(),
             writers: Writers::new(),
+            starts: Starts::new(bound(deps.config.cache.max_containers)),
             contents: Contents::new(),
         }
     }
@@ -102,7 +106,7 @@ impl Processes {
         let Some(container) = self.threads.container(cx) else { return false };
         let Some(binary) = self.binary(cx) else { return false };
         let script = self.script(cx);
-        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.manager.is_some())
+        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.during.is_some())
     }
 
     /// As [`Self::is_trusted`], of any thread of a container; not of one that has ended.
@@ -114,7 +118,7 @@ impl Processes {
     ) -> bool {
         let Some(thread) = self.threads.member(cx, tid, container) else { return false };
         let (binary, script) = self.of_thread(cx, (tid, &thread), container);
-        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.manager.is_some())
+        self.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.during.is_some())
     }
 
     /// Whether a program and its script are the image's, or were written by a process that is `fine`.

@@ -44,6 +44,15 @@ impl Writers {
         self.files.put((hash, inode), written);
     }
 
+    /// Notes whether the package databases account for a file as it was at a time; not for what was written
+    /// since.
+    pub(super) fn note_proof(&mut self, container: &str, inode: u64, proved: bool, looked_at: u64) {
+        let hash = self.hash(container);
+        if let Some(written) = self.files.get_mut(&(hash, inode)).filter(|written| written.at <= looked_at) {
+            written.proved = proved && written.during.is_some();
+        }
+    }
+
     /// Forgets a container, up to `most` files of it; how many those were.
     pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
         self.files.forget(self.key.hash_one(container), most)
@@ -74,12 +83,7 @@ impl Writers {
             Origin::Memfd | Origin::Detached => (Provenance::Memory, None),
             Origin::Added | Origin::AddedOrModified | Origin::ImageModified | Origin::ImageUnverified => {
                 let written = self.of(container, inode).filter(|_| inode != 0);
-                let provenance = match written {
-                    Some(Written { manager: Some(manager), .. }) => Provenance::Package(*manager),
-                    Some(_) => Provenance::Written,
-                    None => Provenance::Unknown,
-                };
-                (provenance, written)
+                (written.map_or(Provenance::Unknown, Written::provenance), written)
             }
             Origin::Runtime | Origin::Host | Origin::Unknown => (Provenance::Unknown, None),
         }
@@ -89,11 +93,18 @@ impl Writers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::During;
 
     #[test]
     fn writers_are_kept_apart_by_container_and_inode() {
         let mut files = Writers::new();
-        let by = |command: &str| Written { command: command.into(), manager: None, work: None, at: 0 };
+        let by = |command: &str| Written {
+            command: command.into(),
+            during: None,
+            proved: false,
+            work: None,
+            at: 0,
+        };
         files.note("a", 7, by("curl"));
         files.note("a", 8, by("sh"));
         files.note("a", 7, by("wget"));
@@ -101,7 +112,20 @@ mod tests {
         assert_eq!(of("a", 7).as_deref(), Some("wget"), "the last one counts");
         assert_eq!(of("a", 8).as_deref(), Some("sh"));
         assert_eq!(of("b", 7), None);
-        assert_eq!(files.forget("a", 9), 2);
+        // A proof is of the file as it was looked at, and only where a package manager was at work.
+        let during = Some(During { manager: drift_core::command::manager::Manager::Apt, leader: 1 });
+        let installed = || Written { during, at: 100, ..by("dpkg") };
+        for (written, proved, looked_at, want) in [
+            (installed(), true, 100, true),
+            (installed(), true, 99, false),
+            (installed(), false, 100, false),
+            (by("curl"), true, 100, false),
+        ] {
+            files.note("a", 9, written);
+            files.note_proof("a", 9, proved, looked_at);
+            assert_eq!(files.of("a", 9).unwrap().proved, want);
+        }
+        assert_eq!(files.forget("a", 9), 3);
         assert!(files.of("a", 7).is_none() && files.of("a", 8).is_none());
     }
 }

@@ -20,6 +20,7 @@ use drift_core::verdict::binary::{Binary, BinaryKey};
 use drift_core::verdict::environment::EnvNames;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
+use drift_core::verdict::port::Scope;
 use drift_core::verdict::script::Script;
 use drift_core::verdict::work::ImageWork;
 use drift_formats::ports;
@@ -254,6 +255,11 @@ impl<'e> Query<'e> {
     /// The port that the event binds or listens on.
     pub fn port(&mut self) -> Option<ports::Ports> {
         Ports::of_event(&self.cx, &mut self.state.processes)
+    }
+
+    /// Who can reach that port.
+    pub fn port_scope(&mut self) -> Option<Scope> {
+        Ports::scope(&self.cx, &mut self.state.processes)
     }
 
     /// Whether that port is declared.

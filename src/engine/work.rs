@@ -1,51 +1,115 @@
-//! Which work of the image's own a process takes part in when it writes files: a build, or the entry point's
-//! start.
+//! Which work of the image's own a process takes part in when it writes files: a build, or the entry point's start.
 //!
-//! Every program and script from the process up to the build tool, or to the container's first process, has
-//! to be the image's or such work's own product: names alone mean nothing. Looked at when first asked, and
-//! remembered with the thread.
+//! Every program and script from the process up to the build tool, or to the container's first process, has to be the
+//! image's or such work's own product: names alone mean nothing. Looked at when first asked, and remembered with the thread.
 
 use super::context::Context;
 use super::processes::Processes;
+use crate::event::exec::ExecFacts;
+use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
+use drift_core::container::volume::VolumeKind;
 use drift_core::verdict::origin::Origin;
-use drift_core::verdict::work::{build_tool, is_init, ImageWork};
+use drift_core::verdict::script::Script;
+use drift_core::verdict::work::{
+    build_tool, is_command_string, is_entry_shell, is_init, is_launcher, start_tool, writes_objects,
+    ImageWork,
+};
+use lru::LruCache;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Most processes that are looked at, from the writer upwards.
 const MAX_ANCESTORS: usize = 32;
-/// How long after its start a container's entry point is taken to set it up, nanoseconds.
-const START: u64 = 60_000_000_000;
+/// How long a container can start at most, nanoseconds: an entry point waits for its database.
+const LONGEST: u64 = 300_000_000_000;
+/// A container in which nothing was executed for so long has started, nanoseconds.
+const QUIET: u64 = 60_000_000_000;
+/// How soon after the container's start the deployment's own command (postStart) comes in from outside, nanoseconds.
+const POST_START: u64 = 15_000_000_000;
+
+/// Which containers have started.
+///
+/// The start ends when the first process becomes something else than a shell, when the container listens on a port, when it
+/// is quiet, and in any case after a time. Invariant: bounded.
+#[derive(Debug)]
+pub(super) struct Starts(LruCache<Box<str>, Start>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Start {
+    is_over: bool,
+    last_exec: u64,
+}
+
+impl Starts {
+    pub(super) fn new(max: NonZeroUsize) -> Self {
+        Self(LruCache::new(max))
+    }
+
+    fn of(&mut self, container: &str) -> Option<&mut Start> {
+        if !self.0.contains(container) {
+            self.0.put(container.into(), Start::default());
+        }
+        self.0.get_mut(container)
+    }
+
+    /// The start of a container is over.
+    pub(super) fn end(&mut self, container: &str) {
+        if let Some(start) = self.of(container) {
+            start.is_over = true;
+        }
+    }
+
+    /// A program was executed at `at`.
+    pub(super) fn note_exec(&mut self, container: &str, at: u64) {
+        if let Some(start) = self.of(container) {
+            start.is_over |= start.last_exec != 0 && at.saturating_sub(start.last_exec) > QUIET;
+            start.last_exec = start.last_exec.max(at);
+        }
+    }
+
+    /// Whether the start of a container is over at `now`.
+    pub(super) fn is_over(&self, container: &str, now: u64) -> bool {
+        self.0.peek(container).is_some_and(|start| {
+            start.is_over || (start.last_exec != 0 && now.saturating_sub(start.last_exec) > QUIET)
+        })
+    }
+}
 
 /// What is remembered of a process.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WorkState {
     work: Option<ImageWork>,
-    /// It is the container's first process, and one that only looks after the real one: the image's, or the
-    /// engine's.
+    /// It is the container's first process, and one that only looks after the real one: the image's, or the engine's.
     is_init: bool,
 }
 
 /// A process on the way from the writer upwards.
+#[derive(Debug, Default)]
 struct Step {
     tid: i64,
     /// Its program and script are the image's, or were made by such work.
     is_fine: bool,
     tool: Option<&'static str>,
-    /// It runs a script of the image.
-    runs_script: bool,
+    /// What it does as part of a start.
+    start: Option<ImageWork>,
+    /// A shell that runs a script of the image or of the deployment, or a command line.
+    is_entry_shell: bool,
     is_first: bool,
     is_init: bool,
+    /// It came in from outside just after the container's start.
+    is_post_start: bool,
 }
 
 impl Step {
     /// The work that it takes part in, by what is above it.
     fn work(&self, above: &WorkState) -> Option<ImageWork> {
-        let starts = self.runs_script && (self.is_first || above.is_init);
+        let starts = self.is_entry_shell && (self.is_first || above.is_init || self.is_post_start);
         match (above.work, self.tool) {
             _ if !self.is_fine => None,
             (Some(ImageWork::Build(outermost)), _) => Some(ImageWork::Build(outermost)),
             (_, Some(tool)) => Some(ImageWork::Build(tool)),
+            (Some(ImageWork::Start), None) => self.start.or(Some(ImageWork::Start)),
             (work, None) => work.or(starts.then_some(ImageWork::Start)),
         }
     }
@@ -54,41 +118,84 @@ impl Step {
 /// The work of the image's own that the event's process takes part in.
 pub(super) fn of_event(cx: &Context<'_>, p: &mut Processes) -> Option<ImageWork> {
     let state = p.threads.of_event(cx)?;
-    let known = match state.work {
+    let (known, container) = (state.work, state.container.clone()?);
+    let age = |p: &mut Processes| Some(cx.event.ts.saturating_sub(p.threads.container_started(cx)?));
+    let known = match known {
         Some(known) => known,
         None => {
-            let container = state.container.clone()?;
-            find(cx, cx.event.tid, &container, p)
+            let young = age(p).is_some_and(|age| age < POST_START);
+            find(cx, cx.event.tid, &container, young, p)
         }
     };
-    known.work.filter(|work| match work {
-        ImageWork::Build(_) => true,
-        ImageWork::Start => {
-            p.threads.container_started(cx).is_some_and(|started| cx.event.ts.saturating_sub(started) < START)
-        }
-    })
+    let work = known.work?;
+    let counts = !work.is_start()
+        || (!p.starts.is_over(&container.id, cx.event.ts) && age(p).is_some_and(|age| age < LONGEST));
+    counts.then_some(work)
 }
 
-/// Looks upwards, until somebody is reached of whom it is known, and remembers it of all on the way.
-fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, p: &mut Processes) -> WorkState {
-    let (mut at, mut above, mut way) = (tid, WorkState::default(), Vec::new());
+/// The same of what it writes: of builds only what compilers and linkers write themselves.
+pub(super) fn of_writer(cx: &Context<'_>, p: &mut Processes) -> Option<ImageWork> {
+    let work = of_event(cx, p)?;
+    let writes = |p: &mut Processes| p.binary(cx).is_some_and(|binary| writes_objects(&binary.path, work));
+    (work.is_start() || writes(p)).then_some(work)
+}
+
+/// Follows the start of the container in which a program was just executed.
+pub(super) fn note_exec(cx: &Context<'_>, exec: &ExecFacts<'_>, p: &mut Processes) {
+    let state = p.threads.peek(exec.pid).and_then(|state| state.container.as_ref());
+    let Some(container) = state.map(Arc::clone) else { return };
+    let at = cx.event.ts;
+    if p.starts.is_over(&container.id, at) {
+        return p.starts.end(&container.id);
+    }
+    p.starts.note_exec(&container.id, at);
+    let argv: Vec<&[u8]> = exec.argv().take(3).collect();
+    let goes_on =
+        is_entry_shell(exec.exe_path, &argv) || is_init(exec.exe_path) || is_launcher(exec.exe_path);
+    // Before the first exec of a program of the container the runtime is its first process.
+    let is_first =
+        || cx.table.get(exec.pid).is_some_and(|thread| thread.vtid == 1 && thread.vtid != exec.pid);
+    if !goes_on && !interpreter::names_a_runtime(exec.exe_path, &argv) && is_first() {
+        p.starts.end(&container.id);
+    }
+}
+
+/// Looks upwards, until somebody is reached of whom it is known, and remembers it of all on the way. `young`: the
+/// container has just started.
+fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, young: bool, p: &mut Processes) -> WorkState {
+    let (mut at, mut above, mut way) = (tid, WorkState::default(), Vec::<Step>::new());
     for _ in 0..MAX_ANCESTORS {
-        let Some(thread) = p.threads.member(cx, at, container) else { break };
+        let Some(thread) = p.threads.member(cx, at, container) else {
+            if let Some(top) = way.last_mut() {
+                top.is_post_start = young;
+            }
+            break;
+        };
         if let Some(known) = p.threads.peek(at).and_then(|state| state.work) {
             above = known;
             break;
         }
         let (binary, script) = p.of_thread(cx, (at, &thread), container);
+        let args = cx.table.args(at).unwrap_or_default();
+        let argv: Vec<&[u8]> =
+            std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
         let is_first = thread.vtid == 1;
+        let declared = script.as_ref().is_some_and(|script| is_declared(container, script));
+        let judged = script.as_deref().filter(|_| !declared);
+        let script_path = script.as_ref().map(|s| s.path.as_slice());
+        let of_image = script.as_ref().is_some_and(|s| s.judgement.origin == Origin::Image);
         way.push(Step {
             tid: at,
-            is_fine: p.is_vouched_for(&container.id, &binary, script.as_deref(), |w| w.work.is_some()),
-            tool: build_tool(&thread.exe_path, script.as_ref().map(|s| s.path.as_slice())),
-            runs_script: script.as_ref().is_some_and(|s| s.judgement.origin == Origin::Image),
+            is_fine: p.is_vouched_for(&container.id, &binary, judged, |w| w.work.is_some()),
+            tool: build_tool(&thread.exe_path, script_path, argv.get(1..).unwrap_or_default()),
+            start: start_tool(&thread.exe_path, script_path),
+            is_entry_shell: is_entry_shell(&thread.exe_path, &argv)
+                && (of_image || declared || is_command_string(&argv)),
             is_first,
             is_init: is_first
                 && is_init(&thread.exe_path)
                 && matches!(binary.judgement.origin, Origin::Image | Origin::Runtime),
+            is_post_start: false,
         });
         if is_first {
             break;
@@ -108,17 +215,48 @@ fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, p: &mut Processe
     above
 }
 
+/// Whether a script is part of the deployment: on a read-only configMap, secret or projected volume.
+fn is_declared(container: &Container, script: &Script) -> bool {
+    let kind = script.judgement.volume;
+    let of_deployment = kind.is_some_and(|kind| {
+        matches!(kind, VolumeKind::ConfigMap | VolumeKind::Secret | VolumeKind::Projected | VolumeKind::Image)
+    });
+    of_deployment
+        && container.live.as_ref().is_some_and(|live| {
+            live.mounts().covering(&script.path).is_some_and(|mount| mount.read_only || mount.super_read_only)
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Of each process from the first downwards: whether it is fine, its tool, whether it runs a script of
-    /// the image.
-    fn work(first_is_init: bool, chain: &[(bool, Option<&'static str>, bool)]) -> Option<ImageWork> {
+    const CP: Step = step(true, None);
+    const SCRIPT: Step = Step { is_entry_shell: true, ..CP };
+    const DROPPED: Step = step(false, None);
+    const MAKE: Step = step(true, Some("make"));
+    const LD: Step = step(true, Some("ld"));
+    const USERADD: Step = Step { start: Some(ImageWork::Accounts), ..CP };
+
+    const fn step(is_fine: bool, tool: Option<&'static str>) -> Step {
+        Step {
+            tid: 0,
+            is_fine,
+            tool,
+            start: None,
+            is_entry_shell: false,
+            is_first: false,
+            is_init: false,
+            is_post_start: false,
+        }
+    }
+
+    /// Of a chain of processes from the first downwards.
+    fn work(first_is_init: bool, chain: &[Step]) -> Option<ImageWork> {
         let mut above = WorkState::default();
-        for (at, (is_fine, tool, runs_script)) in chain.iter().copied().enumerate() {
-            let (is_first, is_init) = (at == 0, at == 0 && first_is_init);
-            let step = Step { tid: 0, is_fine, tool, runs_script, is_first, is_init };
+        for (at, step) in chain.iter().enumerate() {
+            let is_init = at == 0 && first_is_init;
+            let step = Step { is_first: at == 0, is_init, ..*step };
             above = WorkState { work: step.work(&above), is_init };
         }
         above.work
@@ -126,19 +264,39 @@ mod tests {
 
     #[test]
     fn all_that_is_above_counts() {
-        let (make, ld, cp) = ((true, Some("make"), false), (true, Some("ld"), false), (true, None, false));
-        let (script, dropped) = ((true, None, true), (false, None, false));
         let build = |tool| Some(ImageWork::Build(tool));
-        assert_eq!(work(false, &[cp, make, cp, ld]), build("make"), "the outermost tool");
-        assert_eq!(work(false, &[make, dropped, cp]), None, "what was dropped ends it");
-        assert_eq!(work(false, &[make, dropped, ld]), build("ld"));
-        assert_eq!(work(false, &[dropped, make, cp]), build("make"), "who started it does not matter");
-        assert_eq!(work(false, &[(false, Some("make"), false), cp]), None, "a name alone is nothing");
-        assert_eq!(work(false, &[script, cp]), Some(ImageWork::Start));
-        assert_eq!(work(false, &[script, make, cp]), build("make"));
-        assert_eq!(work(false, &[script, dropped, cp]), None);
-        assert_eq!(work(false, &[cp, script, cp]), None, "not the first process's script");
-        assert_eq!(work(true, &[dropped, script, cp]), Some(ImageWork::Start), "below an engine's init");
-        assert_eq!(work(true, &[dropped, cp, script]), None);
+        let start = Some(ImageWork::Start);
+        assert_eq!(work(false, &[CP, MAKE, CP, LD]), build("make"), "the outermost tool");
+        assert_eq!(work(false, &[MAKE, DROPPED, CP]), None, "what was dropped ends it");
+        assert_eq!(work(false, &[MAKE, DROPPED, LD]), build("ld"));
+        assert_eq!(work(false, &[DROPPED, MAKE, CP]), build("make"), "who started it does not matter");
+        assert_eq!(work(false, &[step(false, Some("make")), CP]), None, "a name alone is nothing");
+        assert_eq!(work(false, &[SCRIPT, CP]), start);
+        assert_eq!(work(false, &[SCRIPT, MAKE, CP]), build("make"));
+        assert_eq!(work(false, &[SCRIPT, DROPPED, CP]), None);
+        assert_eq!(work(false, &[CP, SCRIPT, CP]), None, "the first process is an application, no shell");
+        assert_eq!(work(true, &[DROPPED, SCRIPT, CP]), start, "below an engine's init");
+        assert_eq!(work(true, &[DROPPED, CP, SCRIPT]), None);
+        assert_eq!(work(false, &[SCRIPT, USERADD]), Some(ImageWork::Accounts));
+        assert_eq!(work(false, &[CP, USERADD]), None);
+        let post_start = Step { is_post_start: true, ..SCRIPT };
+        let below = |top: Step| CP.work(&WorkState { work: top.work(&WorkState::default()), is_init: false });
+        assert_eq!((below(post_start), below(SCRIPT)), (start, None));
+    }
+
+    #[test]
+    fn a_start_ends() {
+        let mut starts = Starts::new(NonZeroUsize::MIN);
+        let over = |starts: &Starts, now| starts.is_over("c", now);
+        starts.note_exec("c", 1);
+        assert!(!over(&starts, QUIET), "it waits, and looks again and again");
+        starts.note_exec("c", QUIET);
+        assert!(!over(&starts, 2 * QUIET) && over(&starts, 2 * QUIET + 1), "it was quiet");
+        starts.note_exec("c", 3 * QUIET);
+        assert!(over(&starts, 3 * QUIET), "that does not begin again");
+        let mut starts = Starts::new(NonZeroUsize::MIN);
+        starts.end("c");
+        assert!(over(&starts, 0), "it listens, or runs the application");
+        assert!(!starts.is_over("d", 0));
     }
 }

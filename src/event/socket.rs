@@ -34,6 +34,8 @@ const EINPROGRESS: i64 = -115;
 pub struct Socket {
     /// Protocol.
     pub protocol: Protocol,
+    /// Own address.
+    pub address: IpAddr,
     /// Own port, where it was bound to one; 0 else.
     pub bound_port: u16,
 }
@@ -47,6 +49,8 @@ pub enum Claim {
         fd: i64,
         /// Port.
         port: u16,
+        /// Address.
+        address: IpAddr,
     },
     /// `listen`; the port is that of the `bind` before.
     Listen {
@@ -59,8 +63,8 @@ pub enum Claim {
 pub fn claim(event: &SyscallEvent<'_>) -> Option<Claim> {
     match event.code {
         code::BIND_X if event.i64_param(0)? >= 0 => {
-            let (_, port) = address(event.param(1)?)?;
-            (port != 0).then_some(Claim::Bind { fd: event.i64_param(2)?, port })
+            let (address, port) = address(event.param(1)?)?;
+            (port != 0).then_some(Claim::Bind { fd: event.i64_param(2)?, port, address })
         }
         // Of an old engine: before the call, which fails on the rarest occasions.
         code::LISTEN_E => Some(Claim::Listen { fd: event.i64_param(0)? }),

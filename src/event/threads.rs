@@ -230,7 +230,7 @@ impl<'a> ThreadReader<'a> {
             }
             _ => open.get_socket_ipv6_server_l4_proto(reader),
         };
-        Some(Socket { protocol: protocol_of(protocol.ok()?)?, bound_port })
+        Some(Socket { protocol: protocol_of(protocol.ok()?)?, address: address.to_canonical(), bound_port })
     }
 
     /// Protocol of a socket of a process whose other side has this address; `None` where the engine does not

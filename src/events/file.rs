@@ -1,10 +1,12 @@
 //! The event `drift_file`: a verified change of a file.
 
-use super::{known, text, OwnEvent};
+use super::{known, text, OwnEvent, Payload};
 use crate::facts::{Provenance, Writer};
+use drift_core::container::registry::Container;
 use drift_core::content::Explained;
 use drift_core::verdict::change::Change;
 use drift_core::verdict::origin::Origin;
+use drift_core::verdict::work::ImageWork;
 use drift_formats::entry::ImagePath;
 use serde_json::{json, Value};
 use std::sync::Arc;
@@ -12,8 +14,8 @@ use std::sync::Arc;
 /// A verified change, as the event `drift_file` tells it.
 #[derive(Debug, Clone)]
 pub struct FileReport {
-    /// The container's id.
-    pub container: Box<str>,
+    /// The container.
+    pub container: Arc<Container>,
     /// Reference of its image, where known.
     pub image: Option<String>,
     /// Path, links resolved; of a renamed file the old one.
@@ -34,6 +36,14 @@ pub struct FileReport {
     pub gained: Vec<&'static str>,
     /// Who did it last.
     pub writer: Arc<Writer>,
+    /// The image's own work that accounts for the change.
+    pub work: Option<ImageWork>,
+    /// Inode number of the file as it is; `None` when it is gone.
+    pub inode: Option<u64>,
+    /// When it was looked at, nanoseconds since the epoch.
+    pub looked_at: u64,
+    /// Whether the package databases say that the package manager at work brought it.
+    pub proved: bool,
     /// Drift seen in the container so far, this change included.
     pub drifts: u64,
 }
@@ -46,8 +56,9 @@ impl OwnEvent for FileReport {
     }
 
     fn payload(&self) -> Value {
+        let during = self.writer.during.map(|during| during.manager.as_str());
         json!({
-            "container_id": self.container,
+            "container_id": self.container.id,
             "image": known(self.image.as_deref()),
             "file_path": text(&self.path),
             "file_new_path": self.new_path.as_ref().map(text),
@@ -63,9 +74,13 @@ impl OwnEvent for FileReport {
             "file_writer": &*self.writer.command,
             "file_writer_pid": self.writer.pid,
             "file_provenance": self.provenance().to_string(),
-            "file_work": self.writer.work.map(|work| work.to_string()),
+            "file_work": self.work.map(|work| work.to_string()),
             "container_drifts": self.drifts,
-            "pkg_manager": self.writer.manager.map(|manager| manager.as_str()),
+            "file_during": during.filter(|_| !self.proved),
+            "pkg_manager": during.filter(|_| self.proved),
+            // Read back by the engine: what is proved here counts when it runs.
+            "file_inode": self.inode,
+            "file_looked_at": self.looked_at,
         })
     }
 }
@@ -73,11 +88,20 @@ impl OwnEvent for FileReport {
 impl FileReport {
     /// Where the file comes from.
     fn provenance(&self) -> Provenance {
-        match (self.change, self.writer.manager) {
+        match (self.change, self.writer.during.filter(|_| self.proved)) {
             // The content is the image's.
             (Change::Metadata | Change::Deleted | Change::Renamed | Change::None, _) => Provenance::Image,
-            (_, Some(manager)) => Provenance::Package(manager),
+            (_, Some(during)) => Provenance::Package(during.manager),
             (_, None) => Provenance::Written,
         }
     }
+}
+
+/// Of a payload that is read back: the container, the inode, whether a package accounts for the file, and when it was looked
+/// at.
+pub(crate) fn proof(payload: &Payload) -> Option<(&str, u64, bool, u64)> {
+    let text = |key: &str| payload.get(key).and_then(Value::as_str);
+    let number = |key: &str| payload.get(key).and_then(Value::as_u64);
+    let proved = text("file_provenance").is_some_and(|from| from.starts_with("package:"));
+    Some((text("container_id")?, number("file_inode")?, proved, number("file_looked_at")?))
 }

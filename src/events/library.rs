@@ -38,7 +38,7 @@ impl OwnEvent for LibraryReport {
         let provenance = match (self.origin, &job.written) {
             (Origin::Memfd | Origin::Detached, _) => Provenance::Memory,
             (Origin::Volume | Origin::Tmpfs, _) => Provenance::Volume,
-            (_, Some(written)) => written.manager.map_or(Provenance::Written, Provenance::Package),
+            (_, Some(written)) => written.provenance(),
             (_, None) => Provenance::Unknown,
         };
         json!({
@@ -53,6 +53,7 @@ impl OwnEvent for LibraryReport {
             "file_content_of": self.explained.as_ref().and_then(|e| e.of.as_ref()).map(text),
             "file_writer": job.written.as_ref().map(|w| &*w.command),
             "file_provenance": provenance.to_string(),
+            "file_during": job.written.as_ref().filter(|w| !w.proved).and_then(|w| w.during).map(|d| d.manager.as_str()),
             "file_work": job.written.as_ref().and_then(|w| w.work).map(|work| work.to_string()),
             "volume_kind": self.volume.map(|kind| kind.as_str()),
             "binary_origin": job.binary_origin.map(|o| o.as_str()),

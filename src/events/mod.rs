@@ -7,7 +7,7 @@
 mod binary;
 pub(crate) mod container;
 mod environment;
-mod file;
+pub(crate) mod file;
 mod library;
 mod packages;
 mod peer;

@@ -31,6 +31,10 @@ pub struct Effect {
     pub upgraded: Vec<String>,
     /// `name=version` of packages that were installed again in the same version.
     pub reinstalled: Vec<String>,
+    /// `name=version` of packages of a new virtual environment that came from the image's own wheels.
+    pub bundled: Vec<String>,
+    /// Where packages of languages have changed: virtual environments, or the directories of the packages.
+    pub roots: Vec<String>,
     /// Names of all of them.
     pub names: Vec<String>,
     /// How many there are, those that are not listed too.
@@ -57,6 +61,7 @@ impl std::fmt::Display for Effect {
     /// The value of `drift.pkg_effect`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.total, &self.unknown) {
+            (0, None) if !self.bundled.is_empty() => f.write_str("bundled"),
             (0, None) => f.write_str("none"),
             (0, Some(why)) => write!(f, "unknown:{why}"),
             (_, None) => f.write_str("changed"),
@@ -94,6 +99,8 @@ impl OwnEvent for PackageReport {
             "pkg_removed": effect.removed,
             "pkg_upgraded": effect.upgraded,
             "pkg_reinstalled": effect.reinstalled,
+            "pkg_bundled": effect.bundled,
+            "pkg_root": effect.roots,
             "pkg_command": (!agent.command.is_empty()).then_some(&*agent.command),
             "pkg_pcommand": agent.parent_command,
             "pkg_ancestors": agent.ancestors,

@@ -18,6 +18,7 @@ impl OwnEvent for EarlyPort {
             "container_id": self.container.id,
             "image": known(self.container.declaration.reference().as_deref()),
             "port": port.to_string(),
+            "port_scope": self.scope.as_str(),
             "port_declared": false,
             "port_new": true,
             "process_cmdline": &*self.command,

@@ -59,16 +59,25 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.binary_provenance",
         FieldType::String,
-        "Where the executable comes from: `image`, `package:<manager>` (a package manager of the image wrote it), \
-         `written` (another process did), `volume`, `memory` or `unknown`.",
+        "Where the executable comes from: `image`, `package:<manager>` (a package manager of the image \
+         installed it: the package databases say so, and the content is as they record it), `written` (a process wrote it), `volume`, `memory` or `unknown`.",
         provenance,
+    ),
+    field(
+        "drift.binary_during",
+        FieldType::String,
+        "Package manager of the image that was at work when the executable was written, by one of its processes, where no \
+         package accounts for it (yet): hooks and maintainer scripts write what they like.",
+        during,
     ),
     field(
         "drift.binary_work",
         FieldType::String,
         "Work of the image's own that wrote the executable: `build:<tool>` (a build, by its outermost tool, such as \
-         `build:make`), or `start` (the container's entry point, a script of the image, in the first minute). Programs and \
-         scripts of the image, and what they made, alone count. Absent where no such work did.",
+         `build:make`; a compiler or linker wrote it itself), or `start` (the container's entry point, a shell with a script of the \
+         image or of the deployment or with the declared command, until the container has started), `start:accounts` (useradd \
+         and the like below it) or `start:certificates` (update-ca-certificates). Programs and scripts of the image, and what \
+         they made, alone count. Absent where no such work did.",
         work,
     ),
     field(
@@ -210,6 +219,20 @@ fn process_work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.engine.binary_provenance().and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
+}
+
+fn during<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    written_during(q.engine.binary_provenance(), q.arena)
+}
+
+/// The package manager at work when a file was written that no package accounts for.
+pub(super) fn written_during<'a>(
+    known: Option<(Provenance, Option<&Written>)>,
+    arena: &'a Bump,
+) -> Value<'a> {
+    let written = known.and_then(|(_, written)| written).filter(|written| !written.proved);
+    let during = written.and_then(|written| written.during);
+    Value::or_absent(during.map(|during| Value::text(arena, during.manager.as_str())))
 }
 
 fn content<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

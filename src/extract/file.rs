@@ -1,6 +1,6 @@
 //! Fields of files.
 
-use super::binary::{installed, owner, written_by};
+use super::binary::{installed, owner, written_by, written_during};
 use super::definition::{field, Argument, FieldDef, FieldType, Question};
 use super::value::Value;
 use drift_core::host::{ExeFlags, InodeId};
@@ -80,6 +80,12 @@ pub(super) const FIELDS: &[FieldDef] = &[
         provenance,
     ),
     field(
+        "drift.file_during",
+        FieldType::String,
+        "As drift.binary_during, of that file.",
+        during,
+    ),
+    field(
         "drift.file_work",
         FieldType::String,
         "As drift.binary_work, of that file. On drift_file: of the process that changed it last.",
@@ -89,7 +95,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.file_content",
         FieldType::String,
         "On drift_file and drift_library, as drift.binary_content, of that file; also `derived`: compiled from a source of \
-         the image, whose time and size it records and whose names alone it uses (Python's byte code).",
+         the image, whose time and size it records and whose names alone it uses (Python's byte code); or \
+         `engine`: the container engine made it.",
         own_event_only,
     ),
     field(
@@ -189,6 +196,10 @@ fn own_event_only<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.engine.file_provenance().and_then(|(_, written)| written?.work);
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
+}
+
+fn during<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    written_during(q.engine.file_provenance(), q.arena)
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

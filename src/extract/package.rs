@@ -14,7 +14,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "Package manager that the process is, or that its nearest ancestor in the container is: `apt`, `dpkg`, `apk`, \
          `yum`, `dnf`, `microdnf`, `rpm`, `zypper`, `pacman`, `pip`, `uv`, `poetry`, `conda`, `npm`, `yarn`, `pnpm`, \
          `gem`, `bundler`, `cargo`, `go`, `composer`, `cpan` or `luarocks`. Known by its program and arguments. On \
-         drift_packages: the outermost one at work, or `unknown`: no package manager of the image has done it.",
+         drift_packages: the outermost one at work, or `unknown`: no package manager of the image has done it. On drift_file: the one that installed the file, as the package \
+         databases say once it has ended; else see drift.file_during.",
         manager,
     ),
     field(
@@ -42,6 +43,16 @@ pub(super) const FIELDS: &[FieldDef] = &[
          another one makes, as dpkg under apt-get) or `child` (any other process below it).",
         role,
     ),
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_hooks",
+            FieldType::String,
+            "Options on its command line by which it runs something else, or works on another root: `--pre-invoke`, \
+             `DPkg::Pre-Invoke`, `--root`, `--script-shell` and the like, without values.",
+            hooks,
+        )
+    },
     field(
         FOLLOWED,
         FieldType::Bool,
@@ -54,7 +65,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.pkg_effect",
         FieldType::String,
         "On drift_packages, what the container's package databases say by now: `changed`; `none` (it failed, or there \
-         was nothing to do); `partial:<why>` (more than what is listed); `unknown:<why>`.",
+         was nothing to do); `bundled` (nothing but the image's own wheels, in a new virtual environment); `partial:<why>` (more than what is listed); `unknown:<why>`.",
         of_event,
     ),
     FieldDef {
@@ -91,6 +102,26 @@ pub(super) const FIELDS: &[FieldDef] = &[
             FieldType::String,
             "On drift_packages: packages that were installed again, or whose records were written, in the same version, \
              as `name=version`.",
+            of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_bundled",
+            FieldType::String,
+            "On drift_packages: packages of a new virtual environment that are, file by file, the image's own wheels, as \
+             `name=version`.",
+            of_event,
+        )
+    },
+    FieldDef {
+        is_list: true,
+        ..field(
+            "drift.pkg_root",
+            FieldType::String,
+            "On drift_packages: where packages of languages have changed: the virtual environment, or else the directory \
+             (`site-packages`, `node_modules`).",
             of_event,
         )
     },
@@ -143,6 +174,15 @@ fn names<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
         Value::Absent
     } else {
         Value::List(items)
+    }
+}
+
+fn hooks<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    match q.engine.package_work() {
+        Some(work) if !work.invocation.hooks.is_empty() => {
+            Value::list(q.arena, work.invocation.hooks.iter().map(|name| name.as_bytes()))
+        }
+        _ => Value::Absent,
     }
 }
 

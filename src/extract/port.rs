@@ -20,16 +20,29 @@ pub(super) const FIELDS: &[FieldDef] = &[
         shown,
     ),
     field(
+        "drift.port_scope",
+        FieldType::String,
+        "On the same calls, and on drift_port: who can reach the port, by its address: `loopback` (processes of the \
+         container, or of its pod), `link`, `address` (one address), `any`, or `host` (the node's, where the container \
+         has the host's network).",
+        scope,
+    ),
+    field(
         "drift.port_new",
         FieldType::Bool,
-        "On the same calls: whether it is the first of the container for that port and protocol that a rule asks about, so that \
-         a rule can alert once.",
+        "On the same calls: whether it is the first of the container for that port and protocol that a rule asks \
+         about, so that a rule can alert once. Of the ports that the kernel gives out (32768 to 60999) all of one \
+         program are one. Absent for UDP in a live capture: a port counts once it is a server's, by drift_port.",
         is_new,
     ),
 ];
 
 fn declared<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.engine.port_declared().map(Value::Bool))
+}
+
+fn scope<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.port_scope().map(|scope| Value::Text(scope.as_str().as_bytes())))
 }
 
 fn shown<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -1,6 +1,6 @@
 //! Fields of the script that a process runs.
 
-use super::binary::{image_file, installed, owner, written_by};
+use super::binary::{image_file, installed, owner, written_by, written_during};
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
 use drift_core::verdict::origin::Origin;
@@ -78,6 +78,12 @@ pub(super) const FIELDS: &[FieldDef] = &[
         provenance,
     ),
     field(
+        "drift.script_during",
+        FieldType::String,
+        "As drift.binary_during, of that script.",
+        during,
+    ),
+    field(
         "drift.script_work",
         FieldType::String,
         "As drift.binary_work, of that script.",
@@ -153,7 +159,13 @@ fn content_of<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let written = q.engine.script_provenance().and_then(|(_, written)| written?.work);
+    // Builds make programs; a script has no compiler.
+    let written = written.filter(|work| work.is_start());
     Value::or_absent(written.map(|work| Value::shown(q.arena, work)))
+}
+
+fn during<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    written_during(q.engine.script_provenance(), q.arena)
 }
 
 fn provenance<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -62,6 +62,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         )
     },
     of_source("drift.event.port", "The port that is listened on, as `8080/tcp`."),
+    of_source("drift.event.port_scope", "Who can reach the port, with the values of drift.port_scope."),
     FieldDef {
         is_list: true,
         ..of_source(

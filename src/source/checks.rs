@@ -21,6 +21,7 @@ use drift_core::scan::ports::{self, Known};
 use drift_core::scan::{environment, processes, FileChange, FileFinding, FileScan, Limits, Memory, Summary};
 use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
+use std::collections::HashSet;
 use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -187,7 +188,8 @@ impl Round<'_> {
             found.gaps.push("what the image declares is not known".to_owned());
         }
         let declared = declared.as_ref().and_then(|d| d.ports.as_deref()).unwrap_or_default();
-        found.ports.retain(ports::PortFinding::is_drift);
+        let mut things = HashSet::new();
+        found.ports.retain(|port| port.is_drift() && things.insert(port.thing()));
         for port in found.ports.iter().take(self.most()) {
             let payload = Payload::of_port(&self.container.id, port, declared);
             self.finding("port", payload, (&port.path, &port.addresses))?;

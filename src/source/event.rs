@@ -48,6 +48,9 @@ pub struct Payload {
     /// The port, as `8080/tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
+    /// Who can reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_scope: Option<&'static str>,
     /// Where its content comes from all the same: `copied`, `unpacked`, `derived` or `engine`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<&'static str>,
@@ -218,6 +221,7 @@ impl Payload {
             container_id: container.to_owned(),
             path: Some(text(&p.path)).filter(|path| !path.is_empty()),
             port: Some(p.name()),
+            port_scope: Some(p.scope().as_str()),
             detail: Some(format!("pid {}", p.pid)),
             expected: Some(match names.is_empty() {
                 true => "none declared".to_owned(),

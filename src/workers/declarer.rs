@@ -1,9 +1,7 @@
 //! Reads what was declared of containers, and the list of approved images when it changes.
 
-use super::early_ports::EarlyPorts;
 use crate::config::Config;
 use crate::events::ContainerReport;
-use crate::facts::EarlyPort;
 use crate::metrics::Metrics;
 use crate::workers::worker::Inbox;
 use arc_swap::ArcSwap;
@@ -34,8 +32,6 @@ const MAX_WAITING: usize = 4096;
 pub enum Notice {
     /// What was declared of a container.
     Container(Arc<Container>),
-    /// Whether a port is declared of which that is not known yet.
-    Port(Box<EarlyPort>),
 }
 
 /// A container whose records were not all there.
@@ -68,25 +64,14 @@ impl Declarer {
     }
 
     /// Reads what is asked for until the queue closes.
-    pub fn run(
-        &self,
-        notices: &Inbox<Notice>,
-        report: &dyn Fn(&ContainerReport),
-        report_port: &dyn Fn(&EarlyPort),
-    ) {
+    pub fn run(&self, notices: &Inbox<Notice>, report: &dyn Fn(&ContainerReport)) {
         let mut waiting: Vec<Waiting> = Vec::new();
-        let mut ports = EarlyPorts::default();
         let list = self.approved.clone();
         let mut list = list.map(|list| Watch::new(&self.config.approved_images, list));
         while !self.stop.load(Ordering::Relaxed) {
-            let is_idle = waiting.is_empty() && ports.is_empty() && list.is_none();
+            let is_idle = waiting.is_empty() && list.is_none();
             match notices.recv_timeout(if is_idle { IDLE } else { TICK }) {
                 Ok(Notice::Container(container)) => self.declare(container, 0, &mut waiting, report),
-                Ok(Notice::Port(port)) => {
-                    if !ports.take(*port) {
-                        self.metrics.queue_full.inc();
-                    }
-                }
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -95,7 +80,6 @@ impl Declarer {
             for Waiting { container, tries, .. } in due {
                 self.declare(container, tries, &mut waiting, report);
             }
-            ports.judge(report_port);
             if list.as_mut().is_some_and(|list| list.refresh().is_err()) {
                 self.metrics.approved_failed.inc();
             }

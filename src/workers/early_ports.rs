@@ -40,7 +40,7 @@ impl EarlyPorts {
     }
 
     /// Tells those that turn out to be undeclared, and forgets them and those that waited too long.
-    pub(super) fn judge(&mut self, report: &dyn Fn(&EarlyPort)) {
+    pub(super) fn judge(&mut self, report: &mut dyn FnMut(&EarlyPort)) {
         self.0.retain(|port| {
             let declared = port.container.declaration.read();
             match declared.as_ref().and_then(|d| d.declares_port(port.protocol, port.port)) {
@@ -60,6 +60,7 @@ mod tests {
     use drift_core::container::registry::Container;
     use drift_core::container::registry::Declaration;
     use drift_core::verdict::origin::Origin;
+    use drift_core::verdict::port::{thing, Scope};
     use drift_formats::ports::Ports;
     use drift_formats::ports::Protocol;
     use std::cell::RefCell;
@@ -86,6 +87,9 @@ mod tests {
             tid: 7,
             command: "nc -l".into(),
             origin: Some(Origin::Image),
+            scope: Scope::Any,
+            thing: thing(Protocol::Tcp, port, b"/usr/bin/nc"),
+            socket: None,
             since: Instant::now(),
         }
     }
@@ -98,17 +102,17 @@ mod tests {
             assert!(ports.take(port(&container, number)));
         }
         let told = RefCell::new(Vec::new());
-        let tell = |port: &EarlyPort| told.borrow_mut().push(port.port);
-        ports.judge(&tell);
+        let mut tell = |port: &EarlyPort| told.borrow_mut().push(port.port);
+        ports.judge(&mut tell);
         assert_eq!((told.borrow().len(), ports.0.len()), (0, 2), "each once");
         // Read, but the image's configuration was not there yet.
         container.declaration.set_read(Some(Arc::default()));
-        ports.judge(&tell);
+        ports.judge(&mut tell);
         assert_eq!((told.borrow().len(), ports.0.len()), (0, 2));
         let declared =
             Declared { ports: Some(vec![Ports::parse("8080/tcp").unwrap()]), ..Declared::default() };
         container.declaration.set_read(Some(Arc::new(declared)));
-        ports.judge(&tell);
+        ports.judge(&mut tell);
         assert_eq!((told.into_inner(), ports.0.len()), (vec![4444], 0));
     }
 
@@ -121,7 +125,7 @@ mod tests {
             let fits = ports.take(EarlyPort { since: long_ago, ..port(&container, number) });
             assert_eq!(fits, usize::from(number) < MAX_WAITING);
         }
-        ports.judge(&|port| panic!("told: {port:?}"));
+        ports.judge(&mut |port| panic!("told: {port:?}"));
         assert!(ports.0.is_empty());
     }
 }

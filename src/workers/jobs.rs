@@ -1,8 +1,9 @@
 //! Whose share of a queue each job takes.
 
+use super::settings::Setting;
 use super::worker::Job;
 use super::{declarer, network};
-use crate::facts::{EarlyEnvironment, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
+use crate::facts::{FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
 
 impl Job for NewImage {
     fn container(&self) -> Option<&str> {
@@ -38,6 +39,7 @@ impl Job for PackageNotice {
         Some(match self {
             Self::Started(container, _) => &container.id,
             Self::Touched(touch) => &touch.container.id,
+            Self::File(report) => &report.container.id,
         })
     }
 }
@@ -46,14 +48,16 @@ impl Job for declarer::Notice {
     fn container(&self) -> Option<&str> {
         Some(match self {
             Self::Container(container) => &container.id,
-            Self::Port(port) => &port.container.id,
         })
     }
 }
 
-impl Job for EarlyEnvironment {
+impl Job for Setting {
     fn container(&self) -> Option<&str> {
-        Some(&self.container.id)
+        Some(match self {
+            Self::Environment(environment) => &environment.container.id,
+            Self::Port(port) => &port.container.id,
+        })
     }
 }
 

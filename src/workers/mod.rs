@@ -4,8 +4,7 @@
 //! and are joined before the instance goes, so that nothing of drift runs once its library is unloaded.
 
 pub mod declarer;
-pub mod early_ports;
-mod environments;
+mod early_ports;
 pub mod files;
 pub mod indexer;
 mod jobs;
@@ -13,6 +12,7 @@ pub mod libraries;
 mod loaded;
 pub mod network;
 pub mod packages;
+mod settings;
 mod tally;
 pub mod verifier;
 pub mod worker;
@@ -28,6 +28,7 @@ use crossbeam_channel::Receiver;
 use drift_core::container::registry::Container;
 use drift_core::host::Host;
 use drift_core::network::learned::LearnedPeer;
+use settings::Setting;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,8 +42,8 @@ const VERIFY_QUEUE: usize = 512;
 const LIBRARY_QUEUE: usize = 4096;
 /// Containers waiting for what was declared of them to be read.
 const DECLARE_QUEUE: usize = 4096;
-/// Environments waiting to be judged, each of 4 KiB at most.
-const ENVIRONMENT_QUEUE: usize = 1024;
+/// Environments and ports waiting to be judged, each of 4 KiB at most.
+const SETTING_QUEUE: usize = 1024;
 /// Peers and containers waiting to be taken in.
 const NETWORK_QUEUE: usize = 8192;
 /// Changed paths waiting to be taken in.
@@ -59,7 +60,7 @@ pub struct Workers {
     files: Worker<FileNotice>,
     libraries: Worker<LibraryJob>,
     declarer: Worker<declarer::Notice>,
-    environments: Worker<EarlyEnvironment>,
+    settings: Worker<Setting>,
     network: Option<Worker<network::Notice>>,
     packages: Worker<PackageNotice>,
     files_watched: Arc<AtomicBool>,
@@ -126,17 +127,17 @@ impl Workers {
             DECLARE_QUEUE,
             &common,
             |m| &m.declarer_dropped,
-            move |jobs| declarer.run(jobs, &|event| r.report(event), &|event| r.report(event)),
+            move |jobs| declarer.run(jobs, &|event| r.report(event)),
         )?;
         let (h, _, m, s) = means();
-        let environments = environments::Environments::new(h, m, s, config.container_parts);
+        let settings = settings::Settings::new(h, m, s, config.container_parts);
         let r = reporter.clone();
-        let environments = Worker::start(
-            "drift-environ",
-            ENVIRONMENT_QUEUE,
+        let settings = Worker::start(
+            "drift-settings",
+            SETTING_QUEUE,
             &common,
             |m| &m.declarer_dropped,
-            move |jobs| environments.run(jobs, &|event| r.report(event)),
+            move |jobs| settings.run(jobs, &|event| r.report(event), &|event| r.report(event)),
         )?;
         let network = match lists.network {
             Some(baselines) => {
@@ -153,7 +154,7 @@ impl Workers {
             }
             None => None,
         };
-        let (h, _, m, s) = means();
+        let (h, c, m, s) = means();
         let r = reporter.clone();
         let watched = Arc::clone(&files_watched);
         let packages = Worker::start(
@@ -163,12 +164,15 @@ impl Workers {
             |m| &m.packages_dropped,
             move |jobs| {
                 let (metrics, stop, watched) = (Arc::clone(&m), Arc::clone(&s), Arc::clone(&watched));
-                packages::Packages::new(h.clone(), metrics, stop, watched)
-                    .run(jobs, &|event| r.report(event));
+                let reports =
+                    packages::Reports { packages: &|event| r.report(event), files: &|event| r.report(event) };
+                packages::Packages::new(h.clone(), metrics, stop, watched, c.background_max)
+                    .run(jobs, reports);
             },
         )?;
         let (h, c, m, s) = means();
         let r = reporter.clone();
+        let held = packages.queue();
         let files = Worker::start(
             "drift-files",
             FILE_QUEUE,
@@ -178,7 +182,11 @@ impl Workers {
                 let (config, metrics) = (Arc::clone(&c), Arc::clone(&m));
                 files::Files::new(h.clone(), config, metrics, Arc::clone(&s)).run(
                     jobs,
-                    &|event| r.report(event),
+                    &|event| {
+                        if !packages::hold(held.as_ref(), event) {
+                            r.report(event);
+                        }
+                    },
                     &|event| r.report(event),
                 );
             },
@@ -190,7 +198,7 @@ impl Workers {
             files,
             libraries,
             declarer,
-            environments,
+            settings,
             network,
             packages,
             files_watched,
@@ -253,12 +261,12 @@ impl Workers {
 
     /// Hands over a port that a container opened before it was known what it declares; `false` if there is no room.
     pub fn early_port(&self, port: EarlyPort) -> bool {
-        self.declarer.send(declarer::Notice::Port(Box::new(port))).is_ok()
+        self.settings.send(Setting::Port(Box::new(port))).is_ok()
     }
 
     /// Hands over an environment that cannot be judged yet, or not whole; `false` if there is no room.
     pub fn early_environment(&self, environment: EarlyEnvironment) -> bool {
-        self.environments.send(environment).is_ok()
+        self.settings.send(Setting::Environment(Box::new(environment))).is_ok()
     }
 
     fn note_length(&self) {
@@ -290,7 +298,7 @@ impl Drop for Workers {
             network.close();
         }
         each!(self.indexer, self.verifier, self.files, self.libraries, self.declarer, self.packages);
-        each!(self.environments);
+        each!(self.settings);
         if let Some(network) = &mut self.network {
             network.join(deadline);
         }

@@ -167,7 +167,7 @@ fn the_background_tells_what_was_declared() {
     drop(queue);
     let told = Mutex::new(Vec::new());
     let tell = |report: &ContainerReport| told.lock().unwrap().push(report.payload());
-    declarer.run(&containers, &tell, &|port| panic!("told: {port:?}"));
+    declarer.run(&containers, &tell);
     let told = told.into_inner().unwrap();
     assert_eq!(told.len(), 1);
     assert_eq!(told[0]["image"], image.reference());

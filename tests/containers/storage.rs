@@ -24,9 +24,19 @@ cp /usr/bin/sleep /opt/gone; /opt/gone 1005 & /usr/bin/sleep 0.3; rm /opt/gone
 cp /usr/bin/sleep /scratch/onmem; /scratch/onmem 1006 &
 printf 'sleep 1007\\n:\\n' > /opt/script; sh /opt/script &
 echo x >> /etc/passwd
-: > /vol/ready
-/usr/bin/sleep 1008
+: > /scratch/ready
+exec /usr/bin/sleep 1008
 ";
+
+/// What more runs where an image is mounted at `/iv`, and may be written to.
+const ON_IMAGE_VOLUME: &str = "
+/iv/usr/bin/sleep 1009 &
+cp /usr/bin/sleep /iv/new; /iv/new 1010 &
+cat /usr/bin/sleep > /iv/usr/bin/tac; /iv/usr/bin/tac 1011 &
+";
+
+const IMAGE_VOLUME: [(&str, Origin); 3] =
+    [("1009", Origin::ImageVolume), ("1010", Origin::Volume), ("1011", Origin::Volume)];
 
 /// What is judged of each: the program's origin, the script's.
 const PROGRAMS: [(&str, Origin); 6] = [
@@ -48,12 +58,22 @@ fn is_of(container: &Container, pid: i64) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(container.id()))
 }
 
-/// Runs the programs, and compares the container with its image.
-fn check(container: &Container) {
-    container.put("run.sh", SCRIPT.as_bytes()).unwrap();
-    container.run("sh /corpus/run.sh").unwrap();
+/// The command of a container that runs the programs, and stays.
+fn command(more: &str) -> [String; 3] {
+    ["/bin/sh".to_owned(), "-c".to_owned(), format!("{more}{SCRIPT}")]
+}
+
+fn start(options: &[&str], more: &str) -> Container {
+    let command = command(more);
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    Container::podman_with(&Image::debian().unwrap(), options, &command).unwrap()
+}
+
+/// Compares the container's programs and files with its image, once they run.
+fn check(container: &Container, more: &[(&str, Origin)]) {
     let end = Instant::now() + Duration::from_secs(30);
-    while !container.vol().join("ready").exists() {
+    let ready = format!("/proc/{}/root/scratch/ready", container.init_pid());
+    while !Path::new(&ready).exists() {
         assert!(Instant::now() < end, "the programs do not run");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -69,6 +89,7 @@ fn check(container: &Container) {
     });
     let wrong: Vec<String> = PROGRAMS
         .iter()
+        .chain(more)
         .filter(|(argument, want)| by_argument.get(*argument).is_none_or(|found| found.origin != *want))
         .map(|(argument, want)| format!("{argument}: not {want}: {:?}", by_argument.get(*argument)))
         .collect();
@@ -104,13 +125,26 @@ fn usable(test: &str) -> bool {
 #[test]
 fn layers_on_another_disk_than_the_containers_own() {
     if usable("storage: two disks") {
-        check(&Container::podman_on_two_disks(&Image::debian().unwrap(), &[]).unwrap());
+        let command = command("");
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let image = Image::debian().unwrap();
+        check(&Container::podman_on_two_disks(&image, &[], &command).unwrap(), &[]);
     }
 }
 
 #[test]
-fn one_disk() {
+fn one_disk_and_an_image_volume_that_is_written_to() {
     if usable("storage: one disk") {
-        check(&Container::podman(&Image::debian().unwrap()).unwrap());
+        let image = Image::debian().unwrap();
+        let volume = format!("type=image,source={},destination=/iv,rw=true", image.reference());
+        check(&start(&["--mount", &volume], ON_IMAGE_VOLUME), &IMAGE_VOLUME);
+    }
+}
+
+#[test]
+fn layers_that_are_mounted_with_other_ids() {
+    if usable("storage: user namespace") {
+        let options = ["--uidmap", "0:200000:65536", "--gidmap", "0:200000:65536"];
+        check(&start(&options, ""), &[]);
     }
 }

@@ -18,6 +18,7 @@ mod mounted;
 mod opened;
 mod scan;
 mod table;
+mod unanswering;
 mod vanished;
 
 use control_groups::Forged;

@@ -23,16 +23,18 @@ use drift_core::host::{FoundFile, Host, RootDir};
 use drift_core::image::view::Presence;
 use drift_core::packages::owners::owner_now;
 use drift_core::scan::walk::{Item, Walk, MAX_DEPTH};
+use drift_core::verdict::accounts::{self, AccountFile};
 use drift_core::verdict::change::{
     compare, file_kind, is_images_file, locate, Change, Compared, Incomparable, Located,
 };
 use drift_core::verdict::origin::Origin;
+use drift_core::verdict::work::ImageWork;
 use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sweeps::Sweeps;
 use told::{Told, Verdict};
 use waiting::{WaitList, Waiting, MAX_WAITING, QUIET};
@@ -297,13 +299,20 @@ impl Files {
 
     /// Where the content of a new or changed file comes from that the image does not have at its path.
     fn explain(&self, job: &FileJob, path: &ImagePath, compared: &Compared) -> Option<Explained> {
-        let found = compared.now.as_ref().filter(|now| now.kind == FileType::RegularFile)?;
+        let found = compared.now.as_ref()?;
         // Privileges are never explained by content.
         if !compared.gained.is_empty() || !matches!(compared.change, Change::Created | Change::Modified) {
             return None;
         }
         let image = job.container.image.as_ref().ok()?;
         let root = root_of(&self.host, job)?;
+        let uid = job.container.declaration.read().as_ref().and_then(|declared| declared.uid);
+        if content::is_engines(image, &root, path, uid, false) {
+            return Some(Explained { kind: "engine", of: None });
+        }
+        if found.kind != FileType::RegularFile {
+            return None;
+        }
         let mut keep_going = || !self.stop.load(Ordering::Relaxed);
         image.layers().iter().for_each(|layer| content::build(layer, &mut keep_going));
         let source =
@@ -327,23 +336,40 @@ impl Files {
         let stop = Arc::clone(&self.stop);
         let mut keep_going = || !stop.load(Ordering::Relaxed);
         let package = job.container.image.as_ref().ok().and_then(|i| owner_now(i, path, &mut keep_going));
+        let kind = file_kind(path, compared.now.as_ref());
+        let accounts = |work, file| {
+            let (Ok(image), Some(now)) = (&job.container.image, &compared.now) else { return false };
+            accounts::explains(image, path, now, file, work == ImageWork::Accounts)
+        };
+        let work = job.writer.work.filter(|work| match (work, AccountFile::of(path)) {
+            (ImageWork::Build(_), _) => kind.starts_with("elf"),
+            (work, Some(file)) => accounts(*work, file),
+            _ => true,
+        });
+        let looked_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let looked_at = u64::try_from(looked_at.as_nanos()).unwrap_or(0);
+        let inode = compared.now.as_ref().map(|now| now.inode.ino);
         let ctime = compared.now.as_ref().map_or(0, |now| now.inode.ctime);
-        let work = job.writer.work.as_ref().map(|work| work.to_string().into());
-        Ledger::shared().note(&job.container.id, path.as_bytes(), Reported { ctime, work });
+        let told = work.map(|work| work.to_string().into());
+        Ledger::shared().note(&job.container.id, path.as_bytes(), Reported { ctime, work: told });
         let explained = self.explain(job, path, &compared);
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         report(&FileReport {
-            container: job.container.id.clone(),
+            container: Arc::clone(&job.container),
             image: job.container.declaration.reference(),
             path: path.clone(),
             new_path,
             change: compared.change,
             origin: origin(compared.change),
-            kind: file_kind(path, compared.now.as_ref()),
+            kind,
             explained,
             package,
             gained: compared.gained,
             writer: Arc::clone(&job.writer),
+            work,
+            inode,
+            looked_at,
+            proved: false,
             drifts,
         });
         self.metrics.files_changed.inc();

@@ -5,7 +5,7 @@ use super::known::Known;
 use super::transaction::*;
 use super::*;
 use crate::events::Effect;
-use crate::facts::{Agent, Touch};
+use crate::facts::{Agent, During, Touch, Writer};
 use drift_core::command::manager::{Action, Manager};
 use drift_core::container::registry::Container;
 use drift_core::host::RootDir;
@@ -13,6 +13,8 @@ use drift_core::image::disk::XattrSpace;
 use drift_core::image::layer::Layer;
 use drift_core::image::view::Image;
 use drift_core::packages::inventory::Database;
+use drift_core::verdict::change::Change;
+use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use std::collections::BTreeSet;
 use std::fs;
@@ -116,8 +118,8 @@ impl Scene {
         scene
     }
 
-    /// The effect of a transaction that has touched these paths, with or without another one beside it.
-    fn effect(&mut self, manager: Option<Manager>, touched: &[&str], beside: bool) -> Option<Effect> {
+    /// A transaction that has touched these paths.
+    fn open(&self, manager: Option<Manager>, touched: &[&str]) -> Transaction {
         let host = Host::new(Path::new("/"));
         let mut open = transaction(&host, i64::from(i32::MAX), manager);
         let layer = Arc::new(Layer::on_disk(self.image.path().into(), XattrSpace::User));
@@ -138,6 +140,13 @@ impl Scene {
                 }),
             );
         }
+        open
+    }
+
+    /// The effect of a transaction that has touched these paths, with or without another one beside it.
+    fn effect(&mut self, manager: Option<Manager>, touched: &[&str], beside: bool) -> Option<Effect> {
+        let host = Host::new(Path::new("/"));
+        let open = self.open(manager, touched);
         let dpkg = Database::of_systems().into_iter().filter(|db| db.ecosystem == Ecosystem::Dpkg);
         let others: BTreeSet<Database> = dpkg.filter(|_| beside).collect();
         effect::find(&host, &open, &mut self.known, true, &others)
@@ -174,6 +183,132 @@ fn the_same_release_again_is_reinstalled() {
     // Whoever writes to the record of an installed package, be it one of its scripts, is told of.
     let effect = scene.effect(None, &["var/lib/dpkg/info/base.postinst"], false).unwrap();
     assert_eq!(effect.reinstalled, ["base=1"]);
+}
+
+#[test]
+fn a_record_that_something_else_left_as_it_is_in_the_image_was_not_rewritten() {
+    let touched = ["var/lib/dpkg/info/base.list", "var/lib/dpkg/info/base.postinst"];
+    let effect = |image: &str, now: &str| {
+        let mut scene = Scene::new(&["base"], &["base"]);
+        for path in touched {
+            put(scene.image.path(), path, image);
+            put(scene.root.path(), path, now);
+        }
+        scene.effect(None, &touched, false)
+    };
+    // `chown -R`, or a copy over itself.
+    assert_eq!(effect("same", "same"), None);
+    let changed = effect("same", "else").unwrap();
+    assert_eq!((changed.reinstalled, changed.action), (vec!["base=1".to_owned()], None));
+}
+
+fn change(open: &Transaction, path: &str, gained: &[&'static str]) -> FileReport {
+    let writer = Writer {
+        pid: 0,
+        tid: 0,
+        command: "dpkg --unpack".into(),
+        origin: None,
+        during: Some(During { manager: Manager::Dpkg, leader: open.agent.pid }),
+        work: None,
+    };
+    FileReport {
+        container: Arc::clone(&open.container),
+        image: None,
+        path: ImagePath::from_archive(path.as_bytes()).unwrap(),
+        new_path: None,
+        change: Change::Created,
+        origin: Origin::Added,
+        kind: "other",
+        package: None,
+        gained: gained.to_vec(),
+        writer: Arc::new(writer),
+        work: None,
+        explained: None,
+        inode: Some(1),
+        looked_at: 1,
+        proved: false,
+        drifts: 1,
+    }
+}
+
+/// `dpkg --pre-invoke=… -i hello.deb`: what the package brought is the package's, what the hook made is not; with nothing
+/// installed nothing is.
+#[test]
+fn changes_are_held_until_it_is_known_what_was_installed() {
+    for (installs, proved) in [(true, [true, false]), (false, [false, false])] {
+        let scene = Scene::new(&["base"], if installs { &["base", "hello"] } else { &["base"] });
+        put(scene.root.path(), "var/lib/dpkg/info/hello.list", "/usr/bin/hello\n");
+        for path in ["usr/bin/hello", "usr/bin/dropped"] {
+            put(scene.root.path(), path, "x");
+        }
+        let (reported, effects) = (std::cell::RefCell::new(Vec::new()), std::cell::Cell::new(0));
+        let reports = Reports {
+            packages: &|_| effects.set(effects.get() + 1),
+            files: &|report| {
+                reported.borrow_mut().push((report.path.clone(), report.proved));
+            },
+        };
+        let metrics = Arc::new(Metrics::default());
+        let host = Host::new(Path::new("/"));
+        let mut packages = Packages::new(host, metrics, Arc::default(), Arc::default(), 1 << 20);
+        let open = scene.open(Some(Manager::Dpkg), &["var/lib/dpkg/status"]);
+        let key = Key::of(&open.container, &open.agent);
+        let changes = ["/usr/bin/hello", "/usr/bin/dropped"].map(|path| change(&open, path, &[]));
+        packages.open.insert(key.clone(), open);
+        for change in changes {
+            packages.take(PackageNotice::File(Box::new(change)), reports);
+        }
+        assert!(reported.borrow().is_empty() && !packages.held.is_empty());
+        packages.decide(&key, reports);
+        let reported: Vec<bool> = reported.take().into_iter().map(|(_, proved)| proved).collect();
+        assert_eq!((reported.as_slice(), effects.get()), (&proved[..], 1));
+        assert!(packages.held.is_empty());
+    }
+}
+
+#[test]
+fn what_is_held_is_bounded_in_number_and_time() {
+    let host = Host::new(Path::new("/"));
+    let scene = Scene::new(&[], &[]);
+    let open = scene.open(Some(Manager::Dpkg), &[]);
+    let report = change(&open, "/usr/bin/x", &[]);
+    let key = Key::of_change(&report).unwrap();
+    let (mut held, now) = (held::Held::default(), Instant::now());
+    let mut added = 0;
+    while held.add(&host, key.clone(), report.clone(), now).is_none() {
+        added += 1;
+        assert!(added < 100_000);
+    }
+    assert_eq!(held.take(&key).len(), added + 1);
+    assert!(held.is_empty());
+
+    // The process goes on, with a transaction.
+    let own = During { manager: Manager::Dpkg, leader: std::process::id().into() };
+    let writer = Arc::new(Writer { during: Some(own), ..Writer::clone(&report.writer) });
+    let report = FileReport { writer, ..report };
+    let key = Key::of_change(&report).unwrap();
+    held.add(&host, key.clone(), report, now);
+    let due =
+        |seconds, is_open: bool| held.due(&host, now + Duration::from_secs(seconds), &|_| is_open).len();
+    assert_eq!((due(1, true), due(1, false), due(119, true), due(120, true)), (0, 0, 0, 1));
+}
+
+/// Nobody's to make: reported at once.
+#[test]
+fn privileges_accounts_and_keys_are_not_held() {
+    let scene = Scene::new(&[], &[]);
+    let open = scene.open(Some(Manager::Dpkg), &[]);
+    let (queue, _inbox) = super::super::worker::queue::<PackageNotice>(16, 1);
+    for (path, gained, want) in [
+        ("/usr/bin/x", &[][..], true),
+        ("/usr/bin/x", &["setuid"], false),
+        ("/etc/cron.d/x", &[], false),
+        ("/etc/passwd", &[], false),
+        ("/home/u/.ssh/authorized_keys", &[], false),
+    ] {
+        assert_eq!(hold(Some(&queue), &change(&open, path, gained)), want, "{path} {gained:?}");
+    }
+    assert!(!hold(None, &change(&open, "/usr/bin/x", &[])), "nobody is there to decide");
 }
 
 #[test]

@@ -3,17 +3,19 @@
 //! Invariant: databases and records remembered of one are bounded.
 
 use super::system_of;
+use crate::events::FileReport;
 use crate::facts::{Agent, PackageNotice, Touch};
 use drift_core::container::registry::Container;
 use drift_core::host::{Host, RootDir};
 use drift_core::packages::inventory::{database_of, record_of, Database};
-use std::collections::BTreeSet;
+use drift_formats::entry::ImagePath;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most databases compared at the end of one transaction.
 const MAX_DATABASES: usize = 256;
-/// Most records of packages remembered as touched.
+/// Most files of records of packages remembered as touched.
 const MAX_RECORDS: usize = 20_000;
 /// After a package manager's end: notices of its last writes may still be on their way.
 const GRACE: Duration = Duration::from_millis(300);
@@ -28,6 +30,17 @@ const LONG_QUIET: (Duration, Duration) = (Duration::from_secs(30), Duration::fro
 pub(super) struct Key(Box<str>, i64);
 
 impl Key {
+    /// Of a change that was made while a package manager was at work.
+    pub(super) fn of_change(report: &FileReport) -> Option<Self> {
+        let during = report.writer.during.as_ref()?;
+        Some(Self(report.container.id.clone(), during.leader))
+    }
+
+    /// The package manager's process.
+    pub(super) fn leader(&self) -> i64 {
+        self.1
+    }
+
     pub(super) fn of(container: &Container, agent: &Agent) -> Self {
         Self(
             container.id.clone(),
@@ -45,8 +58,9 @@ pub(super) struct Transaction {
     pub(super) root: Option<RootDir>,
     /// Databases to be compared.
     pub(super) databases: BTreeSet<Database>,
-    /// Packages whose own records were touched.
-    pub(super) records: BTreeSet<(Database, String)>,
+    /// Packages whose own records were touched, with the files of these.
+    pub(super) records: BTreeMap<(Database, String), BTreeSet<ImagePath>>,
+    record_files: usize,
     /// More was touched than is remembered.
     pub(super) overflow: bool,
     /// A database on a volume was touched.
@@ -74,7 +88,8 @@ impl Transaction {
         Self {
             root: container.live.as_ref().and_then(|live| live.root(host, &[agent.pid])),
             databases: databases.collect(),
-            records: BTreeSet::new(),
+            records: BTreeMap::new(),
+            record_files: 0,
             overflow: false,
             on_volume: false,
             touched: false,
@@ -88,6 +103,11 @@ impl Transaction {
             container: Arc::clone(container),
             agent: Arc::clone(agent),
         }
+    }
+
+    /// The files of a package's record that were touched.
+    pub(super) fn record_paths(&self, database: &Database, name: &str) -> impl Iterator<Item = &ImagePath> {
+        self.records.get(&(database.clone(), name.to_owned())).into_iter().flatten()
     }
 
     pub(super) fn began(&self) -> Instant {
@@ -106,6 +126,8 @@ impl Transaction {
                 return;
             }
             PackageNotice::Touched(touch) => touch,
+            // Held beside the transactions.
+            PackageNotice::File(_) => return,
         };
         let Touch { container, path, on_volume, writer, agent, weak } = touch;
         if self.weak && !weak {
@@ -122,8 +144,9 @@ impl Transaction {
         }
         let Some(database) = database_of(&path) else { return };
         if let Some(name) = record_of(&path, &database) {
-            if self.records.len() < MAX_RECORDS {
-                self.records.insert((database.clone(), name));
+            if self.record_files < MAX_RECORDS {
+                self.record_files += 1;
+                self.records.entry((database.clone(), name)).or_default().insert(path.clone());
             } else {
                 self.overflow = true;
             }

@@ -115,9 +115,9 @@ impl Container {
     ///
     /// # Errors
     /// As [`Container::podman`].
-    pub fn podman_on_two_disks(image: &Image, options: &[&str]) -> Result<Self> {
+    pub fn podman_on_two_disks(image: &Image, options: &[&str], command: &[&str]) -> Result<Self> {
         let shared = Shared::new()?;
-        let (id, init_pid, runtime) = podman::start_on_two_disks(image, &shared, options, &INIT)?;
+        let (id, init_pid, runtime) = podman::start_on_two_disks(image, &shared, options, command)?;
         Self::started(id, init_pid, Box::new(runtime), shared)
     }
 

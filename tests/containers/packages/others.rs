@@ -60,3 +60,34 @@ fn a_script_that_only_has_the_name_of_a_package_manager_is_none() {
         outcome.alerts.iter().filter(|alert| alert.priority == "Critical").map(|alert| &alert.rule).collect();
     assert_eq!(rules, ["Drift package database changed by other program"]);
 }
+
+/// `dpkg --pre-invoke` with nothing to install, and the attacker's pip.py: what they drop alerts as anywhere else.
+#[test]
+fn hooks_and_modules_of_ones_own_are_no_package_manager() {
+    let _turn = crate::turns::take(module_path!());
+    let Some(container) = super::start("live packages: hooks", Runtime::Podman) else { return };
+    let drop = |name: &str| format!("cp /bin/true /usr/local/bin/{name}; echo >> /usr/local/bin/{name}");
+    let script = format!(
+        "dpkg --pre-invoke='{}; echo x > /etc/cron.d/evp' -r nosuchpkg\nevp\n\
+         mkdir /tmp/w; cd /tmp/w\n\
+         printf 'import os\\nos.system(\"{}\")\\n' > pip.py\npython3 -m pip install x\nevq\n",
+        drop("evp"),
+        drop("evq"),
+    );
+    let outcome = watch(&container, &script);
+    let has = |rule: &str, part: &str| {
+        outcome.alerts.iter().any(|alert| alert.rule == rule && alert.output.contains(part))
+    };
+    for (rule, part) in [
+        ("Drift package manager with hooks", "--pre-invoke"),
+        ("Drift file created in sensitive directory", "/usr/local/bin/evp"),
+        ("Drift file created in sensitive directory", "/etc/cron.d/evp"),
+        ("Drift file created in sensitive directory", "/usr/local/bin/evq"),
+        ("Drift binary executed", "/usr/local/bin/evp"),
+        ("Drift binary executed", "/usr/local/bin/evq"),
+    ] {
+        assert!(has(rule, part), "{rule}: {part}: {:#?}", outcome.serious());
+    }
+    let packaged = outcome.alerts.iter().filter(|alert| alert.rule == "Drift packaged program executed");
+    assert_eq!(packaged.count(), 0);
+}

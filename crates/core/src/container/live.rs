@@ -8,6 +8,7 @@
 use crate::container::id::IdRules;
 use crate::container::image_volume::base_of;
 use crate::container::init_layer::is_init_layer;
+use crate::container::layers::{original_of, show_nothing};
 use crate::container::volume::{VolumeKind, Volumes};
 use crate::host::InodeId;
 use crate::host::{FileId, Host, RootDir};
@@ -16,7 +17,7 @@ use crate::image::disk::{may_read_trusted_xattrs, XattrSpace};
 use crate::image::view::Image;
 use arc_swap::ArcSwap;
 use drift_formats::mountinfo::{Mount, MountTable};
-use drift_formats::overlay_options::OverlayLayers;
+use drift_formats::overlay_options::{LayerPath, OverlayLayers};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -278,14 +279,31 @@ pub fn image_of(
         }
     }
     let xattrs = if options.userxattr { XattrSpace::User } else { XattrSpace::Trusted };
-    let mut layers = Vec::with_capacity(options.lower.len());
-    for (depth, lower) in options.lower.iter().enumerate() {
-        let path = host.path(lower.as_bytes());
-        let real = std::fs::canonicalize(&path).unwrap_or(path);
-        if is_init_layer(&real, depth == 0) {
+    let upper = options.upper.as_ref().map(LayerPath::as_bytes);
+    let mut dirs = Vec::with_capacity(options.lower.len());
+    for lower in &options.lower {
+        let original = original_of(lower.as_bytes(), upper);
+        let path = host.path(original.as_deref().unwrap_or(lower.as_bytes()));
+        match std::fs::canonicalize(&path) {
+            Ok(real) => dirs.push(real),
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Unreadable::Layers("a layer's directory is not there".into()));
+            }
+            // Whoever looks a path up in it will say so.
+            Err(_) => dirs.push(path),
+        }
+    }
+    let upper_dir = upper.map(|upper| host.path(upper));
+    let all: Vec<&Path> = dirs.iter().chain(&upper_dir).map(PathBuf::as_path).collect();
+    if show_nothing(host, pid, &all) {
+        return Err(Unreadable::Layers("a layer's directory does not show what is in it".into()));
+    }
+    let mut layers = Vec::with_capacity(dirs.len());
+    for (depth, real) in dirs.iter().enumerate() {
+        if is_init_layer(real, depth == 0) {
             continue;
         }
-        layers.push(cache.layer(&real, xattrs));
+        layers.push(cache.layer(real, xattrs));
     }
     let mut image = Image::new(layers);
     if xattrs == XattrSpace::Trusted && !may_read_trusted_xattrs() {

@@ -8,6 +8,7 @@ pub mod directories;
 pub mod id;
 mod image_volume;
 pub mod init_layer;
+mod layers;
 pub mod live;
 pub mod mounts;
 pub mod registry;

@@ -6,7 +6,7 @@
 
 use crate::host::{FoundFile, RootDir};
 use crate::image::view::Image;
-use crate::verdict::change::{compare, locate, Change};
+use crate::verdict::change::{compare, locate, Change, Located};
 use drift_formats::entry::ImagePath;
 use drift_formats::python_bytecode::{header, names_missing_from, source_name, SourceStamp};
 use rustix::fs::FileType;
@@ -22,24 +22,35 @@ pub(super) fn source(
     path: &ImagePath,
     found: &FoundFile,
 ) -> Option<ImagePath> {
+    // The source as Python sees it now has to be the image's.
+    let (located, now) = compiled_from(root, path, found)?;
+    let source = located.path.clone();
+    let compared = compare(image, located, MAX, &mut || true).ok()?;
+    compared.now.filter(|_| compared.change == Change::None && now.kind == FileType::RegularFile)?;
+    Some(source)
+}
+
+/// The source that a compiled module was made from, as it is now, whoever owns it; `None` if it is not one, or does not fit
+/// its source.
+pub(crate) fn compiled_from(
+    root: &RootDir,
+    path: &ImagePath,
+    found: &FoundFile,
+) -> Option<(Located, FoundFile)> {
     let cache = path.parent()?;
     if cache.file_name() != Some(b"__pycache__") || found.size > MAX {
         return None;
     }
     let source = ImagePath::lexical(cache.parent()?.as_bytes(), &source_name(path.file_name()?)?).ok()?;
-    // The source as Python sees it now has to be the image's.
     let located = locate(root, &source, true).ok()?;
-    let source = located.path.clone();
-    let compared = compare(image, located, MAX, &mut || true).ok()?;
-    let now =
-        compared.now.filter(|now| compared.change == Change::None && now.kind == FileType::RegularFile)?;
+    let now = locate(root, &located.path, false).ok()?.now?;
     let (text, compiled) = (content(&now)?, content(found)?);
     let SourceStamp::Timestamp { mtime, size } = header(&compiled)? else { return None };
     // Seconds, the lower 32 bits of each (PEP 552).
     let written = now.inode.mtime / 1_000_000_000;
     let fits = u64::from(mtime) == written & u64::from(u32::MAX)
         && u64::from(size) == now.size & u64::from(u32::MAX);
-    (fits && names_missing_from(&text, &compiled).ok()?.is_none()).then_some(source)
+    (fits && names_missing_from(&text, &compiled).ok()?.is_none()).then_some((located, now))
 }
 
 fn content(file: &FoundFile) -> Option<Vec<u8>> {

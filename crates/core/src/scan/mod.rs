@@ -12,7 +12,7 @@ pub mod layers;
 pub mod packages;
 pub mod ports;
 pub mod processes;
-mod sockets;
+pub mod sockets;
 mod tree;
 mod upper;
 pub mod walk;

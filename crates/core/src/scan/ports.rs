@@ -8,7 +8,10 @@ use crate::container::declared::Declared;
 use crate::container::live::is_member;
 use crate::container::registry::Container;
 use crate::host::Host;
+use crate::image::view::Presence;
 use crate::scan::sockets::{read_table, sockets_of, Descriptors, Listener, TABLES};
+use crate::verdict::port::{is_clients, thing, Scope};
+use drift_formats::entry::ImagePath;
 use drift_formats::ports::{Ports, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -44,9 +47,14 @@ impl PortFinding {
         format!("{}/{}", self.port, self.protocol.as_str())
     }
 
-    /// Whether it can be reached from outside the container, as far as its addresses tell.
-    pub fn is_loopback(&self) -> bool {
-        self.addresses.iter().all(IpAddr::is_loopback)
+    /// Who can reach it. Containers in the host's network are not looked at.
+    pub fn scope(&self) -> Scope {
+        Scope::of(self.addresses.iter().copied(), false)
+    }
+
+    /// What it is for whoever reports it: see [`thing`].
+    pub fn thing(&self) -> (Protocol, u16, u64) {
+        thing(self.protocol, self.port, &self.path)
     }
 }
 
@@ -135,10 +143,19 @@ pub fn scan(
     let found = owners(host, container, pids, wanted, &mut out, keep_going)?;
     for ((protocol, port), (pid, addresses)) in found {
         let path = host.executable(pid).ok().and_then(|exe| exe.path()).unwrap_or_default();
+        if is_clients(protocol, port, is_images(container, &path)) {
+            continue;
+        }
         let declared = known.declares(protocol, port);
         out.ports.push(PortFinding { protocol, port, addresses, pid, path, declared });
     }
     Some(out)
+}
+
+/// Whether the image has a file of this path.
+fn is_images(container: &Container, path: &[u8]) -> bool {
+    let (Ok(image), Ok(path)) = (&container.image, ImagePath::lexical(b"/", path)) else { return false };
+    matches!(image.lookup(&path), Presence::Present { .. })
 }
 
 type Owners = BTreeMap<(Protocol, u16), (i64, BTreeSet<IpAddr>)>;

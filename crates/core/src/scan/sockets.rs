@@ -3,6 +3,7 @@
 //! Parsers take text of the kernel's own; a line that is not as expected is passed over. Invariant: bounded, and what is
 //! beyond the bound is said.
 
+use crate::host::Host;
 use drift_formats::ports::Protocol;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,10 +21,6 @@ const MAX_DESCRIPTORS: usize = 65_536;
 /// The tables, with what is in them.
 pub(super) const TABLES: [(&str, Protocol); 4] =
     [("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp), ("udp", Protocol::Udp), ("udp6", Protocol::Udp)];
-
-/// Ports that the kernel gives to sockets which ask for none (`ip_local_port_range`, its default). A UDP socket on one is
-/// a client's as a rule; the namespace's own range cannot be seen from outside it.
-const EPHEMERAL: std::ops::RangeInclusive<u16> = 32768..=60999;
 
 /// A socket that waits for somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +63,44 @@ fn parse(mut table: impl BufRead, protocol: Protocol) -> std::io::Result<(Vec<Li
     }
 }
 
+/// What became of a UDP socket that was bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// It takes datagrams from anyone.
+    Open,
+    /// It is connected to one peer.
+    Connected,
+    /// It is closed, or its process is gone.
+    Gone,
+}
+
+/// What became of the UDP socket that a process has open at a descriptor.
+pub fn bound_socket(host: &Host, pid: i64, fd: i64) -> Bound {
+    let target = rustix::fs::readlink(host.proc(pid, &format!("fd/{fd}")), Vec::new()).ok();
+    let Some(inode) = target.and_then(|target| inode_of(target.as_bytes())) else { return Bound::Gone };
+    for table in ["udp", "udp6"] {
+        let Ok(file) = std::fs::File::open(host.proc(pid, &format!("net/{table}"))) else { continue };
+        let lines =
+            BufReader::with_capacity(64 << 10, file.take(MAX_TABLE)).split(b'\n').map_while(Result::ok);
+        for line in lines {
+            let Some(mut words) = std::str::from_utf8(&line).ok().map(str::split_ascii_whitespace) else {
+                continue;
+            };
+            let state = words.nth(3);
+            if words.nth(5).and_then(|word| word.parse().ok()) == Some(inode) {
+                return if state == Some("07") { Bound::Open } else { Bound::Connected };
+            }
+        }
+    }
+    Bound::Gone
+}
+
+/// The inode number of a socket, by the target of a descriptor's link.
+fn inode_of(target: &[u8]) -> Option<u64> {
+    let digits = target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// How much of a process's descriptors was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Descriptors {
@@ -95,8 +130,7 @@ pub(super) fn sockets_of(
         }
         // Closed since it was listed.
         let Ok(target) = rustix::fs::readlink(entry?.path(), Vec::new()) else { continue };
-        let inode = target.as_bytes().strip_prefix(b"socket:[").and_then(|rest| rest.strip_suffix(b"]"));
-        if let Some(inode) = inode.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()) {
+        if let Some(inode) = inode_of(target.as_bytes()) {
             tell(inode);
         }
     }
@@ -114,7 +148,7 @@ fn of_line(line: &str, protocol: Protocol) -> Option<Listener> {
         // TCP_LISTEN.
         (Protocol::Tcp, "0A") => true,
         // TCP_CLOSE: connected to nobody.
-        (Protocol::Udp, "07") => !EPHEMERAL.contains(&port),
+        (Protocol::Udp, "07") => true,
         _ => false,
     };
     (waits && port != 0).then_some(Listener { protocol, address, port, inode })
@@ -172,7 +206,8 @@ mod tests {
             "  6: 00000000:9C40 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 21 2 0 0",
             "  7: 0100007F:0044 0200007F:0043 01 00000000:00000000 00:00000000 00000000     0        0 22 2 0 0",
         ];
-        assert_eq!(of(Protocol::Udp, &udp), [("0.0.0.0".to_owned(), 53, 20)], "a client's port is none");
+        let want = [("0.0.0.0".to_owned(), 53, 20), ("0.0.0.0".to_owned(), 40_000, 21)];
+        assert_eq!(of(Protocol::Udp, &udp), want, "one that is connected is a client's");
     }
 
     #[test]
@@ -190,6 +225,23 @@ mod tests {
         let stopped = sockets_of(Path::new("/proc/self/fd"), &mut || false, &mut |_| {});
         assert_eq!(stopped.unwrap(), Descriptors::Stopped);
         assert_eq!(read_table(Path::new("/nowhere/tcp6"), Protocol::Tcp).unwrap(), (Vec::new(), true));
+    }
+
+    #[test]
+    fn a_bound_socket_is_a_servers_until_it_is_connected() {
+        use std::os::fd::AsRawFd;
+        let host = Host::new(Path::new("/"));
+        let of = |socket: &std::net::UdpSocket| {
+            bound_socket(&host, i64::from(std::process::id()), i64::from(socket.as_raw_fd()))
+        };
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(socket) = std::net::UdpSocket::bind(address) else { continue };
+            assert_eq!(of(&socket), Bound::Open, "{address}");
+            socket.connect(socket.local_addr().unwrap()).unwrap();
+            assert_eq!(of(&socket), Bound::Connected, "{address}");
+        }
+        assert_eq!(bound_socket(&host, i64::from(std::process::id()), 1 << 30), Bound::Gone);
+        assert_eq!(bound_socket(&host, i64::from(i32::MAX), 0), Bound::Gone);
     }
 
     #[test]

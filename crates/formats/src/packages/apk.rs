@@ -1,7 +1,7 @@
 //! Alpine's database of installed packages, `/lib/apk/db/installed` (apk-installed(5)): records of `X:value` lines,
 //! an empty line between them.
 
-use super::{lines, show, word, word_with, Parsed};
+use super::{lines, show, word, word_with, Checksum, Parsed};
 use crate::entry::{ImagePath, MAX_PATH};
 
 /// The most packages kept.
@@ -22,6 +22,8 @@ pub struct ApkPackage {
     pub checksum: String,
     /// Its files (`F:` and `R:`), absolute; directories are not among them.
     pub files: Vec<Vec<u8>>,
+    /// The checksums of their contents (`Z:`), of links of their targets, in the same order.
+    pub sums: Vec<Option<Checksum>>,
 }
 
 /// Parses `installed`.
@@ -52,13 +54,20 @@ pub fn parse_installed(bytes: &[u8]) -> Parsed<Vec<ApkPackage>> {
                 Some(path) if path.len() <= room => {
                     room -= path.len();
                     record.files.push(path);
+                    record.sums.push(None);
                 }
                 Some(_) => parsed.warn(line, || format!("more than {MAX_PATH_BYTES} bytes of paths")),
                 None => {
                     parsed.warn(line, || format!("R:{} is no file in a directory before it", show(value)))
                 }
             },
-            // M: and a: are modes, Z: a checksum; the rest describes the package.
+            // Of the file before it.
+            b'Z' => {
+                if let Some(sum) = record.sums.last_mut() {
+                    *sum = Checksum::from_apk(value);
+                }
+            }
+            // M: and a: are modes; the rest describes the package.
             _ => {}
         }
     }
@@ -74,6 +83,7 @@ struct Record<'a> {
     checksum: Option<&'a [u8]>,
     dir: Option<&'a [u8]>,
     files: Vec<Vec<u8>>,
+    sums: Vec<Option<Checksum>>,
 }
 
 impl Record<'_> {
@@ -103,7 +113,7 @@ impl Record<'_> {
         let version = self.version.and_then(word).unwrap_or_default();
         // Base64, which has a slash.
         let checksum = self.checksum.and_then(|c| word_with(b"+/=", c)).unwrap_or_default();
-        parsed.value.push(ApkPackage { name, version, checksum, files: self.files });
+        parsed.value.push(ApkPackage { name, version, checksum, files: self.files, sums: self.sums });
     }
 }
 

@@ -9,11 +9,14 @@
 //! caller resolves them against the image's symbolic links.
 
 pub mod apk;
+mod checksum;
 pub mod conda;
 pub mod dpkg;
 pub mod gem;
 pub mod npm;
 pub mod pip;
+
+pub use checksum::Checksum;
 
 /// The most warnings kept of one database.
 const MAX_WARNINGS: usize = 20;

@@ -1,7 +1,7 @@
 //! Python's installed distributions: directories `*.dist-info` with `METADATA` and `RECORD` (packaging.python.org,
 //! "Recording installed projects"), and before them `*.egg-info`, a directory with `PKG-INFO` or that file itself.
 
-use super::{show, word_with};
+use super::{show, word_with, Checksum};
 
 /// A distribution.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,13 @@ pub fn normalised(name: &str) -> String {
 /// The paths of a `RECORD`: the first column of a CSV file, absolute or relative to the directory that the record is in
 /// (`../../../bin/six`). Malformed lines are passed over.
 pub fn parse_record(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    parse_record_sums(bytes).map(|(path, _)| path)
+}
+
+/// As [`parse_record`], with the checksum of each file where its line has one.
+pub fn parse_record_sums(bytes: &[u8]) -> impl Iterator<Item = (Vec<u8>, Option<Checksum>)> + '_ {
     crate::packages::lines(bytes).filter_map(|(_, line)| {
+        let mut after_path = line.split(|b| *b == b',').nth(1);
         let path = match line.strip_prefix(b"\"") {
             None => line.split(|b| *b == b',').next()?.to_vec(),
             // A quote in a quoted column is written twice.
@@ -91,12 +97,15 @@ pub fn parse_record(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
                             path.push(b'"');
                             rest = more;
                         }
-                        None => break path,
+                        None => {
+                            after_path = after.get(1..).and_then(|rest| rest.split(|b| *b == b',').nth(1));
+                            break path;
+                        }
                     }
                 }
             }
         };
-        (!path.is_empty()).then_some(path)
+        (!path.is_empty()).then(|| (path, after_path.and_then(Checksum::from_record)))
     })
 }
 
@@ -118,6 +127,8 @@ mod tests {
         let record = include_bytes!("../../../../tests/fixtures/packages/pip/six-1.16.0.RECORD");
         let files: Vec<_> = parse_record(record).collect();
         assert_eq!((files.len(), files.last().unwrap().as_slice()), (9, &b"six.py"[..]));
+        let sums: Vec<_> = parse_record_sums(b"six.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\n\"a,b\",sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\nRECORD,,\n").collect();
+        assert!(sums[0].1.is_some() && sums[1].1.is_some() && sums[2].1.is_none(), "{sums:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! docs/manual/format_header.md; a database leaves the magic of a package file out).
 
 use crate::entry::MAX_PATH;
-use crate::packages::{show, word};
+use crate::packages::{show, word, Checksum};
 use crate::read_at::be32;
 use crate::rpm::MAX_HEADER;
 
@@ -21,6 +21,7 @@ const EPOCH: u32 = 1003;
 const INSTALL_TIME: u32 = 1008;
 const ARCH: u32 = 1022;
 const OLD_FILE_NAMES: u32 = 1027;
+const FILE_DIGESTS: u32 = 1035;
 const DIR_INDEXES: u32 = 1116;
 const BASE_NAMES: u32 = 1117;
 const DIR_NAMES: u32 = 1118;
@@ -122,13 +123,20 @@ impl<'a> Header<'a> {
 
     /// Gives the absolute paths of the package's files and directories to `each`, as listed.
     pub fn each_file(&self, each: &mut dyn FnMut(&[u8])) {
+        self.each_file_with_sum(&mut |path, _| each(path));
+    }
+
+    /// As [`Self::each_file`], with the digest of each regular file. Which algorithm it is (`FILEDIGESTALGO`), its length tells.
+    pub fn each_file_with_sum(&self, each: &mut dyn FnMut(&[u8], Option<Checksum>)) {
         let mut room = MAX_PATH_BYTES;
+        let mut sums = self.strings(FILE_DIGESTS);
         let mut give = |dir: &[u8], name: &[u8]| {
+            let sum = sums.as_mut().and_then(Iterator::next).and_then(Checksum::from_hex);
             if dir.len() + name.len() <= MAX_PATH && dir.len() + name.len() <= room {
                 room -= dir.len() + name.len();
                 let path = [dir, name].concat();
                 if path.starts_with(b"/") {
-                    each(&path);
+                    each(&path, sum);
                 }
             }
         };
@@ -137,7 +145,12 @@ impl<'a> Header<'a> {
             (Some(names), Some(indexes)) => {
                 for (name, dir) in names.zip(indexes) {
                     // A directory's own entry may have no name beside its directory (`/` of filesystem).
-                    let Some(dir) = dirs.get(dir as usize) else { continue };
+                    let dir = dirs.get(dir as usize).copied();
+                    // Each has its digest, those without a directory too: `give` lets those go.
+                    let Some(dir) = dir else {
+                        give(b"", b"");
+                        continue;
+                    };
                     give(dir, name);
                 }
             }

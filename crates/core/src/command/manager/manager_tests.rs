@@ -1,5 +1,5 @@
 use super::table::{by_name, programs};
-use super::{identify, is_impostor, Action, Manager, MAX_ARGUMENTS, MAX_NAMES, MAX_NAME_LEN};
+use super::{identify, is_impostor, python_module, Action, Manager, MAX_ARGUMENTS, MAX_NAMES, MAX_NAME_LEN};
 use crate::command::interpreter::script_argument;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
@@ -183,5 +183,34 @@ fn no_command_line_takes_long() {
             let line: Vec<_> = argv.iter().take(8).map(|a| String::from_utf8_lossy(a)).collect();
             assert!(times[15] < Duration::from_micros(20), "{:?} for {exe} {line:?}", times[15]);
         }
+    }
+}
+
+#[test]
+fn where_python_looks_for_a_module() {
+    let of = |line: &str| {
+        let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let found = python_module(&[b"/usr/bin/", argv[0]].concat(), &argv)?;
+        Some((
+            String::from_utf8_lossy(found.name).into_owned(),
+            found.from_cwd,
+            found.from_env,
+            found.from_user,
+        ))
+    };
+    let pip = |cwd, env, user| Some(("pip".to_owned(), cwd, env, user));
+    for (line, want) in [
+        ("python3 -m pip install x", pip(true, true, true)),
+        ("python3.11 -mpip install x", pip(true, true, true)),
+        ("python3 -I -m pip install x", pip(false, false, false)),
+        ("python3 -Im pip install x", pip(false, false, false)),
+        ("python3 -P -m pip._internal install x", pip(false, true, true)),
+        ("python3 -E -s -m pip install x", pip(true, false, false)),
+        ("python3 -m pip install -I x", pip(true, true, true)),
+        ("python3 pip install x", None),
+        ("python3 -c x", None),
+        ("node -m pip", None),
+    ] {
+        assert_eq!(of(line), want, "{line}");
     }
 }

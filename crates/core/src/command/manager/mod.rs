@@ -9,6 +9,7 @@
 //! [`MAX_NAME_LEN`] bytes. A command line that is not understood is `other`, never a query: what changes nothing has
 //! to be said by the command line.
 
+mod hooks;
 mod language;
 mod names;
 mod node;
@@ -153,6 +154,8 @@ pub struct Invocation {
     /// The packages named, without versions and paths; none for queries and refreshes, and where a file lists them
     /// (`-r requirements.txt`).
     pub names: Vec<Box<str>>,
+    /// Options that make it run something else, or work on another root.
+    pub hooks: Vec<Box<str>>,
 }
 
 /// What a process does to packages; `None` where it is no package manager.
@@ -173,10 +176,31 @@ pub fn identify(
                 return None;
             }
             let (action, names) = parse::parse(program.table, args);
-            Some(Invocation { manager: program.manager, action, names })
+            let manager = program.manager;
+            Some(Invocation { manager, action, names, hooks: hooks::find(manager, action, args) })
         }
-        wrappers::Found::Known { manager, action, names } => Some(Invocation { manager, action, names }),
+        wrappers::Found::Known { manager, action, names } => {
+            Some(Invocation { manager, action, names, hooks: Vec::new() })
+        }
     }
+}
+
+/// The module that Python is started on by `-m`, and where Python looks for it before its own directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PythonModule<'a> {
+    /// Its outermost package: `pip` of `pip._internal`.
+    pub name: &'a [u8],
+    /// In the working directory.
+    pub from_cwd: bool,
+    /// In the directories of `PYTHONPATH`.
+    pub from_env: bool,
+    /// In the user's own site-packages.
+    pub from_user: bool,
+}
+
+/// The module that a command line starts Python on; `None` for anything else.
+pub fn python_module<'a>(exe: &[u8], argv: &[&'a [u8]]) -> Option<PythonModule<'a>> {
+    wrappers::started_module(exe, argv)
 }
 
 /// Whether this package, as `dpkg:cmdtest`, has a program that only shares a package manager's name.

@@ -1,6 +1,6 @@
 //! Which program a process runs: itself, an interpreter's script or module, or a multi-call binary's applet.
 
-use super::{Action, Manager};
+use super::{Action, Manager, PythonModule};
 use crate::command::manager::parse::text;
 use crate::command::manager::table::{by_name, runs, Program};
 
@@ -97,6 +97,26 @@ fn python_module(module: &[u8]) -> Option<&'static Program> {
         b"conda.cli" | b"conda.cli.main" => by_name(b"conda"),
         _ => None,
     }
+}
+
+/// The module of `python -m`; python(1): `-I` leaves out the working directory, `PYTHON*` and the user's directory, `-E`,
+/// `-s` and `-P` one of them each.
+pub(super) fn started_module<'a>(exe: &[u8], argv: &[&'a [u8]]) -> Option<PythonModule<'a>> {
+    if interpreter(base_name(exe)) != Some(runs::PYTHON) {
+        return None;
+    }
+    let args = argv.get(1..)?;
+    let (module, after) = module(args)?;
+    let name = module.split(|b| *b == b'.').next().filter(|name| !name.is_empty())?;
+    let before = args.get(..args.len().checked_sub(after.len())?)?;
+    let options = before.iter().take_while(|arg| !arg.starts_with(b"-m"));
+    // Letters that come before `m` in its own cluster count as well: `-Im`.
+    let letters =
+        options.chain(before.iter().filter(|arg| arg.ends_with(b"m"))).filter(|arg| !arg.starts_with(b"--"));
+    let letters: Vec<u8> =
+        letters.filter(|arg| arg.starts_with(b"-")).flat_map(|arg| arg.iter().copied()).collect();
+    let has = |letter: u8| letters.contains(&letter) || letters.contains(&b'I');
+    Some(PythonModule { name, from_cwd: !has(b'P'), from_env: !has(b'E'), from_user: !has(b's') })
 }
 
 /// The module of `python -m`, and the arguments after it; python(1).

@@ -11,7 +11,7 @@ mod tree;
 
 pub use database::{database_of, Database, Ecosystem};
 pub use record::record_of;
-pub use tree::{read, LiveTree, Tree, Unreadable, MAX_NAMES};
+pub use tree::{read, read_head, LiveTree, Tree, Unreadable, MAX_NAMES};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
