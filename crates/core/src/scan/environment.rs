@@ -7,6 +7,7 @@
 use crate::container::declared::environment::{Environment, Variables};
 use crate::container::registry::Container;
 use crate::host::{read_bounded, Host};
+use crate::scan::ports::is_images;
 use crate::scan::processes::{look_at, Seen};
 use crate::verdict::environment::{judge, OfContainer, Subject};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +61,7 @@ pub fn scan(
     keep_going: &mut dyn FnMut() -> bool,
 ) -> Option<Vec<EnvironmentFinding>> {
     let mut found: BTreeMap<Vec<u8>, EnvironmentFinding> = BTreeMap::new();
+    let at_start = exported_at_start(host, container, pids);
     for pid in pids {
         if !keep_going() {
             return None;
@@ -69,7 +71,7 @@ pub fn scan(
         let cwd = host.cwd_of(*pid);
         let subject = Subject { environment: &environment, is_cut: !whole, cwd: cwd.as_deref() };
         let files = OfContainer { host, container, pid: *pid };
-        let found_here = judge(declared, subject, &Variables::default(), &files);
+        let found_here = judge(declared, subject, &at_start, &files);
         if (found_here.added.is_empty() && found_here.changed.is_empty())
             || (found.len() >= MAX_PROGRAMS && !found.contains_key(&path))
         {
@@ -90,6 +92,17 @@ pub fn scan(
         }
     }
     Some(found.into_values().collect())
+}
+
+/// What the container's first process has, if it runs a program of the image: beside what is declared that is
+/// what the entry point exported before it started it. Nobody in the container can give it more.
+fn exported_at_start(host: &Host, container: &Container, pids: &[i64]) -> Variables {
+    let first = pids.iter().copied().find(|pid| host.own_pid_of(*pid) == Some(1));
+    let of_first = first.and_then(|pid| {
+        let path = look_at(host, container, pid)?.path;
+        is_images(container, &path).then(|| environment_of(host, pid))?
+    });
+    of_first.map_or_else(Variables::default, |(environment, _)| Variables::of(&environment))
 }
 
 /// The environment that a process was started with, and whether that is all of it; `None` where the process

@@ -153,7 +153,7 @@ pub fn scan(
 }
 
 /// Whether the image has a file of this path.
-fn is_images(container: &Container, path: &[u8]) -> bool {
+pub(super) fn is_images(container: &Container, path: &[u8]) -> bool {
     let (Ok(image), Ok(path)) = (&container.image, ImagePath::lexical(b"/", path)) else { return false };
     matches!(image.lookup(&path), Presence::Present { .. })
 }
