@@ -123,7 +123,7 @@ pub fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
 }
 
 /// The path that an argument may be, or that is attached to an option or a key: `--x=/path`, `-f/path`, `if=path`.
-pub fn named_path<'a>(argument: &'a [u8]) -> Option<&'a [u8]> {
+pub fn named_path(argument: &[u8]) -> Option<&[u8]> {
     let tail = |at: usize| argument.get(at..).filter(|path| !path.is_empty());
     let assigned = argument.iter().position(|b| *b == b'=').and_then(|at| tail(at + 1));
     let path = match argument {
