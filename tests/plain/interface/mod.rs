@@ -14,7 +14,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 96] = [
+const FIELDS: [&str; 100] = [
     "container_id",
     "container_age",
     "container_drifts",
@@ -71,6 +71,10 @@ const FIELDS: [&str; 96] = [
     "script_path",
     "script_origin",
     "script_source",
+    "piped_from",
+    "piped_into",
+    "argument_path",
+    "argument_origin",
     "script_package",
     "script_writer",
     "script_provenance",

@@ -126,10 +126,13 @@ mod tests {
     use crate::command::manager::identify;
 
     fn hooks(line: &str) -> String {
+        // These are scripts.
+        let line = line.replace("pip3|", "python3|/usr/bin/pip3|").replace("npm|", "node|/usr/bin/npm|");
+        let line = line.replace("dnf|", "python3|/usr/bin/dnf|");
         let argv: Vec<&[u8]> = line.split('|').map(str::as_bytes).collect();
         let exe = [b"/usr/bin/", argv[0]].concat();
         let script = script_argument(&exe, &argv);
-        identify(&exe, &argv, script, None).map(|i| i.hooks.join(" ")).unwrap()
+        identify(&exe, &argv, script, None).map_or_else(|| panic!("{line}"), |i| i.hooks.join(" "))
     }
 
     #[test]
