@@ -94,6 +94,7 @@ impl Table {
         use ss_plugin_state_type_SS_PLUGIN_ST_UINT8 as BYTE;
         let fields = [
             (c"name", TEXT),
+            (c"ino", ss_plugin_state_type_SS_PLUGIN_ST_UINT64),
             (c"socket_ipv4_l4_proto", BYTE),
             (c"socket_ipv6_l4_proto", BYTE),
             (c"socket_ipv4_server_l4_proto", BYTE),

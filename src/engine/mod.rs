@@ -23,6 +23,7 @@ mod memory_tests;
 mod packages;
 mod paths;
 mod peers;
+mod pipes;
 mod ports;
 mod processes;
 mod programs;

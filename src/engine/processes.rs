@@ -4,6 +4,7 @@
 use super::bound;
 use super::content::Contents;
 use super::context::{Context, Dependencies};
+use super::pipes::{Pipes, Piping};
 use super::programs::Programs;
 use super::provenance::Writers;
 use super::scripts::Scripts;
@@ -23,6 +24,7 @@ pub(super) struct Processes {
     pub(super) threads: Threads,
     pub(super) programs: Programs,
     pub(super) scripts: Scripts,
+    pipes: Pipes,
     pub(super) writers: Writers,
     pub(super) starts: Starts,
     pub(super) contents: Contents,
@@ -34,6 +36,7 @@ impl Processes {
             threads: Threads::new(deps, manifests),
             programs: Programs::new(deps),
             scripts: Scripts::new(),
+            pipes: Pipes::new(),
             writers: Writers::new(),
             starts: Starts::new(bound(deps.config.cache.max_containers)),
             contents: Contents::new(),
@@ -57,6 +60,11 @@ impl Processes {
     /// The script that the event's process was started on; `None` when it runs none, or on the host.
     pub(super) fn script(&mut self, cx: &Context<'_>) -> Option<Arc<Script>> {
         self.scripts.of_event(cx, &mut self.threads)
+    }
+
+    /// What the event's process does at a pipe that an interpreter reads its program from.
+    pub(super) fn piping(&mut self, cx: &Context<'_>) -> Option<Arc<Piping>> {
+        self.pipes.of_event(cx, &mut self.threads, &mut self.scripts)
     }
 
     /// Where the executable of the event's process comes from: [`Origin::Host`] on the host.

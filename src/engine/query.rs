@@ -7,7 +7,7 @@ use super::files::EventFile;
 use super::packages::PackageWork;
 use super::peers::PeerFacts;
 use super::ports::Ports;
-use super::{agents, work, State};
+use super::{agents, scripts, work, State};
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
 use crate::facts::{Agent, Provenance, Written};
@@ -146,6 +146,34 @@ impl<'e> Query<'e> {
     /// The script that the event's process was started on.
     pub fn script(&mut self) -> Option<Arc<Script>> {
         self.state.processes.script(&self.cx)
+    }
+
+    /// How the event's process came to what it runs: as the script did, `pipe`, or `cut` where its arguments end
+    /// before they say.
+    pub fn script_source(&mut self) -> Option<&'static str> {
+        let script = self.script();
+        let state = self.state.processes.threads.of_event(&self.cx)?;
+        match script {
+            Some(script) if script.is_drift() => Some(script.via.as_str()),
+            _ if state.pipe.is_some() => Some("pipe"),
+            _ if state.is_cut => Some("cut"),
+            script => script.map(|script| script.via.as_str()),
+        }
+    }
+
+    /// The program that feeds the pipe from which the event's process reads its program: a download, or a decoder.
+    pub fn piped_from(&mut self) -> Option<Arc<str>> {
+        self.state.processes.piping(&self.cx)?.from.clone()
+    }
+
+    /// The interpreter that reads its program from the pipe which the event's process feeds, and was there first.
+    pub fn piped_into(&mut self) -> Option<Arc<str>> {
+        self.state.processes.piping(&self.cx)?.into.clone()
+    }
+
+    /// The first argument of the event's process, or file on its standard input, that is not what the image shipped.
+    pub fn argument(&mut self) -> Option<Arc<Script>> {
+        scripts::argument(&self.cx, &mut self.state.processes.threads)
     }
 
     /// As [`Self::binary_runs`], of the script.

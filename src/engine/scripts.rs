@@ -36,15 +36,16 @@ impl Scripts {
         }
         let container = state.container.clone()?;
         let exec = cx.exec();
-        let script = match &exec {
+        let started = match &exec {
             Some(exec) => {
                 let thread = cx.table.get(cx.event.tid);
                 let of_table = thread.as_ref().map_or(&b""[..], |t| &t.cwd);
                 let cwd = if exec.cwd.is_empty() { of_table } else { exec.cwd };
-                judge(cx, Runner { pid: exec.pid, cwd }, &exec.start(), &container).script
+                judge(cx, Runner { pid: exec.pid, cwd }, &exec.start(), &container)
             }
             None => judge_thread(cx, (cx.event.tid, &cx.table.get(cx.event.tid)?), &container),
         };
+        let Started { script, pipe, is_cut, .. } = started;
         if let Some(script) = &script {
             let path = String::from_utf8_lossy(&script.path);
             log::debug!("script {:?}: {:?}", (&*container.id, path), script.judgement);
@@ -60,6 +61,7 @@ impl Scripts {
             state.script_run = self.runs.count(key, script.judgement.origin);
         }
         state.script = Some(script.clone());
+        (state.pipe, state.is_cut) = (pipe, is_cut);
         script
     }
 
@@ -74,9 +76,11 @@ impl Scripts {
         if let Some(known) = threads.peek(tid).and_then(|state| state.script.clone()) {
             return known;
         }
-        let script = judge_thread(cx, (tid, thread), container).map(Arc::new);
+        let Started { script, pipe, is_cut, .. } = judge_thread(cx, (tid, thread), container);
+        let script = script.map(Arc::new);
         if let Some(state) = threads.peek_mut(tid) {
             state.script = Some(script.clone());
+            (state.pipe, state.is_cut) = (pipe, is_cut);
         }
         script
     }
@@ -112,16 +116,32 @@ fn judge(cx: &Context<'_>, runner: Runner<'_>, start: &Start<'_>, container: &Co
         // The process was brief; the engine has followed what its shell gave it.
         let name = cx.table.fd_name(pid, 0).unwrap_or_default();
         started.script = judge.judge_stdin(container, &Runner { pid, cwd }, &name).or(started.script);
+        started.pipe = started.pipe.or_else(|| cx.table.pipe(pid, 0));
     }
     started
 }
 
-fn judge_thread(cx: &Context<'_>, (tid, thread): (i64, &Thread), container: &Container) -> Option<Script> {
-    if !interpreter::is_interpreter(&thread.exe_path) {
-        return None; // what it was executed as is not known any more
-    }
-    let args = cx.table.args(tid)?;
+fn judge_thread(cx: &Context<'_>, (tid, thread): (i64, &Thread), container: &Container) -> Started {
+    // What it was executed as is not known any more.
+    let args = cx.table.args(tid).filter(|_| interpreter::is_interpreter(&thread.exe_path));
+    let Some(args) = args else { return Started::default() };
     let argv = std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
     let start = Start { exe: &thread.exe_path, argv, ..Start::default() };
-    judge(cx, Runner { pid: thread.pid, cwd: &thread.cwd }, &start, container).script
+    judge(cx, Runner { pid: thread.pid, cwd: &thread.cwd }, &start, container)
+}
+
+/// The first argument of the event's process, or file on its standard input, that is not what the image shipped.
+pub(super) fn argument(cx: &Context<'_>, threads: &mut Threads) -> Option<Arc<Script>> {
+    let state = threads.of_event(cx)?;
+    if let Some(known) = &state.argument {
+        return known.clone();
+    }
+    let container = state.container.clone()?;
+    let exec = cx.exec()?;
+    let thread = cx.table.get(cx.event.tid)?;
+    let argv: Vec<&[u8]> = exec.argv().collect();
+    let runner = Runner { pid: exec.pid, cwd: &thread.cwd };
+    let argument = cx.deps.judge.argument_of(&container, runner, &argv).map(Arc::new);
+    state.argument = Some(argument.clone());
+    argument
 }

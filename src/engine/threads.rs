@@ -5,6 +5,7 @@ use super::containers::Containers;
 use super::context::{Context, Dependencies};
 use super::environment::EnvironmentState;
 use super::packages::PackageWork;
+use super::pipes::Piping;
 use super::work::WorkState;
 use crate::event::exec::ExecFacts;
 use crate::event::threads::Thread;
@@ -33,6 +34,14 @@ pub(super) struct ThreadState {
     /// Which run of its executable this is, and of its script; `None`: not asked yet, or not counted.
     pub(super) run: Option<u64>,
     pub(super) script_run: Option<u64>,
+    /// The pipe that it reads its program from, and whether its arguments were cut before they say what it runs;
+    /// known with `script`.
+    pub(super) pipe: Option<u64>,
+    pub(super) is_cut: bool,
+    /// What it does at a pipe's end; `None`: not asked yet.
+    pub(super) piping: Option<Arc<Piping>>,
+    /// The argument that is not the image's; outer `None`: not asked yet.
+    pub(super) argument: Option<Option<Arc<Script>>>,
     /// Command line of the thread; `None`: not asked yet.
     command: Option<Arc<str>>,
     /// Its process as a writer of files; `None`: not asked yet.
@@ -150,6 +159,7 @@ impl Threads {
                 state.container = Some(Arc::clone(now));
                 state.binary = None;
                 state.script = None;
+                state.argument = None;
                 state.work = None;
                 state.writer = None;
                 state.started = None;

@@ -39,6 +39,7 @@ struct PairMetadata {
 #[entry_type(FdEntry)]
 struct FdMetadata {
     name: Field<CStr, FdEntry>,
+    ino: Field<u64, FdEntry>,
     socket_ipv4_l4_proto: Field<u8, FdEntry>,
     socket_ipv6_l4_proto: Field<u8, FdEntry>,
     socket_ipv4_server_l4_proto: Field<u8, FdEntry>,
@@ -199,6 +200,16 @@ impl<'a> ThreadReader<'a> {
         let (entry, reader) = (self.entry(pid)?, self.reader);
         let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;
         open.get_name(reader).ok().map(|name| name.to_bytes().to_vec())
+    }
+
+    /// The pipe that a process has open as this descriptor, as Falco followed it: its inode number. One that was
+    /// made with pipe(2) has no name in the table (`sinsp_parser::add_pipe`).
+    pub fn pipe(&self, pid: i64, fd: i64) -> Option<u64> {
+        let (entry, reader) = (self.entry(pid)?, self.reader);
+        let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;
+        let name = open.get_name(reader).map(CStr::to_bytes).unwrap_or_default();
+        let is_pipe = name.is_empty() || name.starts_with(b"pipe:[");
+        open.get_ino(reader).ok().filter(|ino| is_pipe && *ino != 0)
     }
 
     /// A socket that a process has bound, as the engine followed it; `None` where the engine does not know

@@ -24,11 +24,40 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.script_source",
         FieldType::String,
-        "How the process came to that script: `shebang` (the file was executed, whatever interprets it), \
+        "How the process came to what it runs: `shebang` (the file was executed, whatever interprets it), \
          `no_shebang` (it was executed, execve refused its format, and the shell runs it itself: the event is the \
          failed call), `argument`, `option` (one that loads code, such as `node -r`), `search_path` (a module, or a \
-         directory of modules) or `stdin`.",
+         directory of modules), `stdin` (a file on standard input), `pipe` (the program is read from a pipe), or \
+         `cut`: the arguments in the event end, at 4096 bytes, before they say.",
         source,
+    ),
+    field(
+        "drift.piped_from",
+        FieldType::String,
+        "Of an interpreter that reads its program from a pipe: the program that feeds the pipe, directly or through \
+         filters, if that is one that downloads (curl, wget, nc, an interpreter with an address in its code) or \
+         decodes (base64 -d, openssl).",
+        piped_from,
+    ),
+    field(
+        "drift.piped_into",
+        FieldType::String,
+        "Of such a program: the interpreter that reads its program from the pipe, if that one was started first.",
+        piped_into,
+    ),
+    field(
+        "drift.argument_path",
+        FieldType::String,
+        "Of any program: the first argument, value of an option or file on standard input that names a file or \
+         directory which is not what the image shipped. 32 arguments are looked at; absent where the container \
+         cannot be.",
+        argument_path,
+    ),
+    field(
+        "drift.argument_origin",
+        FieldType::String,
+        "Origin of that file, with the names of drift.binary_origin.",
+        argument_origin,
     ),
     field(
         "drift.script_package",
@@ -86,13 +115,34 @@ fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let script = q.engine.script();
-    Value::or_absent(script.map(|s| Value::Text(s.judgement.origin.as_str().as_bytes())))
+    if let Some(script) = q.engine.script() {
+        return Value::Text(script.judgement.origin.as_str().as_bytes());
+    }
+    match q.engine.script_source() {
+        Some("cut") => Value::Text(b"unknown"),
+        _ => Value::Absent,
+    }
 }
 
 fn source<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let script = q.engine.script();
-    Value::or_absent(script.map(|s| Value::Text(s.via.as_str().as_bytes())))
+    Value::or_absent(q.engine.script_source().map(|source| Value::Text(source.as_bytes())))
+}
+
+fn piped_from<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.piped_from().map(|name| Value::text(q.arena, &name)))
+}
+
+fn piped_into<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.piped_into().map(|name| Value::text(q.arena, &name)))
+}
+
+fn argument_path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.argument().map(|file| Value::bytes(q.arena, &file.path)))
+}
+
+fn argument_origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let file = q.engine.argument();
+    Value::or_absent(file.map(|file| Value::Text(file.judgement.origin.as_str().as_bytes())))
 }
 
 fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -15,6 +15,7 @@ mod files;
 mod image;
 mod network;
 mod packages;
+mod scripts;
 mod secrets;
 mod source;
 mod source_checks;

@@ -33,6 +33,7 @@ const AMONG_SYSCALLS: u32 = 0;
 
 /// Event codes that nothing else here writes (`ppm_events_public.h`).
 const OPENAT_X: u16 = 307;
+const PIPE_X: u16 = 61;
 const SOCKET_X: u16 = 19;
 const BIND_X: u16 = 21;
 const CONNECT_X: u16 = 23;
@@ -278,6 +279,15 @@ impl Stage {
                     ..process.clone()
                 };
                 self.table.push(fork);
+                for (number, fd) in
+                    [(actor.pipes.0, 0), (actor.pipes.1, 1)].into_iter().filter(|(n, _)| *n != 0)
+                {
+                    let (ts, other) = (self.now(), self.fd() + 100);
+                    // Of this case alone.
+                    let ino = self.container_number() + u64::from(number);
+                    let params = Params::default().i64(0).i64(fd).i64(other).u64(ino);
+                    self.events.extend(params.event(ts, process.tid, PIPE_X));
+                }
                 let ts = self.now();
                 self.events.extend(Event::from_exec(ts, process, &Facts::default()).block);
             }
@@ -365,6 +375,11 @@ impl Stage {
             let ts = self.now();
             self.events.extend(Params::default().i64(0).i64(fd).u32(5).event(ts, tid, LISTEN_X));
         }
+    }
+
+    /// A number that no other case has.
+    fn container_number(&self) -> u64 {
+        self.time / STRETCH * 1000
     }
 
     fn fd(&mut self) -> i64 {

@@ -70,6 +70,8 @@ pub struct Actor {
     pub tty: u32,
     /// User.
     pub uid: u32,
+    /// Numbers of pipes on its standard input and output; 0 for none.
+    pub pipes: (u32, u32),
     /// What was executed, where that is no program but a script that it interprets.
     pub executed: Option<String>,
     /// What later events name it by, for those that it goes on to do.

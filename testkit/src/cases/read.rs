@@ -34,7 +34,8 @@ fn mount(item: &Node) -> Result<Mount> {
 }
 
 /// Keys that describe a process.
-const ACTOR: [&str; 10] = ["file", "layer", "ino", "under", "outside", "env", "tty", "uid", "as", "executed"];
+const ACTOR: [&str; 12] =
+    ["file", "layer", "ino", "under", "outside", "env", "tty", "uid", "as", "executed", "stdin", "stdout"];
 
 fn happening(event: &Node) -> Result<Happening> {
     let Node::Map(pairs) = event else { bail!("an event is a map") };
@@ -136,6 +137,7 @@ fn actor(key: &str, event: &Node) -> Result<Actor> {
         env: texts(event.get("env")).context("env")?,
         tty: small("tty")?,
         uid: small("uid")?,
+        pipes: (small("stdin")?, small("stdout")?),
         executed: text(event, "executed")?.map(str::to_owned),
         label: text(event, "as")?.map(str::to_owned),
     })

@@ -33,6 +33,7 @@ struct PairEntry {
 #[derive(export::Entry)]
 struct FdEntry {
     name: export::Public<CString>,
+    ino: export::Public<u64>,
     socket_ipv4_l4_proto: export::Public<u8>,
     socket_ipv6_l4_proto: export::Public<u8>,
     socket_ipv4_server_l4_proto: export::Public<u8>,

@@ -22,6 +22,7 @@ use super::event::{Delay, Event, Facts};
 use super::files;
 use super::process::Process;
 use super::sockets;
+use super::tracee;
 use super::Container;
 
 /// How long a traced command may take altogether, the engines' answers included.
@@ -106,6 +107,8 @@ struct Tracer {
 enum Call {
     File(files::Entry),
     Socket(sockets::Entry),
+    /// execve(2) of this file: told if it is refused for its format.
+    Exec(Vec<u8>),
 }
 
 impl Tracer {
@@ -241,7 +244,10 @@ impl Tracer {
                 self.calls.remove(&tid);
                 let of_socket = || sockets::Entry::new(number, args).filter(|_| self.facts.sockets);
                 let call = files::Entry::new(tid, number, args).map(Call::File);
-                if let Some(call) = call.or_else(|| of_socket().map(Call::Socket)) {
+                let is_exec = u64::try_from(libc::SYS_execve) == Ok(number);
+                let name = || tracee::text(tid, args[0]).filter(|_| is_exec);
+                let call = call.or_else(|| of_socket().map(Call::Socket));
+                if let Some(call) = call.or_else(|| name().map(Call::Exec)) {
                     self.calls.insert(tid, call);
                 }
                 Ok(())
@@ -250,6 +256,10 @@ impl Tracer {
                 let Some(call) = self.calls.remove(&tid) else { return Ok(()) };
                 let ts = self.now();
                 self.tell(match call {
+                    Call::Exec(name) if result == -i64::from(libc::ENOEXEC) => {
+                        Event::from_refused(ts, &self.read(tid)?, &name, -result, &self.facts)
+                    }
+                    Call::Exec(_) => return Ok(()),
                     Call::File(entry) => entry.returned(ts, tid, result),
                     Call::Socket(entry) => entry.returned(ts, tid, result),
                 })

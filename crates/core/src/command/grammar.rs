@@ -706,7 +706,7 @@ static SQLITE: Grammar = Grammar {
     names: &["sqlite3", "sqlite"],
     longs: &[("-init", Load), ("--init", Load), ("-cmd", Arg), ("--cmd", Arg), ("-A", NoScript)],
     clusters: false,
-    ..TOOL
+    ..FILTER
 };
 
 // gdb(1): likewise.

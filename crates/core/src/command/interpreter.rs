@@ -122,6 +122,21 @@ pub fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
         })
 }
 
+/// The path that an argument may be, or that is attached to an option or a key: `--x=/path`, `-f/path`, `if=path`.
+pub fn named_path(argument: &[u8]) -> Option<&[u8]> {
+    let tail = |at: usize| argument.get(at..).filter(|path| !path.is_empty());
+    let assigned = argument.iter().position(|b| *b == b'=').and_then(|at| tail(at + 1));
+    let path = match argument {
+        [b'-', b'-', ..] => assigned,
+        [b'-', _, ..] => {
+            assigned.or_else(|| tail(argument.iter().position(|b| *b == b'/').filter(|at| *at > 1)?))
+        }
+        _ => assigned.or(Some(argument)),
+    };
+    let is_url = |path: &[u8]| path.windows(3).any(|three| three == b"://");
+    path.filter(|path| !matches!(*path, b"" | b"-" | b"." | b".." | b"/") && !is_url(path))
+}
+
 /// Whether `env` was started to start an interpreter that is known: its own exec, which follows, names the
 /// script.
 pub fn is_env_for_interpreter(exe: &[u8], argv: &[&[u8]]) -> bool {
@@ -171,7 +186,7 @@ fn applet(argv: &[&[u8]]) -> Option<(&'static Grammar, usize)> {
 }
 
 /// The last component of a path.
-pub(crate) fn base_name(path: &[u8]) -> &[u8] {
+pub fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|b| *b == b'/').next().unwrap_or(path)
 }
 
@@ -195,6 +210,8 @@ struct Scan<'s, 'a> {
     any_file: bool,
     /// Code was given in an argument: what is positional is data.
     has_code: bool,
+    /// A search path was given.
+    has_path: bool,
     /// A server of files was asked for, and the directory of its files.
     server: bool,
     root: Option<&'a [u8]>,
@@ -205,7 +222,7 @@ struct Scan<'s, 'a> {
 impl<'s, 'a> Scan<'s, 'a> {
     fn new(grammar: &'static Grammar, argv: &'s [&'a [u8]], at: usize, python_path: &'a [u8]) -> Self {
         let program = Program { is_whole: true, ..Program::default() };
-        let (any_file, has_code, server, root) = Default::default();
+        let (any_file, has_code, has_path, server, root) = Default::default();
         let (modules, module_dirs) = Default::default();
         Self {
             grammar,
@@ -215,6 +232,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             program,
             any_file,
             has_code,
+            has_path,
             server,
             root,
             modules,
@@ -231,7 +249,10 @@ impl<'s, 'a> Scan<'s, 'a> {
     fn run(mut self) -> Program<'a> {
         if !self.scan() {
             // The arguments have ended, and none of them says what is run.
-            self.program.is_whole = self.has_code;
+            // Of a class path that was cut the rest is missing, which names no main program; make's goals and variables
+            // fill command lines of every size.
+            let is_list = self.has_path || !self.grammar.defaults.is_empty();
+            self.program.is_whole = self.has_code || is_list;
             self.program.reads_stdin |= self.grammar.reads_stdin && !self.has_code && !self.server;
         }
         if self.server {
@@ -395,7 +416,10 @@ impl<'s, 'a> Scan<'s, 'a> {
             Effect::ArgAnyFile => self.any_file = true,
             Effect::Module => self.modules.push(value),
             Effect::ModuleDir => self.module_dirs.push(value),
-            Effect::SearchPath => self.search_path(value),
+            Effect::SearchPath => {
+                self.has_path = true;
+                self.search_path(value);
+            }
             Effect::Setting => self.setting(value),
             Effect::Root => self.root = Some(value),
             Effect::Server => self.server = true,

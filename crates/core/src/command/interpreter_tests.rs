@@ -559,10 +559,35 @@ fn arguments_that_were_cut_say_whether_they_say_what_is_run() {
         ("/usr/bin/perl", "perl|-e|aaaa", true),
         ("/usr/bin/awk", "awk|aaaa", true),
         ("/usr/bin/java", "java|-Da=b", false),
+        ("/usr/bin/java", "java|-cp|/a.jar:/b", true),
+        ("/usr/bin/make", "make|CFLAGS=-O", true),
+        ("/usr/bin/sqlite3", "sqlite3|db|select", true),
+        ("/usr/bin/vim", "vim|-c|aaaa", false),
         ("/usr/bin/bash", "bash|-o|posix|-o", false),
     ] {
         let argv: Vec<&[u8]> = argv.split('|').map(str::as_bytes).collect();
         assert_eq!(program(exe.as_bytes(), &argv, b"").unwrap().is_whole, want, "{exe} {argv:?}");
+    }
+}
+
+#[test]
+fn arguments_and_what_is_attached_to_options_may_be_paths() {
+    for (argument, want) in [
+        ("/tmp/x", Some("/tmp/x")),
+        ("x.conf", Some("x.conf")),
+        ("--config=/tmp/x", Some("/tmp/x")),
+        ("--config", None),
+        ("-f/tmp/x", Some("/tmp/x")),
+        ("-x=y", Some("y")),
+        ("-f", None),
+        ("-", None),
+        ("if=/tmp/x", Some("/tmp/x")),
+        ("a=", Some("a=")),
+        ("https://x/y", None),
+        (".", None),
+        ("", None),
+    ] {
+        assert_eq!(named_path(argument.as_bytes()), want.map(str::as_bytes), "{argument}");
     }
 }
 

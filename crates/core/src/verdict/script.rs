@@ -148,6 +148,10 @@ const STDIN: &[u8] = b"/dev/stdin";
 /// Most programs that start one another on one command line: `ld.so ld.so sh`.
 const MAX_NESTED: usize = 4;
 
+/// Most arguments of a program that are looked at for [`Judge::argument_of`]: each costs a look at the file system. With
+/// more operands than that a program works on a list of data.
+const MAX_ARGUMENTS: usize = 32;
+
 /// Where the names of one command line are looked for.
 struct Look<'l> {
     container: &'l Container,
@@ -334,6 +338,26 @@ impl Judge {
         Some(Script { path: real, judgement, ino: found.inode.ino, via: Via::SearchPath })
     }
 
+    /// The first argument, or file on standard input, of a program that names a file or directory which is not what the
+    /// image shipped: for rule authors, of programs that interpret nothing.
+    ///
+    /// Bounded: `MAX_ARGUMENTS` names are looked at.
+    pub fn argument_of(&self, container: &Container, runner: Runner<'_>, argv: &[&[u8]]) -> Option<Script> {
+        container.live.as_ref()?;
+        let alive = live::is_member(self.host(), runner.pid, &container.id);
+        let look = Look { container, runner, alive, moved: false };
+        let names = argv.iter().skip(1).filter_map(|argument| interpreter::named_path(argument));
+        let of_arguments = names.take(MAX_ARGUMENTS).find_map(|name| {
+            let source = Source { name: name.into(), endings: &[], role: Role::Sought };
+            self.judge_source(&look, &source).0.filter(Script::is_drift).filter(is_kept_file)
+        });
+        of_arguments.or_else(|| {
+            let mut started = Started::default();
+            self.read_stdin(&look, &mut started);
+            started.script.filter(Script::is_drift).filter(is_kept_file)
+        })
+    }
+
     /// Judges a file that execve(2) refused for its format, and that the shell which tried runs in its own
     /// process.
     pub fn unknown_format(&self, container: &Container, runner: &Runner<'_>, filename: &[u8]) -> Script {
@@ -486,6 +510,11 @@ fn unknown(why: &'static str) -> Judgement {
         why,
         comparable_later: false,
     }
+}
+
+/// Whether a file is kept anywhere: not what the kernel makes up when it is read.
+fn is_kept_file(script: &Script) -> bool {
+    ![&b"/proc/"[..], b"/sys/"].iter().any(|dir| script.path.starts_with(dir))
 }
 
 /// A script as what is judged: the kernel says nothing of it.
