@@ -155,6 +155,9 @@ pub struct RawFiles {
     /// Seconds between two events `drift_file` that tell the same change of the same path, and the longest
     /// wait for the last writer to close the file, 1 to 3600. Default: 30.
     pub interval_seconds: Option<u64>,
+    /// Seconds in which the same change of the same path to the same content is reported once, 0 to 86400; 0: each time.
+    /// Default: 3600.
+    pub repeat_seconds: Option<u64>,
 }
 
 /// Baselines of the network.
@@ -244,6 +247,8 @@ pub struct Config {
     pub max_files: u64,
     /// Least time between two reports of the same change, and longest wait for a file's last writer.
     pub file_interval: std::time::Duration,
+    /// How long the same content at the same path is not reported again.
+    pub file_repeat: std::time::Duration,
     /// Whether libraries are looked at when they are mapped, and not when they are opened.
     pub confirm_mmap: bool,
     /// Whether each file that is opened for writing is looked at.
@@ -330,6 +335,7 @@ impl TryFrom<RawConfig> for Config {
         let (compare, cache) = (raw.compare.unwrap_or_default(), raw.cache.unwrap_or_default());
         let (indexer, manifests) = (raw.indexer.unwrap_or_default(), raw.manifests.unwrap_or_default());
         let network = raw.network.unwrap_or_default();
+        let files = raw.files.unwrap_or_default();
         let inline_max = size("compare.inline_max", &compare.inline_max, 1 << 20)?;
         if inline_max > MAX_INLINE {
             return Err(ConfigError::new("compare.inline_max", &inline_max.to_string(), "at most 16MiB"));
@@ -353,10 +359,17 @@ impl TryFrom<RawConfig> for Config {
             max_files: number("indexer.max_files", indexer.max_files, 5_000_000, 1, 100_000_000)?,
             file_interval: std::time::Duration::from_secs(number(
                 "files.interval_seconds",
-                raw.files.unwrap_or_default().interval_seconds,
+                files.interval_seconds,
                 30,
                 1,
                 3600,
+            )?),
+            file_repeat: std::time::Duration::from_secs(number(
+                "files.repeat_seconds",
+                files.repeat_seconds,
+                3600,
+                0,
+                86_400,
             )?),
             confirm_mmap: raw.confirm_mmap.unwrap_or(false),
             watch_files: raw.watch_files.unwrap_or(true),

@@ -29,6 +29,12 @@ pub struct Writer {
     pub pid: i64,
     /// Thread id.
     pub tid: i64,
+    /// Name of the process, where the engine knows it.
+    pub name: Option<Arc<str>>,
+    /// Name of its parent, where the engine knows it.
+    pub parent: Option<Arc<str>>,
+    /// Effective user id, as the host counts, where the process was still there.
+    pub user: Option<u32>,
     /// Command line.
     pub command: Arc<str>,
     /// Origin of the executable, where it is known.
@@ -169,6 +175,73 @@ pub struct Against {
     pub sha256: Option<[u8; 32]>,
 }
 
+impl Writer {
+    /// Somebody of whom no event speaks.
+    pub fn unknown() -> Self {
+        Self {
+            pid: 0,
+            tid: 0,
+            name: None,
+            parent: None,
+            user: None,
+            command: "unknown".into(),
+            origin: None,
+            during: None,
+            work: None,
+        }
+    }
+
+    /// Whether what it does may be exempt from alerts.
+    pub fn is_exempt(&self) -> bool {
+        self.during.is_some() || self.work.is_some()
+    }
+}
+
+/// How far a call speaks for its process as the one who changed a file's content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evidence {
+    /// Not at all: only that somebody wrote is known.
+    #[default]
+    Nothing,
+    /// It changed the mode or the owner.
+    Metadata,
+    /// It opened the file for writing, and may have written nothing.
+    Opened,
+    /// It made, removed, replaced or renamed the file.
+    Changed,
+}
+
+/// What calls say of a path. What was undone before anybody looked shows in nothing else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Said {
+    /// It was made.
+    pub created: bool,
+    /// Its name was taken away.
+    pub deleted: bool,
+    /// It was given another name.
+    pub moved: bool,
+    /// It is a directory.
+    pub directory: bool,
+    /// Set-id bits that it was given.
+    pub set_ids: u16,
+    /// How far that speaks for the writer.
+    pub evidence: Evidence,
+}
+
+impl Said {
+    /// Both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            created: self.created || other.created,
+            deleted: self.deleted || other.deleted,
+            moved: self.moved || other.moved,
+            directory: self.directory || other.directory,
+            set_ids: self.set_ids | other.set_ids,
+            evidence: self.evidence.max(other.evidence),
+        }
+    }
+}
+
 /// A path that may have changed.
 #[derive(Debug, Clone)]
 pub struct FileJob {
@@ -180,6 +253,8 @@ pub struct FileJob {
     pub new_path: Option<ImagePath>,
     /// Whether the call followed a symbolic link as the last component.
     pub follows: bool,
+    /// What the call says.
+    pub said: Said,
     /// Who did it.
     pub writer: Arc<Writer>,
 }

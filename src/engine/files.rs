@@ -8,16 +8,18 @@ use super::packages::Packages;
 use super::processes::Processes;
 use super::provenance::Writers;
 use super::recent::RecentlySeen;
+use super::threads::WriterProcess;
 use super::{agents, paths, secrets, work};
 use crate::event::file::{self, Act, FileCall};
 use crate::event::raw::EventKey;
-use crate::facts::{FileJob, FileNotice, Provenance, Unnamed, Writer, Written};
+use crate::facts::{Evidence, FileJob, FileNotice, Provenance, Said, Unnamed, Writer, Written};
 use drift_core::container::live::Live;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::host::FoundFile;
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::Presence;
+use drift_core::policy::sensitive::is_of_programs;
 use drift_core::verdict::change::file_kind;
 use drift_core::verdict::judge::{Judgement, Subject};
 use drift_core::verdict::origin::Origin;
@@ -49,6 +51,8 @@ pub struct EventFile {
     act: Act,
     /// The call was for a directory.
     directory: bool,
+    /// Set-id bits that the call gave it.
+    set_ids: u16,
     /// Whether the path may be another one's: then the container is looked through as well.
     doubtful: bool,
     /// Boxed: most events are never asked for it.
@@ -83,6 +87,21 @@ impl EventFile {
     /// Whether it lies on a mount of its own, not on the container's root.
     pub(super) fn on_other_mount(&self) -> bool {
         self.mount.is_some()
+    }
+
+    fn said(&self) -> Said {
+        Said {
+            created: matches!(self.act, Act::Created | Act::OpenedOrCreated),
+            deleted: self.act == Act::Deleted,
+            moved: matches!(self.act, Act::Renamed | Act::Exchanged),
+            directory: self.directory,
+            set_ids: self.set_ids,
+            evidence: match self.act {
+                Act::Metadata => Evidence::Metadata,
+                Act::Opened | Act::Temporary => Evidence::Opened,
+                _ => Evidence::Changed,
+            },
+        }
     }
 }
 
@@ -281,6 +300,7 @@ fn find(cx: &Context<'_>, call: &FileCall<'_>, p: &mut Processes) -> Option<Even
         follows: call.follows,
         act: call.act,
         directory: call.directory,
+        set_ids: call.mode.unwrap_or(0) & 0o6000,
         doubtful,
         judgement: OnceLock::new(),
         kind: OnceLock::new(),
@@ -302,7 +322,8 @@ fn note_written(cx: &Context<'_>, file: &EventFile, writer: &Writer, writers: &m
 fn compare(cx: &Context<'_>, file: &Arc<EventFile>, writer: &Arc<Writer>) {
     let Some(path) = &file.path else { return };
     let on_root = file.mount.is_none() && file.container.live.is_some();
-    let makes_nothing = file.act == Act::Temporary || (file.directory && file.act == Act::Created);
+    let is_new_directory = file.directory && file.act == Act::Created;
+    let makes_nothing = file.act == Act::Temporary || (is_new_directory && !is_of_programs(path));
     if !on_root || makes_nothing || file.container.image.is_err() || is_ignored(cx, path) {
         return;
     }
@@ -312,6 +333,7 @@ fn compare(cx: &Context<'_>, file: &Arc<EventFile>, writer: &Arc<Writer>) {
         path: path.clone(),
         new_path,
         follows: file.follows,
+        said: file.said(),
         writer: Arc::clone(writer),
     };
     match (&file.new_path, file.act) {
@@ -356,7 +378,9 @@ fn writer(cx: &Context<'_>, pid: i64, packages: &mut Packages, p: &mut Processes
     let origin = p.origin(cx);
     let (command, during) = (p.threads.command(cx), packages.during(cx, p));
     let work = work::of_writer(cx, p);
-    let writer = Arc::new(Writer { pid, tid: cx.event.tid, command, origin, during, work });
+    let WriterProcess { name, parent, user } = WriterProcess::clone(&p.threads.writer_process(cx, pid));
+    let tid = cx.event.tid;
+    let writer = Arc::new(Writer { pid, tid, name, parent, user, command, origin, during, work });
     if let Some(state) = p.threads.of_event(cx).filter(|state| p.programs.is_latest(state)) {
         let lasts = state.binary.is_some()
             && matches!(state.package, Some(None))

@@ -307,7 +307,8 @@ fn takes_foreign_module(cx: &Context<'_>, container: &Container, p: &Processes) 
         dirs.iter().flat_map(|dir| names.iter().map(move |name| [dir, &b"/"[..], name].concat()));
     let taken = candidates.find_map(|path| {
         let script = cx.deps.judge.judge_script(container, &runner, &path);
-        (script.judgement.origin != Origin::Unknown).then_some(script)
+        // One that is not there has no inode.
+        (script.ino != 0).then_some(script)
     });
     taken.is_some_and(|script| match script.judgement.origin {
         Origin::Image | Origin::ImageTouched => false,

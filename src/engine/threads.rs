@@ -44,6 +44,8 @@ pub(super) struct ThreadState {
     pub(super) argument: Option<Option<Arc<Script>>>,
     /// Command line of the thread; `None`: not asked yet.
     command: Option<Arc<str>>,
+    /// Its process as a writer of files; `None`: not asked yet.
+    process: Option<Arc<WriterProcess>>,
     /// The thread as a writer of files, while nothing can change it; `None`: not asked yet, or it can.
     pub(super) writer: Option<Arc<Writer>>,
     /// When the container's first process started, nanoseconds since the epoch; outer `None`: not asked yet;
@@ -249,4 +251,31 @@ impl Threads {
             line
         })
     }
+
+    /// The event's process as a writer of files, read once for each program it runs.
+    pub(super) fn writer_process(&mut self, cx: &Context<'_>, pid: i64) -> Arc<WriterProcess> {
+        let known = self.of_event(cx).and_then(|state| state.process.clone());
+        known.unwrap_or_else(|| {
+            let name_of = |tid: i64| {
+                let name = cx.table.name(tid).filter(|name| !matches!(name.as_str(), "" | "<NA>"));
+                name.map(Arc::from)
+            };
+            let tid = cx.event.tid;
+            let parent = cx.table.get(tid).and_then(|thread| name_of(thread.ptid));
+            let user = cx.host().user_of(pid);
+            let process = Arc::new(WriterProcess { name: name_of(tid), parent, user });
+            if let Some(state) = self.of_event(cx) {
+                state.process = Some(Arc::clone(&process));
+            }
+            process
+        })
+    }
+}
+
+/// A process as a writer of files.
+#[derive(Debug, Clone)]
+pub(super) struct WriterProcess {
+    pub(super) name: Option<Arc<str>>,
+    pub(super) parent: Option<Arc<str>>,
+    pub(super) user: Option<u32>,
 }

@@ -145,6 +145,8 @@ pub struct FileCall<'a> {
     pub directory: bool,
     /// Inode number of a file that was opened for writing, where the probe tells it.
     pub inode: Option<u64>,
+    /// The mode that it was given, by `chmod` and the like.
+    pub mode: Option<u16>,
 }
 
 impl<'a> FileCall<'a> {
@@ -162,13 +164,24 @@ impl<'a> FileCall<'a> {
             }
         };
         let call = |act, file: Option<Named<'a>>| {
-            Some(Self { act, file: file?, to: None, follows: false, directory: false, inode: None })
+            Some(Self {
+                act,
+                file: file?,
+                to: None,
+                follows: false,
+                directory: false,
+                inode: None,
+                mode: None,
+            })
         };
         let open = |act, file: Option<Named<'a>>, inode| {
             let inode = event.u64_param(inode).filter(|inode| *inode != 0);
-            Some(Self { act, file: file?, to: None, follows: true, directory: false, inode })
+            Some(Self { act, file: file?, to: None, follows: true, directory: false, inode, mode: None })
         };
         let followed = |act, file| call(act, file).map(|c| Self { follows: true, ..c });
+        // The probe's bits are those of stat(2) (`chmod_mode_to_scap`, driver/ppm_flag_helpers.h).
+        let mode = |at: usize| event.u32_param(at).and_then(|mode| u16::try_from(mode & 0o7777).ok());
+        let chmod = |file, at| followed(Act::Metadata, file).map(|c| Self { mode: mode(at), ..c });
         let dir = |act, file| call(act, file).map(|c| Self { directory: true, ..c });
         let renamed = |act, from, to: Option<Named<'a>>| call(act, from).map(|c| Self { to, ..c });
         let changes_link =
@@ -210,12 +223,14 @@ impl<'a> FileCall<'a> {
             code::RMDIR => dir(Act::Deleted, path(1)),
             code::UNLINK => call(Act::Deleted, path(1)),
             code::UNLINKAT => call(Act::Deleted, at(1, 2)),
-            code::CHMOD | code::CHOWN => followed(Act::Metadata, path(1)),
+            code::CHMOD => chmod(path(1), 2),
+            code::CHOWN => followed(Act::Metadata, path(1)),
             code::LCHOWN => call(Act::Metadata, path(1)),
-            code::FCHMODAT => followed(Act::Metadata, at(1, 2)),
+            code::FCHMODAT => chmod(at(1, 2), 3),
             code::FCHOWNAT if changes_link(5) => call(Act::Metadata, at(1, 2)),
             code::FCHOWNAT => followed(Act::Metadata, at(1, 2)),
-            code::FCHMOD | code::FCHOWN => followed(Act::Metadata, event.i64_param(1).map(Named::Fd)),
+            code::FCHMOD => chmod(event.i64_param(1).map(Named::Fd), 2),
+            code::FCHOWN => followed(Act::Metadata, event.i64_param(1).map(Named::Fd)),
             _ => None,
         }
     }

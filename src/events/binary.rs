@@ -24,6 +24,8 @@ pub struct Finding {
     pub layer: Option<String>,
     /// Package that owns the path in the image, where known.
     pub package: Option<String>,
+    /// Whether it could not be done, several times. The origin is `image_unverified` then.
+    pub failed: bool,
     /// SHA-256 of the content.
     pub sha256: Option<[u8; 32]>,
     /// Thread whose event asked.

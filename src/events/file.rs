@@ -34,6 +34,12 @@ pub struct FileReport {
     pub explained: Option<Explained>,
     /// Privileges gained: `setuid`, `setgid`, `filecaps`.
     pub gained: Vec<&'static str>,
+    /// Of a change that was undone, what it was.
+    pub was: Option<Change>,
+    /// How many files of a directory this stands for; `None`: one file.
+    pub count: Option<u64>,
+    /// Whether programs run or obey files there.
+    pub sensitive: bool,
     /// Who did it last.
     pub writer: Arc<Writer>,
     /// The image's own work that accounts for the change.
@@ -66,6 +72,12 @@ impl OwnEvent for FileReport {
             "file_change": self.change.as_str(),
             "file_kind": self.kind,
             "file_package": self.package,
+            "file_was": self.was.map(Change::as_str),
+            "file_count": self.count,
+            "file_sensitive": self.sensitive,
+            "file_writer_name": self.writer.name.as_deref(),
+            "file_writer_parent": self.writer.parent.as_deref(),
+            "file_writer_uid": self.writer.user,
             "file_content": self.explained.as_ref().map(|e| e.kind),
             "file_content_of": self.explained.as_ref().and_then(|e| e.of.as_ref()).map(text),
             "binary_traits": self.gained,
@@ -90,7 +102,9 @@ impl FileReport {
     fn provenance(&self) -> Provenance {
         match (self.change, self.writer.during.filter(|_| self.proved)) {
             // The content is the image's.
-            (Change::Metadata | Change::Deleted | Change::Renamed | Change::None, _) => Provenance::Image,
+            (Change::Metadata | Change::Deleted | Change::Renamed | Change::Reverted | Change::None, _) => {
+                Provenance::Image
+            }
             (_, Some(during)) => Provenance::Package(during.manager),
             (_, None) => Provenance::Written,
         }

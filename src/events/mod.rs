@@ -9,6 +9,7 @@ pub(crate) mod container;
 mod environment;
 pub(crate) mod file;
 mod library;
+mod lost;
 mod packages;
 mod peer;
 mod port;
@@ -19,6 +20,7 @@ pub use container::ContainerReport;
 pub use environment::EnvironmentReport;
 pub use file::FileReport;
 pub use library::LibraryReport;
+pub use lost::LostReport;
 pub use packages::{Effect, PackageReport};
 pub use peer::PeerReport;
 
@@ -55,6 +57,7 @@ pub(crate) const EVENTS: &[&str] = &[
     PackageReport::NAME,
     PeerReport::NAME,
     EarlyPort::NAME,
+    LostReport::NAME,
     EnvironmentReport::NAME,
 ];
 

@@ -37,8 +37,9 @@ pub(super) const FIELDS: &[FieldDef] = &[
         FieldType::String,
         "What became of that file. On the calls what they tell: `created`, `opened` (for writing), `deleted`, `renamed` \
          or `metadata`. On drift_file, once the last writer has closed it and its content was compared with the \
-         image's: `created`, `modified`, `deleted`, `renamed`, or `metadata` where it gained privileges only. Absent for \
-         files in /proc, /sys and /dev. On drift_secret as on the call. Asking for it on a call is what starts the comparison; \
+         image's: `created`, `modified`, `deleted`, `renamed`, `metadata` where it gained privileges only, or \
+         `reverted` where a change was undone before it could be reported (drift.file_was). Absent for files in /proc, \
+         /sys and /dev. On drift_secret as on the call. Asking for it on a call is what starts the comparison; \
          opens drift looks at by itself.",
         change,
     ),
@@ -71,7 +72,46 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.file_writer_pid",
         FieldType::Uint64,
         "On drift_file: process id of the process that changed the file last, as the host counts.",
-        writer_pid,
+        nothing,
+    ),
+    field(
+        "drift.file_writer_name",
+        FieldType::String,
+        "On drift_file: name of the process that changed the file, as it was at the call; also of one that has ended.",
+        nothing,
+    ),
+    field(
+        "drift.file_writer_parent",
+        FieldType::String,
+        "On drift_file: name of that process's parent.",
+        nothing,
+    ),
+    field(
+        "drift.file_writer_uid",
+        FieldType::Uint64,
+        "On drift_file: effective user id of that process, as the host counts; absent where it had ended.",
+        nothing,
+    ),
+    field(
+        "drift.file_was",
+        FieldType::String,
+        "On drift_file where drift.file_change is `reverted`: the change that was undone: `created`, `modified`, \
+         `deleted`, `renamed` or `metadata`.",
+        nothing,
+    ),
+    field(
+        "drift.file_count",
+        FieldType::Uint64,
+        "On drift_file that sums up: how many more files of the directory drift.file_path changed in this way. Absent \
+         where the event is about one file.",
+        nothing,
+    ),
+    field(
+        "drift.file_sensitive",
+        FieldType::Bool,
+        "On drift_file: whether files at that path are run, or obeyed, by other programs: programs, libraries, /etc, \
+         .ssh directories, start files of shells, crontabs, units.",
+        nothing,
     ),
     field(
         "drift.file_provenance",
@@ -184,7 +224,7 @@ fn writer<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 /// Told by drift's own events only, whose fields come from their payload.
-fn writer_pid<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
+fn nothing<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
     Value::Absent
 }
 

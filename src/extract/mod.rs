@@ -10,6 +10,7 @@ mod environment;
 mod file;
 mod image;
 mod library;
+mod lost;
 mod package;
 mod payload;
 mod peer;
@@ -32,7 +33,7 @@ use std::sync::OnceLock;
 use value::Value;
 
 /// The families' tables, in the order in which the engine numbers fields.
-const FAMILIES: [&[FieldDef]; 11] = [
+const FAMILIES: [&[FieldDef]; 12] = [
     container::FIELDS,
     image::FIELDS,
     environment::FIELDS,
@@ -44,6 +45,7 @@ const FAMILIES: [&[FieldDef]; 11] = [
     script::FIELDS,
     package::FIELDS,
     source_event::FIELDS,
+    lost::FIELDS,
 ];
 
 /// All fields, in the order that the engine numbers them.

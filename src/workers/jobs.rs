@@ -4,6 +4,7 @@ use super::settings::Setting;
 use super::worker::Job;
 use super::{declarer, network};
 use crate::facts::{FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
+use drift_core::container::registry::Container;
 
 impl Job for NewImage {
     fn container(&self) -> Option<&str> {
@@ -16,11 +17,19 @@ impl Job for VerifyJob {
     fn container(&self) -> Option<&str> {
         Some(&self.container.id)
     }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        Some((&self.container, "programs"))
+    }
 }
 
 impl Job for LibraryJob {
     fn container(&self) -> Option<&str> {
         Some(&self.container.id)
+    }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        Some((&self.container, "libraries"))
     }
 }
 
@@ -32,6 +41,14 @@ impl Job for FileNotice {
             Self::Secret(tampering) => &tampering.container.id,
         })
     }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        match self {
+            // Looked for in the container's layer instead.
+            Self::Path(_) | Self::Unnamed(_) => None,
+            Self::Secret(tampering) => Some((&tampering.container, "files")),
+        }
+    }
 }
 
 impl Job for PackageNotice {
@@ -41,6 +58,16 @@ impl Job for PackageNotice {
             Self::Touched(touch) => &touch.container.id,
             Self::File(report) => &report.container.id,
         })
+    }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        let container = match self {
+            Self::Started(container, _) => container,
+            Self::Touched(touch) => &touch.container,
+            // Reported at once instead.
+            Self::File(_) => return None,
+        };
+        Some((container, "packages"))
     }
 }
 
@@ -59,6 +86,13 @@ impl Job for Setting {
             Self::Port(port) => &port.container.id,
         })
     }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        Some(match self {
+            Self::Environment(environment) => (&environment.container, "environments"),
+            Self::Port(port) => (&port.container, "ports"),
+        })
+    }
 }
 
 impl Job for network::Notice {
@@ -69,5 +103,12 @@ impl Job for network::Notice {
             Self::Peer(image, _) => image,
             Self::Early(early) => &early.container.id,
         })
+    }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        match self {
+            Self::Container(_) | Self::Peer(..) => None,
+            Self::Early(early) => Some((&early.container, "peers")),
+        }
     }
 }

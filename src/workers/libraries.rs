@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::events::LibraryReport;
 use crate::facts::LibraryJob;
 use crate::metrics::Metrics;
+use crate::workers::lost::Losses;
 use crate::workers::tally::Tally;
 use crate::workers::worker::Inbox;
 use crate::workers::Pace;
@@ -60,6 +61,7 @@ pub struct Libraries {
     /// When the first of them is due.
     next: Option<Instant>,
     pace: Pace,
+    losses: Losses,
 }
 
 impl std::fmt::Debug for Candidate {
@@ -73,7 +75,13 @@ impl std::fmt::Debug for Candidate {
 
 impl Libraries {
     /// A worker that works until `stop`.
-    pub fn new(host: Host, config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(
+        host: Host,
+        config: Arc<Config>,
+        metrics: Arc<Metrics>,
+        stop: Arc<AtomicBool>,
+        losses: Losses,
+    ) -> Self {
         Self {
             judge: Judge::new(host, config.background_max),
             max: config.background_max,
@@ -83,6 +91,7 @@ impl Libraries {
             waiting: VecDeque::new(),
             tally: Tally::new(MAX_WAITING, config.container_parts),
             next: None,
+            losses,
         }
     }
 
@@ -123,10 +132,12 @@ impl Libraries {
             _ if self.waiting.len() >= MAX_WAITING => {
                 self.metrics.libraries_dropped.inc();
                 self.metrics.queue_full.inc();
+                self.losses.note(&job.container, "libraries");
             }
             _ if !self.tally.take(&job.container.id) => {
                 self.metrics.libraries_dropped.inc();
                 self.metrics.over_share.inc();
+                self.losses.note(&job.container, "libraries");
             }
             _ => {
                 let opened = Instant::now();

@@ -10,6 +10,7 @@ pub mod indexer;
 mod jobs;
 pub mod libraries;
 mod loaded;
+mod lost;
 pub mod network;
 pub mod packages;
 mod settings;
@@ -18,9 +19,10 @@ pub mod verifier;
 pub mod worker;
 
 use crate::config::Config;
-use crate::events::{Finding, Reporter};
+use crate::events::{FileReport, Finding, Reporter};
 use crate::facts::{
-    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob,
+    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, Unnamed,
+    VerifyJob, Writer,
 };
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
@@ -29,9 +31,10 @@ use drift_core::container::registry::Container;
 use drift_core::host::Host;
 use drift_core::network::learned::LearnedPeer;
 use settings::Setting;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use worker::{Common, Worker};
 
 /// Images waiting to be indexed.
@@ -47,9 +50,32 @@ const SETTING_QUEUE: usize = 1024;
 /// Peers and containers waiting to be taken in.
 const NETWORK_QUEUE: usize = 8192;
 /// Changed paths waiting to be taken in.
-const FILE_QUEUE: usize = 8192;
+const FILE_QUEUE: usize = 16_384;
+/// Losses waiting to be added up.
+const LOST_QUEUE: usize = 1024;
+/// Containers whose layer is looked through because their changes were too many.
+const MAX_OVERFLOWED: usize = 1024;
 /// Started package managers and changed paths of package databases waiting to be taken in.
 const PACKAGE_QUEUE: usize = 16_384;
+
+/// Containers of which changes were refused, and since when: their layers are looked through.
+pub(crate) type Overflowed = Arc<Mutex<HashMap<Box<str>, Unnamed>>>;
+
+/// Notes it. Called on the event thread, which does not wait for the other one.
+fn overflowed_by(overflowed: &Overflowed, container: Arc<Container>, writer: Arc<Writer>) {
+    let Ok(mut known) = overflowed.try_lock() else { return };
+    if known.len() < MAX_OVERFLOWED && !known.contains_key(&container.id) {
+        // Who the others were is not known by the time that they are found.
+        let writer = if writer.is_exempt() { Arc::new(Writer::unknown()) } else { writer };
+        known.insert(container.id.clone(), Unnamed { container, at: now_in_nanoseconds(), writer });
+    }
+}
+
+/// Nanoseconds since the epoch.
+fn now_in_nanoseconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// The running workers of an instance.
 #[derive(Debug)]
@@ -63,6 +89,8 @@ pub struct Workers {
     settings: Worker<Setting>,
     network: Option<Worker<network::Notice>>,
     packages: Worker<PackageNotice>,
+    losses: worker::Guarded,
+    overflowed: Overflowed,
     files_watched: Arc<AtomicBool>,
     findings: Receiver<Finding>,
 }
@@ -80,12 +108,23 @@ impl Workers {
         reporter: &Reporter,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let common =
-            Common { stop: Arc::clone(&stop), metrics: Arc::clone(metrics), parts: config.container_parts };
         let reporter = reporter.until(&stop);
+        let (losing, lost) = worker::queue(LOST_QUEUE, config.container_parts);
+        let losses = lost::Losses(losing);
+        let common = Common {
+            losses: Some(losses.clone()),
+            stop: Arc::clone(&stop),
+            metrics: Arc::clone(metrics),
+            parts: config.container_parts,
+        };
+        let (r, s) = (reporter.clone(), Arc::clone(&stop));
+        let losses_worker = worker::Guarded::spawn("drift-losses", &stop, metrics, move || {
+            lost::run(&lost, &s, &|event| r.report(event));
+        })?;
         let means = || (host.clone(), Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
         let files_watched = Arc::new(AtomicBool::new(false));
-        let (found, findings) = crossbeam_channel::bounded(VERIFY_QUEUE);
+        // The event thread takes in what was found before it asks for more: at most a queue and what is in hand.
+        let (found, findings) = crossbeam_channel::bounded(2 * VERIFY_QUEUE);
 
         let (h, c, m, s) = means();
         let indexer = indexer::Indexer::new(h, c, m, s);
@@ -108,6 +147,7 @@ impl Workers {
         )?;
         let (h, c, m, s) = means();
         let r = reporter.clone();
+        let losing = losses.clone();
         let libraries = Worker::start(
             "drift-libraries",
             LIBRARY_QUEUE,
@@ -115,7 +155,7 @@ impl Workers {
             |m| &m.libraries_dropped,
             move |jobs| {
                 let (host, stop) = (h.clone(), Arc::clone(&s));
-                libraries::Libraries::new(host, Arc::clone(&c), Arc::clone(&m), stop)
+                libraries::Libraries::new(host, Arc::clone(&c), Arc::clone(&m), stop, losing.clone())
                     .run(jobs, &|event| r.report(event));
             },
         )?;
@@ -172,6 +212,8 @@ impl Workers {
         )?;
         let (h, c, m, s) = means();
         let r = reporter.clone();
+        let overflowed = Overflowed::default();
+        let overflow = Arc::clone(&overflowed);
         let held = packages.queue();
         let files = Worker::start(
             "drift-files",
@@ -180,13 +222,15 @@ impl Workers {
             |m| &m.files_dropped,
             move |jobs| {
                 let (config, metrics) = (Arc::clone(&c), Arc::clone(&m));
-                files::Files::new(h.clone(), config, metrics, Arc::clone(&s)).run(
+                let reports = |event: &FileReport| {
+                    if !packages::hold(held.as_ref(), event) {
+                        r.report(event);
+                    }
+                };
+                let (stop, losses, overflow) = (Arc::clone(&s), losses.clone(), Arc::clone(&overflow));
+                files::Files::new(h.clone(), config, metrics, stop, losses, overflow).run(
                     jobs,
-                    &|event| {
-                        if !packages::hold(held.as_ref(), event) {
-                            r.report(event);
-                        }
-                    },
+                    &reports,
                     &|event| r.report(event),
                 );
             },
@@ -201,6 +245,8 @@ impl Workers {
             settings,
             network,
             packages,
+            losses: losses_worker,
+            overflowed,
             files_watched,
             findings,
         })
@@ -221,7 +267,14 @@ impl Workers {
 
     /// Asks for a path to be compared with the image once it is settled.
     pub fn file_changed(&self, notice: FileNotice) {
-        let _ = self.files.send(notice);
+        let overflow = match &notice {
+            FileNotice::Path(job) => Some((Arc::clone(&job.container), Arc::clone(&job.writer))),
+            FileNotice::Unnamed(change) => Some((Arc::clone(&change.container), Arc::clone(&change.writer))),
+            FileNotice::Secret(_) => None,
+        };
+        if let (Err(_), Some((container, writer))) = (self.files.send(notice), overflow) {
+            overflowed_by(&self.overflowed, container, writer);
+        }
     }
 
     /// Asks for what a package manager, or a change of a database, does to packages; `false` if there is no room.
@@ -297,11 +350,13 @@ impl Drop for Workers {
         if let Some(network) = &mut self.network {
             network.close();
         }
+        self.common.losses = None;
         each!(self.indexer, self.verifier, self.files, self.libraries, self.declarer, self.packages);
         each!(self.settings);
         if let Some(network) = &mut self.network {
             network.join(deadline);
         }
+        self.losses.join(deadline, &self.common.metrics);
     }
 }
 

@@ -5,15 +5,21 @@ use crate::config::Config;
 use crate::events::Finding;
 use crate::facts::{Against, VerifyJob};
 use crate::metrics::Metrics;
-use crate::workers::worker::Inbox;
+use crate::workers::worker::{self, Inbox};
 use crossbeam_channel::Sender;
 use drift_core::container::registry::Container;
 use drift_core::verdict::compare::{same_content, sha256, Comparison};
 use drift_core::verdict::origin::Origin;
 use std::fs::File;
 use std::io::Seek;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a file is tried that cannot be read, or not be compared.
+const MAX_TRIES: u32 = 3;
+/// Pause before another try, longer each time.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The verifier's thread.
 #[derive(Debug)]
@@ -34,28 +40,33 @@ impl Verifier {
         let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
         for job in jobs.iter() {
             pace.begin();
-            let finding = match self.verify(job, &mut pace) {
-                Ok(finding) => finding,
-                Err(_) => {
-                    self.metrics.verify_failed.inc();
-                    continue;
-                }
-            };
-            self.metrics.verified.inc();
+            let finding = self.verify(job, &mut pace);
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            if finding.failed { &self.metrics.verify_failed } else { &self.metrics.verified }.inc();
             if finding.origin.is_some() {
                 report(&finding);
             }
-            // A full queue means that nobody asks; the verdict is found anew when somebody does.
+            // There is room: the event thread takes all of them before it asks for more.
             let _ = found.try_send(finding);
         }
     }
 
-    fn verify(&self, mut job: VerifyJob, pace: &mut Pace) -> std::io::Result<Finding> {
-        let digest = sha256(&mut job.file, self.config.background_max, || pace.step())?;
-        let origin = match &job.against {
-            Some(against) => self.compare(&mut job.file, &job.container, against, digest, pace)?,
-            None => None,
-        };
+    fn verify(&self, mut job: VerifyJob, pace: &mut Pace) -> Finding {
+        let (mut digest, mut origin, mut failed) = (None, None, true);
+        for again in 0..MAX_TRIES {
+            worker::sleep(PAUSE * again, &self.stop);
+            if let Ok((found, verdict)) = self.look(&mut job, pace) {
+                (digest, origin) = (found, verdict);
+                failed = job.against.is_some() && origin.is_none();
+            }
+            if !failed || self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        // That it is not known, too, is a verdict, for rules to go by.
+        let origin = origin.or((failed && job.against.is_some()).then_some(Origin::ImageUnverified));
         let (mut layer, mut package) = (None, None);
         if let (Some(against), Ok(image)) = (&job.against, &job.container.image) {
             layer = Some(image.layer_name(against.layer).to_string());
@@ -64,8 +75,23 @@ impl Verifier {
         let path = job.against.map(|a| a.path);
         let container = job.container.id.clone();
         let image = job.container.declaration.reference();
-        let (key, tid) = (job.key, job.tid);
-        Ok(Finding { key, container, image, path, origin, layer, package, sha256: digest, tid })
+        let (key, tid, sha256) = (job.key, job.tid, digest);
+        Finding { key, container, image, path, origin, layer, package, failed, sha256, tid }
+    }
+
+    /// The file's digest, and what it is against the image's.
+    fn look(
+        &self,
+        job: &mut VerifyJob,
+        pace: &mut Pace,
+    ) -> std::io::Result<(Option<[u8; 32]>, Option<Origin>)> {
+        job.file.rewind()?;
+        let digest = sha256(&mut job.file, self.config.background_max, || pace.step())?;
+        let origin = match &job.against {
+            Some(against) => self.compare(&mut job.file, &job.container, against, digest, pace)?,
+            None => None,
+        };
+        Ok((digest, origin))
     }
 
     fn compare(

@@ -6,7 +6,9 @@
 
 use crate::logging::warn_once;
 use crate::metrics::{Counter, Metrics};
+use crate::workers::lost::Losses;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use drift_core::container::registry::Container;
 use drift_formats::path_key::value_key;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,6 +34,11 @@ const NICE: i32 = 5;
 pub trait Job: Send + 'static {
     /// The container whose share of the queue the job takes; `None`: nobody's.
     fn container(&self) -> Option<&str>;
+
+    /// Whose verdict is lost with the job, and what it was to be; `None` where it is asked for again, or nobody's.
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        None
+    }
 }
 
 /// Why a job was not taken.
@@ -119,20 +126,46 @@ impl<J: Job> Queue<J> {
     /// # Errors
     /// There is no room for it.
     pub fn send(&self, job: J) -> Result<(), Refused> {
+        match self.offer(job) {
+            None => Ok(()),
+            Some((refused, _)) => Err(refused),
+        }
+    }
+
+    /// Adds a job, without waiting; gives it back where there is no room for it.
+    fn offer(&self, job: J) -> Option<(Refused, J)> {
         let place = job.container().and_then(|container| self.shares.place(container));
         if let Some(place) = place {
             if place.fetch_add(1, Ordering::Relaxed) >= self.shares.most {
                 place.fetch_sub(1, Ordering::Relaxed);
-                return Err(Refused::Share);
+                return Some((Refused::Share, job));
             }
         }
         let owned = place.is_some();
         let queued = Queued { job, shares: Arc::clone(&self.shares), owned };
-        self.jobs.try_send(queued).map_err(|refused| {
-            let (TrySendError::Full(queued) | TrySendError::Disconnected(queued)) = refused;
-            queued.take();
-            Refused::Full
-        })
+        let (TrySendError::Full(queued) | TrySendError::Disconnected(queued)) =
+            self.jobs.try_send(queued).err()?;
+        Some((Refused::Full, queued.take()))
+    }
+}
+
+impl Refused {
+    /// Counts it by reason.
+    pub(super) fn count(self, metrics: &Metrics) {
+        match self {
+            Self::Full => {
+                metrics.queue_full.inc();
+                warn_once!(
+                    "a worker's queue is full: work is dropped. Metrics *_dropped count it, by worker"
+                );
+            }
+            Self::Share => {
+                metrics.over_share.inc();
+                warn_once!(
+                    "a container uses up its share of a worker's queue: its work is dropped. Metric over_share"
+                );
+            }
+        }
     }
 }
 
@@ -232,6 +265,7 @@ pub struct Worker<J> {
     thread: Guarded,
     metrics: Arc<Metrics>,
     dropped: fn(&Metrics) -> &Counter,
+    losses: Option<Losses>,
 }
 
 /// What the workers of an instance have in common.
@@ -243,6 +277,8 @@ pub struct Common {
     pub metrics: Arc<Metrics>,
     /// A container's share of each queue: one part in so many.
     pub parts: usize,
+    /// Where losses are reported.
+    pub losses: Option<Losses>,
 }
 
 impl<J: Job> Worker<J> {
@@ -259,7 +295,8 @@ impl<J: Job> Worker<J> {
     ) -> std::io::Result<Self> {
         let (queue, inbox) = queue(capacity, common.parts);
         let thread = Guarded::spawn(name, &common.stop, &common.metrics, move || work(&inbox))?;
-        Ok(Self { queue: Some(queue), thread, metrics: Arc::clone(&common.metrics), dropped })
+        let (metrics, losses) = (Arc::clone(&common.metrics), common.losses.clone());
+        Ok(Self { queue: Some(queue), thread, metrics, dropped, losses })
     }
 
     /// Adds a job without waiting; a refusal is counted.
@@ -267,23 +304,14 @@ impl<J: Job> Worker<J> {
     /// # Errors
     /// There is no room for it.
     pub fn send(&self, job: J) -> Result<(), Refused> {
-        let sent = self.queue.as_ref().map_or(Err(Refused::Full), |queue| queue.send(job));
-        if let Err(refused) = sent {
-            (self.dropped)(&self.metrics).inc();
-            match refused {
-                Refused::Full => {
-                    self.metrics.queue_full.inc();
-                    warn_once!(
-                        "a worker's queue is full: work is dropped. Metrics *_dropped count it, by worker"
-                    );
-                }
-                Refused::Share => {
-                    self.metrics.over_share.inc();
-                    warn_once!("a container uses up its share of a worker's queue: its work is dropped. Metric over_share");
-                }
-            }
+        let Some(queue) = &self.queue else { return Err(Refused::Full) };
+        let Some((refused, job)) = queue.offer(job) else { return Ok(()) };
+        (self.dropped)(&self.metrics).inc();
+        refused.count(&self.metrics);
+        if let (Some(losses), Some((container, what))) = (&self.losses, job.loss()) {
+            losses.note(container, what);
         }
-        sent
+        Err(refused)
     }
 
     /// Another end of the queue, for other workers.
@@ -299,6 +327,7 @@ impl<J: Job> Worker<J> {
     /// Closes the queue, which ends the thread's wait for jobs.
     pub fn close(&mut self) {
         self.queue = None;
+        self.losses = None;
     }
 
     /// As [`Guarded::join`].
@@ -339,7 +368,7 @@ mod tests {
     }
 
     fn common() -> Common {
-        Common { stop: Arc::default(), metrics: Arc::default(), parts: 4 }
+        Common { stop: Arc::default(), metrics: Arc::default(), parts: 4, losses: None }
     }
 
     #[test]

@@ -127,6 +127,46 @@ fn containerd_containers_are_told_as_declared() {
     every_row("live: declared, containerd", Runtime::Containerd);
 }
 
+/// Pairs: what ordinary programs set, with an odd number, and its hostile twin, with the next even one.
+const PAIRS: &str = r#"
+library=/usr/lib/x86_64-linux-gnu/libz.so.1
+mkdir -p /opt /srv/dropped/node_modules/.bin /tmp/home
+cp $library /opt/dropped.so
+: > /tmp/home/.bashrc
+LD_PRELOAD=$library basename env-01
+LD_PRELOAD=/opt/dropped.so basename env-02
+PATH=/srv/app/node_modules/.bin:/node_modules/.bin:$PATH basename env-03
+PATH=/srv/dropped/node_modules/.bin:$PATH basename env-04
+HOME=/tmp basename env-05
+HOME=/tmp/home basename env-06
+GIT_SSH_COMMAND="ssh -o BatchMode=yes" basename env-07
+GIT_SSH_COMMAND="ssh -o ProxyCommand=/opt/x" basename env-08
+PLUGIN=/opt/none.so basename env-09
+PLUGIN=/opt/dropped.so basename env-10
+LD_BIND_NOW=1 LD_LIBRARY_PATH= basename env-11
+LD_LIBRARY_PATH=/opt/none basename env-12
+"#;
+
+#[test]
+fn values_of_variables_decide() {
+    if !Runtime::Podman.usable("live: values of variables", &[]) {
+        return;
+    }
+    let container = Runtime::Podman.start(&Image::debian().unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let asking = engine(dir.path(), "").asking(&condition("Drift dangerous environment"), &["proc.args"]);
+    let mut alerts = [Stream::new(&asking, &container.table().unwrap()).unwrap()];
+    let script = container.put("pairs.sh", PAIRS.as_bytes()).unwrap();
+    let mut found = Vec::new();
+    live::trace(&container, &format!("sh {script}"), Facts::default(), &mut |event| {
+        let lines = Stream::feed_all(&mut alerts, event)?;
+        found.extend(lines[0].iter().filter_map(|line| marker(line["proc.args"].as_str()?, "env-")));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(found, ["env-02", "env-04", "env-06", "env-08", "env-10", "env-12"]);
+}
+
 /// The background reads a container's declaration, and tells it once.
 #[test]
 fn the_background_tells_what_was_declared() {

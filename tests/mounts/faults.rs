@@ -310,7 +310,11 @@ fn a_full_queue_holds_nobody_up() {
 fn a_file_that_cannot_be_read_is_counted() {
     let metrics = Arc::new(Metrics::default());
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
-    let reporter = Reporter::new(|name, _, payload| panic!("reported: {name} {payload}"));
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&reported);
+    let reporter = Reporter::new(move |name, _, payload| {
+        told.lock().unwrap().push(format!("{name} {}", payload["binary_origin"]));
+    });
     let host = Host::new(Path::new("/"));
     let background = Workers::start(&host, &config, &metrics, Lists::default(), &reporter).unwrap();
     let tmp = tempfile::NamedTempFile::new().unwrap();
@@ -324,9 +328,13 @@ fn a_file_that_cannot_be_read_is_counted() {
     };
     assert!(background.verify(job));
     let end = Instant::now() + Duration::from_secs(30);
-    while metrics.verify_failed.get() == 0 && Instant::now() < end {
+    let mut findings = Vec::new();
+    while findings.is_empty() && Instant::now() < end {
+        findings.extend(background.findings());
         std::thread::sleep(Duration::from_millis(10));
     }
     assert_eq!((metrics.verify_failed.get(), metrics.verified.get()), (1, 0));
-    assert_eq!(background.findings().count(), 0);
+    assert!(findings.iter().all(|finding| finding.failed));
+    // What was never found out is reported after the last try, for rules to go by.
+    assert_eq!(*reported.lock().unwrap(), [r#"drift_binary "image_unverified""#]);
 }

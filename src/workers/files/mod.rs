@@ -1,10 +1,13 @@
 //! Compares changed files with the image, once nobody writes to them any more.
 //!
 //! Each event only says that a path may have changed. The state decides, looked at after the last writer has closed the
-//! file and it has been left alone for a moment: what was written and undone in between was no change. Invariants: paths
-//! waiting and states remembered are bounded, and what does not fit is counted; the same state of a path is told once,
-//! and the same change of it at most once per interval.
+//! file and it has been left alone for a moment. Where the path is sensitive or the image's it is looked at at once as
+//! well, and while it is held open: what was changed and undone is reported as `reverted`. Invariants: paths waiting and
+//! states remembered are bounded, of which each container has a share; what does not fit is looked for in the container's
+//! layer, and what even that does not find in time is counted and reported (`drift_lost`); the same state of a path is
+//! reported once.
 
+mod directories;
 mod sweeps;
 mod told;
 mod waiting;
@@ -12,20 +15,24 @@ mod writers;
 
 use crate::config::Config;
 use crate::events::FileReport;
-use crate::facts::{FileJob, FileNotice, Tampering};
+use crate::facts::{Evidence, FileJob, FileNotice, Said, Tampering};
 use crate::ledger::{Ledger, Reported};
 use crate::metrics::Metrics;
-use crate::workers::worker::Inbox;
+use crate::workers::lost::Losses;
+use crate::workers::worker::{Inbox, Refused};
+use crate::workers::{overflowed_by, Overflowed};
 use crossbeam_channel::RecvTimeoutError;
+use directories::Directories;
 use drift_core::content;
 use drift_core::content::Explained;
 use drift_core::host::{FoundFile, Host, RootDir};
-use drift_core::image::view::Presence;
+use drift_core::image::view::{Image, Presence};
 use drift_core::packages::owners::owner_now;
+use drift_core::policy::sensitive::{is_alone, is_of_programs, is_scratch, is_sensitive};
 use drift_core::scan::walk::{Item, Walk, MAX_DEPTH};
 use drift_core::verdict::accounts::{self, AccountFile};
 use drift_core::verdict::change::{
-    compare, file_kind, is_images_file, locate, Change, Compared, Incomparable, Located,
+    compare, file_kind, is_images_file, locate, set_ids, Change, Compared, Incomparable, Located,
 };
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::work::ImageWork;
@@ -37,17 +44,26 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sweeps::Sweeps;
 use told::{Told, Verdict};
-use waiting::{WaitList, Waiting, MAX_WAITING, QUIET};
-use writers::{OpenFiles, Watches};
+use waiting::{Seen, WaitList, Waiting, MAX_WAITING, QUIET};
+use writers::{OpenFiles, Watches, Wrote};
 
 /// First and longest wait for a writer that cannot be watched.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// Most entries of a renamed directory that are looked at.
-const MAX_RENAMED: usize = 10_000;
+const MAX_RENAMED: usize = 100_000;
 /// Longest wait while nothing is due. A stop closes the queue, which ends it.
 const IDLE: Duration = Duration::from_secs(10);
 /// As [`IDLE`], while files are watched.
 const WATCHING: Duration = Duration::from_millis(200);
+
+/// How long the event may take that says who wrote to a watched file.
+const LATE: Duration = Duration::from_secs(2);
+/// Most looks at a path before it is settled, or between two looks while it is held open.
+const MAX_GLANCES: u8 = 8;
+/// Most paths of one sweep that are looked at at once because there is no room for them to wait.
+const MAX_AT_ONCE: usize = 4096;
+/// How far a file's time may be behind that of a process: the kernel's clocks have ticks of some milliseconds.
+const CLOCKS: u64 = 50_000_000;
 
 /// How much longer paths wait that were found by looking for them: what is told by name comes first.
 const SWEPT: Duration = Duration::from_millis(300);
@@ -76,18 +92,31 @@ pub struct Files {
     /// Roots that waiting paths hold, one descriptor for each container.
     roots: HashMap<Box<str>, Weak<RootDir>>,
     told: Told,
+    directories: Directories,
+    losses: Losses,
+    overflowed: Overflowed,
 }
 
 impl Files {
     /// A worker that works until `stop`.
-    pub fn new(host: Host, config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(
+        host: Host,
+        config: Arc<Config>,
+        metrics: Arc<Metrics>,
+        stop: Arc<AtomicBool>,
+        losses: Losses,
+        overflowed: Overflowed,
+    ) -> Self {
         Self {
             host,
-            told: Told::new(config.file_interval),
+            told: Told::new(config.file_interval, config.file_repeat),
+            directories: Directories::default(),
+            losses,
+            overflowed,
+            waiting: WaitList::new(config.container_parts),
             config,
             metrics,
             stop,
-            waiting: WaitList::default(),
             sweeps: Sweeps::default(),
             watches: Watches::new(),
             roots: HashMap::new(),
@@ -105,7 +134,8 @@ impl Files {
         while !self.stop.load(Ordering::Relaxed) {
             if !is_busy {
                 let longest = if self.watches.is_empty() { IDLE } else { WATCHING };
-                let next = [self.waiting.next_due(), self.sweeps.next_due()].into_iter().flatten().min();
+                let due = [self.waiting.next_due(), self.sweeps.next_due(), self.directories.next_due()];
+                let next = due.into_iter().flatten().min();
                 let wait =
                     next.map_or(longest, |due| due.saturating_duration_since(Instant::now()).min(longest));
                 match notices.recv_timeout(wait) {
@@ -124,9 +154,13 @@ impl Files {
                     notices.try_iter().take(MAX_WAITING).map(|notice| self.take(notice, tampered)).count();
                 is_busy = taken > 0;
             }
-            self.watches.closed().into_iter().for_each(|job| self.accept(job));
-            self.sweep_due();
+            for (job, wrote) in self.watches.read() {
+                self.accept_watched(job, wrote);
+            }
+            self.take_overflowed();
+            self.sweep_due(report);
             self.look_at_due(report);
+            self.directories.sum_up(Instant::now()).iter().for_each(report);
             self.metrics.files_waiting.set(self.waiting.len() as u64);
         }
     }
@@ -143,32 +177,62 @@ impl Files {
         }
     }
 
-    fn sweep_due(&mut self) {
-        if let Some((jobs, complete)) = self.sweeps.run_one(Instant::now()) {
-            if !complete {
-                self.metrics.files_unknown.inc();
-            }
-            // Calls that say their path know more: who did it, and what a renamed file was called.
-            for job in jobs {
-                if !self.waiting.has(&job) {
-                    self.accept_after(job, QUIET + SWEPT);
-                }
+    /// Has the layers looked through of containers that changed more than there was room for.
+    fn take_overflowed(&mut self) {
+        let Ok(mut overflowed) = self.overflowed.lock() else { return };
+        for (_, change) in overflowed.drain() {
+            if !self.sweeps.add(change, Instant::now()) {
+                self.metrics.files_dropped.inc();
             }
         }
     }
 
-    /// Takes in what is in a directory that was renamed: what was made there has another path now.
+    fn sweep_due(&mut self, report: &dyn Fn(&FileReport)) {
+        let Some((jobs, complete)) = self.sweeps.run_one(Instant::now()) else { return };
+        if !complete {
+            self.metrics.files_unknown.inc();
+        }
+        let mut open = OpenFiles::default();
+        let mut at_once = 0;
+        // Calls that say their path know more: who did it, and what a renamed file was called.
+        for job in jobs {
+            if self.waiting.has(&job) {
+                continue;
+            }
+            let Err((_, mut waiting)) = self.add(job, QUIET + SWEPT) else { continue };
+            // No room to wait: as it is now.
+            if at_once >= MAX_AT_ONCE {
+                self.metrics.files_dropped.inc();
+                self.losses.note(&waiting.job.container, "files");
+                continue;
+            }
+            at_once += 1;
+            waiting.until = Instant::now();
+            if self.look(&mut waiting, &mut open, report).is_err() {
+                self.metrics.files_unknown.inc();
+            }
+        }
+    }
+
+    /// Takes in what is in a directory that was renamed: what was made there has another path now. Sensitive names first:
+    /// decoys may be many.
     fn accept_below(&mut self, job: FileJob, path: &ImagePath, dir: &FoundFile) {
         let Ok(walk) = Walk::new(&dir.fd, None, MAX_DEPTH) else { return };
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
         for (seen, item) in walk.enumerate() {
             if seen >= MAX_RENAMED {
                 self.metrics.files_dropped.inc();
-                return;
+                self.losses.note(&job.container, "files");
+                break;
             }
             let Item::File(below, _) = item else { continue };
             let whole = [path.as_bytes(), below.as_bytes()].concat();
             let Ok(whole) = ImagePath::from_archive(&whole) else { continue };
-            self.accept(FileJob { path: whole, new_path: None, follows: false, ..job.clone() });
+            if is_alone(&whole) { &mut first } else { &mut rest }.push(whole);
+        }
+        let said = Said { evidence: Evidence::Changed, ..Said::default() };
+        for whole in first.into_iter().chain(rest) {
+            self.accept(FileJob { path: whole, new_path: None, follows: false, said, ..job.clone() });
         }
     }
 
@@ -176,15 +240,71 @@ impl Files {
         self.accept_after(job, QUIET);
     }
 
+    /// Takes in what a watch saw.
+    fn accept_watched(&mut self, job: FileJob, wrote: Wrote) {
+        let is_waiting = self.waiting.entry(&job).is_some();
+        match wrote {
+            Wrote::Modified if is_waiting => self.glance(&job),
+            // The event that says who did it may be late.
+            _ if job.writer.pid == 0 && !is_waiting => self.accept_after(job, LATE),
+            _ => self.accept(job),
+        }
+    }
+
     fn accept_after(&mut self, job: FileJob, wait: Duration) {
+        self.waiting.renamed_over(&job);
+        let looked_at = job.clone();
+        if let Err(job) = self.waiting.merge(job, Instant::now()) {
+            if let Err((refused, waiting)) = self.add(job, wait) {
+                self.metrics.files_dropped.inc();
+                refused.count(&self.metrics);
+                let FileJob { container, writer, .. } = waiting.job;
+                overflowed_by(&self.overflowed, container, writer);
+                return;
+            }
+        }
+        self.glance(&looked_at);
+    }
+
+    fn add(&mut self, job: FileJob, wait: Duration) -> Result<(), (Refused, Box<Waiting>)> {
         let now = Instant::now();
-        let Err(job) = self.waiting.merge(job, now) else { return };
         let root = self.shared_root(&job);
         let until = now + self.config.file_interval;
         let writers = vec![job.writer.pid];
-        let waiting = Waiting { job, writers, root, due: now + wait, until, back_off: BACK_OFF.0 };
-        if !self.waiting.add(waiting) {
-            self.metrics.files_dropped.inc();
+        let (due, back_off) = (now + wait, BACK_OFF.0);
+        self.waiting.add(Waiting { job, writers, root, due, until, back_off, seen: None, glances: 0 })
+    }
+
+    /// Looks at a path that has just changed, if that is worth it: it may be as before when it is settled.
+    fn glance(&mut self, job: &FileJob) {
+        let Some(waiting) = self.waiting.entry(job).filter(|waiting| waiting.glances < MAX_GLANCES) else {
+            return;
+        };
+        // Of a renamed file the old name is looked at.
+        let Ok(image) = &job.container.image else { return };
+        if !is_hasty(image, &job.path) {
+            return;
+        }
+        waiting.glances += 1;
+        let fresh = root_of(&self.host, job);
+        let Some(root) = fresh.as_ref().or(waiting.root.as_deref()) else { return };
+        let Ok(located) = locate(root, &job.path, job.follows) else { return };
+        let stop = &self.stop;
+        let compared = compare(image, located, self.config.inline_max, &mut || !stop.load(Ordering::Relaxed));
+        let Ok(compared) = compared.map(|compared| (compared.change, compared)) else { return };
+        if let (Change::Created | Change::Modified | Change::Deleted | Change::Metadata, compared) = compared
+        {
+            // Cut, and not written yet: how most programs write.
+            let is_cut = compared.now.as_ref().is_some_and(|now| now.size == 0)
+                && job.said.evidence <= Evidence::Opened
+                && compared
+                    .now
+                    .as_ref()
+                    .is_some_and(|now| OpenFiles::default().has_writer(&self.host, &[job.writer.pid], now));
+            if !is_cut {
+                let kind = file_kind(&job.path, compared.now.as_ref());
+                waiting.seen = Some(Seen { change: compared.change, gained: compared.gained, kind });
+            }
         }
     }
 
@@ -211,8 +331,11 @@ impl Files {
                     waiting.due = at;
                     waiting.until = waiting.until.max(at);
                     waiting.root = None;
-                    if !self.waiting.add(waiting) {
+                    waiting.glances = 0;
+                    if let Err((refused, waiting)) = self.waiting.add(waiting) {
                         self.metrics.files_dropped.inc();
+                        refused.count(&self.metrics);
+                        self.losses.note(&waiting.job.container, "files");
                     }
                 }
                 Err(Incomparable::Unreadable) => self.metrics.files_unknown.inc(),
@@ -231,11 +354,16 @@ impl Files {
         let job = &waiting.job;
         let located = locate(root, &job.path, job.follows)?;
         let now = Instant::now();
+        let mut again = None;
         if let Some(found) = located.now.as_ref().filter(|found| found.kind == FileType::RegularFile) {
             // Watched from before it is looked at, so that a later write is not missed, whoever writes: a process that
             // inherited the descriptor, one that has the file mapped.
-            let watched = self.watches.add(found, job);
-            if now < waiting.until && open.has_writer(&self.host, &waiting.writers, found) {
+            let hasty = job.container.image.as_ref().is_ok_and(|image| is_hasty(image, &located.path));
+            let held = open.has_writer(&self.host, &waiting.writers, found);
+            let watched = self.watches.add(found, job, held, hasty);
+            // Again and again where it counts: what is written through a mapping nobody tells.
+            again = (held && hasty).then(|| now + self.config.file_interval);
+            if now < waiting.until && held {
                 if watched {
                     return Ok(Outcome::Later(waiting.until));
                 }
@@ -244,7 +372,14 @@ impl Files {
                 return Ok(Outcome::Later((now + wait).min(waiting.until)));
             }
         }
-        let Some(new_path) = &job.new_path else { return self.tell(job, located, report) };
+        let seen = waiting.seen.as_ref();
+        let Some(new_path) = &job.new_path else {
+            let outcome = self.tell(job, located, seen, report)?;
+            return Ok(match (outcome, again) {
+                (Outcome::Done, Some(again)) => Outcome::Later(again),
+                (outcome, _) => outcome,
+            });
+        };
         let target = locate(root, new_path, false);
         if let (None, Ok(Located { path: new, now: Some(found) })) = (&located.now, &target) {
             let image = job.container.image.as_ref().map_err(|_| Incomparable::Unreadable)?;
@@ -259,10 +394,13 @@ impl Files {
                     // The new name is told by this event already.
                     self.told.note_created(&job.container.id, &new, found, now);
                 }
-                let outcome = self.tell_compared(job, &located.path, Some(new), renamed, report);
+                let outcome = self.tell_compared(job, &located.path, Some(new), renamed, None, report);
                 return match (in_image, target) {
                     // What the new name held before is gone.
-                    (true, Ok(target)) => self.tell(job, target, report),
+                    (true, Ok(target)) => {
+                        let renamed = FileJob { said: Said::default(), ..job.clone() };
+                        self.tell(&renamed, target, None, report)
+                    }
                     _ => Ok(outcome),
                 };
             }
@@ -273,8 +411,10 @@ impl Files {
             }
         }
         // Not the image's file: two paths, each with its own state.
-        let old = self.tell(job, located, report);
-        let new = target.and_then(|target| self.tell(job, target, report));
+        let old = self.tell(job, located, seen, report);
+        // What was said is said of the old name.
+        let renamed = FileJob { said: Said::default(), ..job.clone() };
+        let new = target.and_then(|target| self.tell(&renamed, target, None, report));
         match (old, new) {
             (Ok(Outcome::Later(at)), _) | (_, Ok(Outcome::Later(at))) => Ok(Outcome::Later(at)),
             (Err(why), _) | (_, Err(why)) => Err(why),
@@ -282,19 +422,52 @@ impl Files {
         }
     }
 
-    /// Tells what became of one path, unless that was told or nothing did.
+    /// Reports what became of one path, unless that was reported or nothing did.
     fn tell(
         &mut self,
         job: &FileJob,
         located: Located,
+        seen: Option<&Seen>,
         report: &dyn Fn(&FileReport),
     ) -> Result<Outcome, Incomparable> {
         let image = job.container.image.as_ref().map_err(|_| Incomparable::Unreadable)?;
         let path = located.path.clone();
+        if located.now.as_ref().is_some_and(|now| self.is_engines(job, now)) {
+            return Ok(Outcome::Done);
+        }
+        let new_directory = located.now.as_ref().is_some_and(|now| now.kind == FileType::Directory)
+            && is_of_programs(&path)
+            && job.said.created
+            && matches!(image.lookup(&path), Presence::Absent);
         let stop = Arc::clone(&self.stop);
         let mut keep_going = || !stop.load(Ordering::Relaxed);
-        let compared = compare(image, located, self.config.background_max, &mut keep_going)?;
-        Ok(self.tell_compared(job, &path, None, compared, report))
+        let mut compared = compare(image, located, self.config.background_max, &mut keep_going)?;
+        if new_directory {
+            compared.change = Change::Created;
+        }
+        if compared.change != Change::None {
+            return Ok(self.tell_compared(job, &path, None, compared, None, report));
+        }
+        // That it is as the image has it again counts first: another change may be reported after that.
+        self.told.judge(&job.container.id, &path, &compared, Instant::now());
+        let Some(was) = undone(image, job, &path, compared.now.as_ref(), seen) else {
+            return Ok(Outcome::Done);
+        };
+        let gained = match (&was, was.gained.is_empty()) {
+            (Seen { change: Change::Metadata | Change::Created, .. }, true) => {
+                set_ids(job.said.set_ids | 0o010).collect()
+            }
+            _ => was.gained.clone(),
+        };
+        let compared = Compared { change: Change::Reverted, now: None, gained };
+        Ok(self.tell_compared(job, &path, None, compared, Some(&was), report))
+    }
+
+    /// Whether the engine made it before the container's first process ran.
+    fn is_engines(&self, job: &FileJob, now: &FoundFile) -> bool {
+        let Some(live) = &job.container.live else { return false };
+        let before = live.started.is_some_and(|started| now.inode.ctime.saturating_add(CLOCKS) < started);
+        before && self.host.own_pid_of(live.pid()) == Some(1)
     }
 
     /// Where the content of a new or changed file comes from that the image does not have at its path.
@@ -326,6 +499,7 @@ impl Files {
         path: &ImagePath,
         new_path: Option<ImagePath>,
         compared: Compared,
+        was: Option<&Seen>,
         report: &dyn Fn(&FileReport),
     ) -> Outcome {
         match self.told.judge(&job.container.id, path, &compared, Instant::now()) {
@@ -354,7 +528,12 @@ impl Files {
         Ledger::shared().note(&job.container.id, path.as_bytes(), Reported { ctime, work: told });
         let explained = self.explain(job, path, &compared);
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
-        report(&FileReport {
+        let kind = match (&compared.now, was) {
+            (Some(now), _) if now.kind == FileType::Directory => "directory",
+            (None, Some(was)) => was.kind,
+            (now, _) => file_kind(path, now.as_ref()),
+        };
+        let found = FileReport {
             container: Arc::clone(&job.container),
             image: job.container.declaration.reference(),
             path: path.clone(),
@@ -365,15 +544,59 @@ impl Files {
             explained,
             package,
             gained: compared.gained,
+            was: was.map(|was| was.change),
+            count: None,
+            sensitive: is_sensitive(path),
             writer: Arc::clone(&job.writer),
             work,
             inode,
             looked_at,
             proved: false,
             drifts,
-        });
+        };
+        if let Some(found) = self.directories.take(found, Instant::now()) {
+            report(&found);
+        }
         self.metrics.files_changed.inc();
         Outcome::Done
+    }
+}
+
+/// Whether a path is looked at as soon as it changes: what programs run or obey, and the image's files.
+fn is_hasty(image: &Image, path: &ImagePath) -> bool {
+    is_sensitive(path) || matches!(image.lookup(path), Presence::Present { .. })
+}
+
+/// What was undone, of a path that is as the image has it again.
+fn undone(
+    image: &Image,
+    job: &FileJob,
+    path: &ImagePath,
+    now: Option<&FoundFile>,
+    seen: Option<&Seen>,
+) -> Option<Seen> {
+    let said = job.said;
+    let in_image = matches!(image.lookup(path), Presence::Present { .. });
+    let kind = || file_kind(path, now);
+    let of = |change| Some(Seen { change, gained: Vec::new(), kind: kind() });
+    if is_scratch(path) && said.set_ids == 0 && !in_image {
+        return None;
+    }
+    let has_set_ids = now.is_some_and(|now| now.mode & said.set_ids == said.set_ids);
+    match (seen, now) {
+        // Of one that was made and renamed the new name is reported.
+        _ if said.moved && !in_image => None,
+        (Some(seen), _) => Some(seen.clone()),
+        _ if said.set_ids != 0 && !has_set_ids => of(Change::Metadata),
+        (None, None) if !in_image && said.created && said.deleted => of(Change::Created),
+        (None, Some(now)) if in_image && now.kind == FileType::RegularFile => {
+            match (said.moved, said.deleted) {
+                (true, _) => of(Change::Renamed),
+                (false, true) => of(Change::Deleted),
+                (false, false) => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -383,7 +606,7 @@ fn origin(change: Change) -> Origin {
         Change::Created => Origin::Added,
         Change::Modified => Origin::ImageModified,
         Change::Metadata => Origin::ImageTouched,
-        Change::None | Change::Deleted | Change::Renamed => Origin::Image,
+        Change::None | Change::Deleted | Change::Renamed | Change::Reverted => Origin::Image,
     }
 }
 
@@ -397,4 +620,36 @@ fn root_of(host: &Host, job: &FileJob) -> Option<RootDir> {
 /// Whether a process sees its mount namespace's root: paths of jobs begin there, also those of a process in a chroot.
 fn is_at_namespace_root(host: &Host, pid: i64) -> bool {
     host.root_path_of(pid).is_some_and(|root| root == b"/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Writer;
+    use drift_core::container::registry::{Container, Declaration};
+
+    /// A container that nobody has looked at.
+    pub(super) fn container(id: &str) -> Arc<Container> {
+        Arc::new(Container {
+            id: id.into(),
+            live: None,
+            image: Err("not looked at".into()),
+            from_manifest: false,
+            drifts: Arc::default(),
+            installed: Default::default(),
+            declaration: Declaration::default(),
+        })
+    }
+
+    /// An open of a path by nobody in particular.
+    pub(super) fn job_of(container: &Arc<Container>, path: &str) -> FileJob {
+        FileJob {
+            container: Arc::clone(container),
+            path: ImagePath::lexical(b"/", path.as_bytes()).unwrap(),
+            new_path: None,
+            follows: false,
+            said: Said { evidence: Evidence::Opened, ..Said::default() },
+            writer: Arc::new(Writer::unknown()),
+        }
+    }
 }

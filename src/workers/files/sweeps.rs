@@ -3,8 +3,10 @@
 //!
 //! Invariants: one sweep of a container at a time, at most a twentieth of the time; a bounded number of entries.
 
+use crate::facts::{Evidence, Said};
 use crate::facts::{FileJob, Unnamed};
-use drift_core::host::RootDir;
+use drift_core::host::{FoundFile, RootDir};
+use drift_core::policy::sensitive::is_sensitive;
 use drift_core::scan::walk::{Item, Walk, MAX_DEPTH};
 use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
@@ -81,6 +83,7 @@ impl Sweeps {
             path,
             new_path: None,
             follows: false,
+            said: Said { evidence: Evidence::Metadata, ..Said::default() },
             writer: Arc::clone(&change.writer),
         };
         Some((paths.into_iter().map(job).collect(), complete))
@@ -93,7 +96,13 @@ fn wall_clock() -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Regular files and links of the writable layer whose change time is `since` or later.
+/// Whether it stands for a removed file of the image (Documentation/filesystems/overlayfs.rst, "whiteouts").
+fn is_whiteout(found: &FoundFile) -> bool {
+    found.kind == FileType::CharacterDevice && found.rdev == (0, 0)
+}
+
+/// Regular files, links and removals of the writable layer whose change time is `since` or later; those that are
+/// sensitive first.
 fn changed_since(change: &Unnamed, since: u64) -> (Vec<ImagePath>, bool) {
     let upper = change.container.live.as_ref().and_then(|live| live.upper.as_deref());
     let walk = upper
@@ -104,11 +113,13 @@ fn changed_since(change: &Unnamed, since: u64) -> (Vec<ImagePath>, bool) {
     let mut complete = true;
     for (seen, item) in walk.enumerate() {
         if seen >= MAX_ENTRIES {
-            return (paths, false);
+            complete = false;
+            break;
         }
         match item {
             Item::File(path, found)
-                if matches!(found.kind, FileType::RegularFile | FileType::Symlink)
+                if (matches!(found.kind, FileType::RegularFile | FileType::Symlink)
+                    || is_whiteout(&found))
                     && found.inode.ctime >= since =>
             {
                 paths.push(path);
@@ -117,5 +128,6 @@ fn changed_since(change: &Unnamed, since: u64) -> (Vec<ImagePath>, bool) {
             _ => {}
         }
     }
+    paths.sort_by_key(|path| !is_sensitive(path));
     (paths, complete)
 }

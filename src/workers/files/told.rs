@@ -7,6 +7,8 @@ use drift_core::verdict::change::{Change, Compared};
 use drift_formats::entry::ImagePath;
 use drift_formats::path_key::{path_key, value_key, PathKey};
 use lru::LruCache;
+use rustix::fs::FileType;
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,8 @@ struct State {
     change: Change,
     gained: usize,
     mark: Mark,
+    /// What the file held.
+    content: u64,
     at: Instant,
     /// The path was as in the image since.
     undone: bool,
@@ -41,19 +45,27 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Told {
     interval: Duration,
+    /// How long the same content at the same path is not reported again.
+    repeat: Duration,
     /// By keyed hashes of container and path: names can be as long as the workload likes.
     states: LruCache<(u64, PathKey), State>,
 }
 
 impl Told {
-    /// Nothing told yet; `interval` is the least time between two reports of the same change.
-    pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, states: LruCache::new(NonZeroUsize::new(MAX_TOLD).unwrap_or(NonZeroUsize::MIN)) }
+    /// Nothing told yet; `interval` is the least time between two reports of the same change, `repeat` of the same change
+    /// to the same content.
+    pub(super) fn new(interval: Duration, repeat: Duration) -> Self {
+        Self {
+            interval,
+            repeat,
+            states: LruCache::new(NonZeroUsize::new(MAX_TOLD).unwrap_or(NonZeroUsize::MIN)),
+        }
     }
 
     /// Notes that a file was told as created, in another report than its own.
     pub(super) fn note_created(&mut self, container: &str, path: &ImagePath, file: &FoundFile, now: Instant) {
-        let state = State { change: Change::Created, gained: 0, mark: mark(file), at: now, undone: false };
+        let (mark, content) = (mark(file), content_of(file));
+        let state = State { change: Change::Created, gained: 0, mark, content, at: now, undone: false };
         self.states.put(key(container, path), state);
     }
 
@@ -76,6 +88,7 @@ impl Told {
             return Verdict::Known;
         }
         let gained = compared.gained.len();
+        let content = compared.now.as_ref().map_or(0, content_of);
         if let Some(told) = self.states.get(&key) {
             let same = told.change == compared.change && told.gained >= gained;
             // A file that was added stays so, whatever is written to it next.
@@ -83,12 +96,16 @@ impl Told {
             if same && known && !told.undone {
                 return Verdict::Known;
             }
+            if same && told.content == content && now < told.at + self.repeat {
+                return Verdict::Known;
+            }
             let again = told.at + self.interval;
             if same && now < again {
                 return Verdict::TooSoon(again);
             }
         }
-        self.states.put(key, State { change: compared.change, gained, mark, at: now, undone: false });
+        self.states
+            .put(key, State { change: compared.change, gained, mark, content, at: now, undone: false });
         Verdict::New
     }
 }
@@ -97,6 +114,61 @@ fn key(container: &str, path: &ImagePath) -> (u64, PathKey) {
     (value_key(container.as_bytes()), path_key(path))
 }
 
+/// A keyed hash of what a file holds; of a large one, of its size and time.
+fn content_of(found: &FoundFile) -> u64 {
+    const MAX_READ: u64 = 256 << 10;
+    let of_state = || value_key(&[found.size.to_ne_bytes(), found.inode.mtime.to_ne_bytes()].concat());
+    if found.kind == FileType::Symlink {
+        return value_key(&found.link_target().unwrap_or_default());
+    }
+    if found.size > MAX_READ {
+        return of_state();
+    }
+    let mut content = Vec::new();
+    let read = found.open().map(|file| file.take(MAX_READ).read_to_end(&mut content));
+    if matches!(read, Ok(Ok(_))) {
+        value_key(&content)
+    } else {
+        of_state()
+    }
+}
+
 fn mark(found: &FoundFile) -> Mark {
     Some((found.inode.ino, found.inode.mtime, found.size, found.mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_content_is_told_once_in_the_time_and_another_after_the_interval() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        let path = ImagePath::lexical(b"/", b"/f").unwrap();
+        let (interval, hour) = (Duration::from_secs(30), Duration::from_secs(3600));
+        let write = |content: &str| {
+            std::fs::write(&file, content).unwrap();
+            let now = FoundFile::of(std::fs::File::open(&file).unwrap()).unwrap();
+            Compared { change: Change::Modified, now: Some(now), gained: Vec::new() }
+        };
+        let undone = || Compared { change: Change::None, now: None, gained: Vec::new() };
+        let begin = Instant::now();
+        for (repeat, at_a_minute) in [(hour, Verdict::Known), (Duration::ZERO, Verdict::New)] {
+            let mut told = Told::new(interval, repeat);
+            assert_eq!(told.judge("a", &path, &write("one"), begin), Verdict::New);
+            assert_eq!(told.judge("b", &path, &write("one"), begin), Verdict::New, "another container");
+            assert_eq!(told.judge("a", &path, &undone(), begin), Verdict::Known);
+            let minute = begin + 2 * interval;
+            assert_eq!(told.judge("a", &path, &write("one"), minute), at_a_minute, "again, {repeat:?}");
+        }
+        let mut told = Told::new(interval, hour);
+        assert_eq!(told.judge("a", &path, &write("one"), begin), Verdict::New);
+        let soon = begin + Duration::from_secs(1);
+        assert_eq!(told.judge("a", &path, &write("two"), soon), Verdict::TooSoon(begin + interval));
+        assert_eq!(told.judge("a", &path, &write("two"), begin + interval), Verdict::New);
+        let later = begin + hour + interval;
+        assert_eq!(told.judge("a", &path, &undone(), later), Verdict::Known);
+        assert_eq!(told.judge("a", &path, &write("two"), later), Verdict::New, "after the time");
+    }
 }

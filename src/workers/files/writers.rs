@@ -5,6 +5,7 @@
 //! (inotify(7)). Invariants: watches and descriptors looked at are bounded.
 
 use crate::facts::FileJob;
+use crate::facts::{Said, Writer};
 use drift_core::host::{FileId, FoundFile, Host};
 use lru::LruCache;
 use rustix::fd::OwnedFd;
@@ -12,6 +13,7 @@ use rustix::fs::inotify;
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 /// Most files watched; those watched longest without a change go first.
 const MAX_WATCHES: usize = 4096;
@@ -47,7 +49,23 @@ impl OpenFiles {
 pub(super) struct Watches {
     /// `None`: the system gives none (`fs.inotify.max_user_instances`).
     inotify: Option<OwnedFd>,
-    jobs: LruCache<i32, FileJob>,
+    jobs: LruCache<i32, Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    job: FileJob,
+    /// Whether the job's process had it open for writing.
+    held: bool,
+}
+
+/// What a watch tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrote {
+    /// A writer has closed the file.
+    Closed,
+    /// Somebody wrote to it.
+    Modified,
 }
 
 impl Watches {
@@ -63,38 +81,57 @@ impl Watches {
         self.jobs.is_empty()
     }
 
-    /// Watches a file; its job comes back from [`Watches::closed`]. `false` if it cannot be watched.
-    pub(super) fn add(&mut self, file: &FoundFile, job: &FileJob) -> bool {
+    /// Watches a file; its job comes back from [`Watches::read`], if `each` after every write too. `held`: the job's
+    /// process has it open for writing. `false` if it cannot be watched.
+    ///
+    /// The container's own view is watched: since Linux 4.19 overlayfs opens the layer's file without notification
+    /// (`FMODE_NONOTIFY`, fs/overlayfs/file.c), so that a watch there would see nothing. Writes through a mapping are
+    /// notified nowhere.
+    pub(super) fn add(&mut self, file: &FoundFile, job: &FileJob, held: bool, each: bool) -> bool {
         let Some(inotify) = &self.inotify else { return false };
         let path = file.own_path();
-        let Ok(watch) = inotify::add_watch(inotify, path, inotify::WatchFlags::CLOSE_WRITE) else {
+        let mut flags = inotify::WatchFlags::CLOSE_WRITE;
+        flags.set(inotify::WatchFlags::MODIFY, each);
+        let Ok(watch) = inotify::add_watch(inotify, path, flags) else {
             return false;
         };
-        if let Some((old, _)) = self.jobs.push(watch, job.clone()).filter(|(old, _)| *old != watch) {
+        if let Some((old, _)) =
+            self.jobs.push(watch, Watched { job: job.clone(), held }).filter(|(old, _)| *old != watch)
+        {
             // Fails for a file that is gone by now, whose watch went with it.
             let _ = inotify::remove_watch(inotify, old);
         }
         true
     }
 
-    /// The jobs of files that a writer has closed since the last call.
-    pub(super) fn closed(&mut self) -> Vec<FileJob> {
+    /// The jobs of files that were written to since the last call. Who did it no watch says: of a file that the job's
+    /// process did not hold the writer is not known.
+    pub(super) fn read(&mut self) -> Vec<(FileJob, Wrote)> {
         let Some(inotify) = &self.inotify else { return Vec::new() };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut events = inotify::Reader::new(inotify, &mut buffer);
-        let mut closed = Vec::new();
-        let mut seen = HashSet::new();
-        // Ends with EAGAIN when there are no more.
-        // Two files closed in turn could go on for ever.
+        let mut seen: HashMap<i32, Wrote> = HashMap::new();
+        // Two files written to in turn could go on for ever.
         for _ in 0..MAX_EVENTS {
+            // Ends with EAGAIN when there are no more.
             let Ok(event) = events.next() else { break };
             if event.events().contains(inotify::ReadFlags::IGNORED) {
                 self.jobs.pop(&event.wd());
-            } else if seen.insert(event.wd()) {
-                closed.extend(self.jobs.get(&event.wd()).cloned());
+            } else if event.events().contains(inotify::ReadFlags::CLOSE_WRITE) {
+                seen.insert(event.wd(), Wrote::Closed);
+            } else {
+                seen.entry(event.wd()).or_insert(Wrote::Modified);
             }
         }
-        closed
+        let job = |(watch, wrote): (i32, Wrote)| {
+            let Watched { job, held } = self.jobs.get(&watch)?;
+            let mut job = FileJob { said: Said::default(), new_path: None, ..job.clone() };
+            if !held {
+                job.writer = Arc::new(Writer::unknown());
+            }
+            Some((job, wrote))
+        };
+        seen.into_iter().filter_map(job).collect()
     }
 }
 
@@ -136,5 +173,39 @@ mod tests {
         assert!(!has_writer(), "closed");
         assert!(!OpenFiles::default().has_writer(&host, &[i64::from(i32::MAX)], &found), "no such process");
         drop(reader);
+    }
+
+    /// F1b: the file is closed by somebody else, later. The first writer, and its exemption, have nothing to do with it.
+    #[test]
+    fn who_closes_a_watched_file_later_is_not_the_first_writer() {
+        use crate::facts::During;
+        use crate::workers::files::tests::{container, job_of};
+        use drift_core::command::manager::Manager;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), "x").unwrap();
+        let root = RootDir::open(dir.path()).unwrap();
+        let found = root.find(b"/f").unwrap();
+        let mut job = job_of(&container("a"), "/f");
+        job.writer = Arc::new(Writer {
+            command: "dpkg".into(),
+            during: Some(During { manager: Manager::Dpkg, leader: 1 }),
+            ..Writer::unknown()
+        });
+        for (held, want) in [(true, ("dpkg", true)), (false, ("unknown", false))] {
+            let mut watches = Watches::new();
+            assert!(watches.add(&found, &job, held, true));
+            std::fs::write(dir.path().join("f"), "y").unwrap();
+            let told = watches.read();
+            let [(told, Wrote::Closed)] = &told[..] else { panic!("{told:?}") };
+            assert_eq!((&*told.writer.command, told.writer.is_exempt()), want);
+        }
+        let mut watches = Watches::new();
+        watches.add(&found, &job, true, true);
+        let mut file = std::fs::OpenOptions::new().append(true).open(dir.path().join("f")).unwrap();
+        file.write_all(b"z").unwrap();
+        assert!(matches!(watches.read()[..], [(_, Wrote::Modified)]), "while it is held");
+        watches.add(&found, &job, true, false);
+        file.write_all(b"z").unwrap();
+        assert!(watches.read().is_empty(), "of interest only at the close");
     }
 }

@@ -204,6 +204,9 @@ fn a_record_that_something_else_left_as_it_is_in_the_image_was_not_rewritten() {
 
 fn change(open: &Transaction, path: &str, gained: &[&'static str]) -> FileReport {
     let writer = Writer {
+        name: None,
+        parent: None,
+        user: None,
         pid: 0,
         tid: 0,
         command: "dpkg --unpack".into(),
@@ -212,6 +215,9 @@ fn change(open: &Transaction, path: &str, gained: &[&'static str]) -> FileReport
         work: None,
     };
     FileReport {
+        was: None,
+        count: None,
+        sensitive: false,
         container: Arc::clone(&open.container),
         image: None,
         path: ImagePath::from_archive(path.as_bytes()).unwrap(),

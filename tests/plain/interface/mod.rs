@@ -14,7 +14,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba98765
 /// A thread id above the largest that Linux gives (`PID_MAX_LIMIT`, 4194304).
 const TID: i64 = 5_000_000;
 
-const FIELDS: [&str; 100] = [
+const FIELDS: &[&str] = &[
     "container_id",
     "container_age",
     "container_drifts",
@@ -50,6 +50,12 @@ const FIELDS: [&str; 100] = [
     "file_package",
     "file_writer",
     "file_writer_pid",
+    "file_writer_name",
+    "file_writer_parent",
+    "file_writer_uid",
+    "file_was",
+    "file_count",
+    "file_sensitive",
     "file_provenance",
     "file_during",
     "file_work",
@@ -115,6 +121,8 @@ const FIELDS: [&str; 100] = [
     "event.detail",
     "event.expected",
     "event.actual",
+    "lost",
+    "lost_count",
 ];
 
 fn group(id: &str) -> String {

@@ -2,3 +2,4 @@
 
 pub mod approved;
 pub mod lists;
+pub mod sensitive;

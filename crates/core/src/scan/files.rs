@@ -339,7 +339,7 @@ impl Run<'_> {
                     Change::Modified => FileChange::Modified,
                     Change::None if other_device => FileChange::Modified,
                     Change::Metadata => FileChange::Metadata,
-                    Change::None | Change::Deleted | Change::Renamed => {
+                    Change::None | Change::Deleted | Change::Renamed | Change::Reverted => {
                         if regular {
                             if let Some(memory) = self.memory.as_mut() {
                                 memory.note_same(key, state);

@@ -31,6 +31,8 @@ pub enum Change {
     Deleted,
     /// The image's file is gone, and its content is found under the new name.
     Renamed,
+    /// It differed, and is as in the image again.
+    Reverted,
 }
 
 impl Change {
@@ -43,6 +45,7 @@ impl Change {
             Self::Metadata => "metadata",
             Self::Deleted => "deleted",
             Self::Renamed => "renamed",
+            Self::Reverted => "reverted",
         }
     }
 }
@@ -310,7 +313,7 @@ fn incomparable(error: std::io::Error) -> Incomparable {
 }
 
 /// The set-id bits of a mode that give rights, by name.
-pub(crate) fn set_ids(mode: u16) -> impl Iterator<Item = &'static str> {
+pub fn set_ids(mode: u16) -> impl Iterator<Item = &'static str> {
     [("setuid", 0o4000), ("setgid", 0o2000)].into_iter().filter_map(move |(name, bit)| {
         // Set-gid without execution by the group is a mark for locking, and changes nobody's rights.
         let counts = bit == 0o4000 || mode & 0o010 != 0;

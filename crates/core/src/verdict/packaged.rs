@@ -73,7 +73,7 @@ pub fn brought_by(
     let of_images_owner =
         |owner: &str| image_owner.is_none_or(|before| before == owner || before == "unknown");
     match change {
-        Change::None | Change::Metadata | Change::Renamed => None,
+        Change::None | Change::Metadata | Change::Renamed | Change::Reverted => None,
         Change::Deleted => {
             installed.took_away(path, transaction).then(|| image_owner.unwrap_or("unknown").into())
         }
