@@ -84,11 +84,12 @@ const SCRIPTS: &[Row] = &[
     ("another descriptor", "sh /dev/fd/3 3< /tmp/rc", "/tmp/rc argument"),
 ];
 
+/// Whichever end is executed second has the alert: one, in either order.
 const PIPES: &[Row] = &[
-    ("download", "curl -s file:///etc/profile | sh", "pipe"),
-    ("download through a filter", "curl -s file:///etc/profile | cat | bash -s x", "pipe"),
-    ("process substitution", "bash -c 'bash <(curl -s file:///etc/profile)'", "pipe"),
-    ("decoded", "echo dHJ1ZQo= | base64 -d | sh", "pipe"),
+    ("download", "curl -s file:///etc/profile | sh", "execve"),
+    ("download through a filter", "curl -s file:///etc/profile | cat | bash -s x", "execve"),
+    ("process substitution", "bash -c 'bash <(curl -s file:///etc/profile)'", "execve"),
+    ("decoded", "echo dHJ1ZQo= | base64 -d | sh", "execve"),
     ("written by the shell", "echo true | sh", ""),
     ("a file of the image", "cat /etc/profile | sh", ""),
     ("data of a download", "curl -s file:///etc/profile | sh -c 'cat > /dev/null'", ""),
@@ -143,7 +144,7 @@ fn scripts_by_every_way() {
 
 #[test]
 fn programs_from_pipes() {
-    check("Drift program text piped into an interpreter", &["drift.script_source"], PIPES);
+    check("Drift program text piped into an interpreter", &["evt.type"], PIPES);
 }
 
 #[test]
