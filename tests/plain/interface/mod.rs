@@ -167,7 +167,18 @@ fn names_versions_and_subscriptions() {
     assert_eq!(library::text(api.__bindgen_anon_2.get_extract_event_sources), r#"["drift","syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_3.get_parse_event_sources), r#"["syscall"]"#);
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_event_sources), r#"["syscall"]"#);
-    let own = ["binary", "file", "secret", "library", "container", "packages", "peer", "port", "environment"];
+    let own = [
+        "binary",
+        "file",
+        "secret",
+        "library",
+        "container",
+        "packages",
+        "peer",
+        "port",
+        "lost",
+        "environment",
+    ];
     let own = own.map(|name| format!(r#""drift_{name}""#)).join(",");
     assert_eq!(library::text(api.__bindgen_anon_4.get_async_events), format!("[{own}]"));
 
