@@ -155,8 +155,8 @@ pub struct RawFiles {
     /// Seconds between two events `drift_file` that tell the same change of the same path, and the longest
     /// wait for the last writer to close the file, 1 to 3600. Default: 30.
     pub interval_seconds: Option<u64>,
-    /// Seconds in which the same change of the same path to the same content is reported once, 0 to 86400; 0: each time.
-    /// Default: 3600.
+    /// Seconds in which the same change of the same path to the same content is reported once, 0 to 86400; 0:
+    /// each time. Default: 3600.
     pub repeat_seconds: Option<u64>,
 }
 

@@ -3,7 +3,6 @@
 //!
 //! Below all three: it knows none of them.
 
-use crate::events::FileReport;
 use drift_core::command::manager::{Action, Manager};
 use drift_core::container::declared::environment::Variables;
 use drift_core::container::registry::Container;
@@ -39,8 +38,8 @@ pub struct Writer {
     pub command: Arc<str>,
     /// Origin of the executable, where it is known.
     pub origin: Option<Origin>,
-    /// The package manager's transaction that it takes part in, if its program is the image's. That proves nothing of what
-    /// it writes: hooks and maintainer scripts do what they like.
+    /// The package manager's transaction that it takes part in, if its program is the image's. That proves
+    /// nothing of what it writes: hooks and maintainer scripts do what they like.
     pub during: Option<During>,
     /// The other work of the image's own that it takes part in.
     pub work: Option<ImageWork>,
@@ -314,17 +313,6 @@ pub struct Touch {
     /// Whether that is a package manager that was asked a question: it may only have opened the file,
     /// or have helped another process (dpkg-deb unpacks for whatever starts it).
     pub weak: bool,
-}
-
-/// What an event says of packages.
-#[derive(Debug, Clone)]
-pub enum PackageNotice {
-    /// A package manager was started to change packages.
-    Started(Arc<Container>, Arc<Agent>),
-    /// A path of a database may have changed.
-    Touched(Touch),
-    /// A file has changed while a package manager was at work.
-    File(Box<FileReport>),
 }
 
 /// Whether the package databases of a container can be compared with its image's.

@@ -1,7 +1,8 @@
-//! What events have already reported of containers, so that the comparison of whole containers does not say it again.
+//! What events have already reported of containers, so that the comparison of whole containers does not say
+//! it again.
 //!
-//! Two instances of the plugin run in one Falco: one sees system calls, one compares. Invariant: bounded, and one
-//! container cannot use up what the others need; what is pushed out is reported twice, never not at all.
+//! Two instances of the plugin run in one Falco: one sees system calls, one compares. Invariant: bounded, and
+//! one container cannot use up what the others need; what is pushed out is reported twice, never not at all.
 
 use lru::LruCache;
 use std::collections::hash_map::RandomState;

@@ -1,7 +1,8 @@
-//! Counters, shared by all threads of an instance: atomics only, because `get_metrics` runs on a thread of its own.
+//! Counters, shared by all threads of an instance: atomics only, because `get_metrics` runs on a thread of
+//! its own.
 //!
-//! Names must not contain `_kb _bytes _mb _perc _ratio _ns _ts _sec _total`: Falco takes such endings for units and
-//! rewrites them (falco `userspace/falco/falco_metrics.cpp`).
+//! Names must not contain `_kb _bytes _mb _perc _ratio _ns _ts _sec _total`: Falco takes such endings for
+//! units and rewrites them (falco `userspace/falco/falco_metrics.cpp`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,14 +112,15 @@ metrics! {
     verifier_dropped: Counter,
     /// Opened libraries that were not looked at.
     libraries_dropped: Counter,
-    /// Containers whose declaration was not read when it was first asked for, and ports and environments that were not
-    /// judged.
+    /// Containers whose declaration was not read when it was first asked for, and ports and environments that
+    /// were not judged.
     declarer_dropped: Counter,
     /// Peers and containers that were not taken into the network's baselines.
     network_dropped: Counter,
     /// Files compared or hashed in the background.
     verified: Counter,
-    /// Files that could not be read while they were compared or hashed; their verdict stays `image_unverified`.
+    /// Files that could not be read while they were compared or hashed; their verdict stays
+    /// `image_unverified`.
     verify_failed: Counter,
     /// Changed paths waiting to be compared with the image.
     files_waiting: Gauge,
@@ -130,9 +132,11 @@ metrics! {
     files_changed: Counter,
     /// Libraries that were loaded and are not the image's, reported by the event `drift_library`.
     libraries_loaded: Counter,
-    /// Packages that were installed, upgraded or removed in containers, reported by the event `drift_packages`.
+    /// Packages that were installed, upgraded or removed in containers, reported by the event
+    /// `drift_packages`.
     packages_changed: Counter,
-    /// Changes of packages of which not all could be told: a database could not be read, or there were too many.
+    /// Changes of packages of which not all could be told: a database could not be read, or there were too
+    /// many.
     packages_unknown: Counter,
     /// Changes of packages that were told early or not at all, because too many were waiting.
     packages_dropped: Counter,

@@ -1,7 +1,7 @@
 //! Where the content of a drifted program or script comes from all the same: the image, or the deployment.
 //!
-//! Asked only of what drifted. Bounded on the event thread: files up to `compare.inline_max`, and the few of the image
-//! that have the same size. An answer is cached for the very state of the file.
+//! Asked only of what drifted. Bounded on the event thread: files up to `compare.inline_max`, and the few of
+//! the image that have the same size. An answer is cached for the very state of the file.
 
 use super::cache::ContainerCache;
 use super::context::Context;
@@ -85,7 +85,8 @@ impl Contents {
     }
 }
 
-/// Whether a path lies on a volume whose content the deployment brought and nobody in the container can change.
+/// Whether a path lies on a volume whose content the deployment brought and nobody in the container can
+/// change.
 fn is_declared(host: &Host, live: &Live, path: &ImagePath) -> bool {
     let mounts = live.mounts_now();
     mounts.covering(path.as_bytes()).is_some_and(|mount| {
@@ -93,7 +94,8 @@ fn is_declared(host: &Host, live: &Live, path: &ImagePath) -> bool {
     })
 }
 
-/// What the kubelet writes is declared; what the node has, only while no mount of the container lets it be changed.
+/// What the kubelet writes is declared; what the node has, only while no mount of the container lets it be
+/// changed.
 fn is_declared_mount(mounts: &MountTable, mount: &Mount, kind: VolumeKind) -> bool {
     let read_only = mount.read_only || mount.super_read_only;
     let writable_elsewhere = || {

@@ -2,8 +2,8 @@
 //!
 //! What a container's entry point exports is part of the deployment: a script of the image, or the declared
 //! command, that the container's first process runs. Invariant: the same container gives the same answer
-//! whether what was declared of it has been read yet or not; what cannot be judged at the event is judged by a
-//! worker.
+//! whether what was declared of it has been read yet or not; what cannot be judged at the event is judged by
+//! a worker.
 
 use super::context::Context;
 use super::declared;
@@ -90,7 +90,8 @@ pub(super) fn of_event(cx: &Context<'_>, p: &mut Processes) -> Option<Arc<EnvNam
     let against = declared.and_then(|declared| declared.environment.as_ref()).unwrap_or(&nothing);
     let mut names = judge(against, subject, &known, &files);
     if !names.risky.is_empty() || subject.is_cut {
-        // What the parent has already was reported when it came in. Outside the container nothing is inherited.
+        // What the parent has already was reported when it came in. Outside the container nothing is
+        // inherited.
         let of_parent = || cx.table.environment(parent).filter(|_| p.threads.is_in(cx, parent, &container));
         if let Some(inherited) = of_parent() {
             known.extend(&Variables::of(&inherited));

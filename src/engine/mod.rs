@@ -186,8 +186,8 @@ impl Engine {
                 }
             }
             code::PROCEXIT => threads.note_exit(event.tid),
-            // The child's own event. What its parent's says is its id in the parent's PID namespace: on the host that is
-            // another thread, or none (libsinsp does not use it either).
+            // The child's own event. What its parent's says is its id in the parent's PID namespace: on the
+            // host that is another thread, or none (libsinsp does not use it either).
             code::CLONE_X | code::FORK_X | code::VFORK_X | code::CLONE3_X
                 if event.i64_param(0) == Some(0) =>
             {

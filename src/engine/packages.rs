@@ -8,8 +8,9 @@ use super::context::{Context, Dependencies};
 use super::processes::Processes;
 use super::{agents, bound};
 use crate::event::exec::is_exec;
-use crate::facts::{can_follow_packages, During, PackageNotice};
+use crate::facts::{can_follow_packages, During};
 use crate::workers::packages::leaves_traces;
+use crate::workers::packages::PackageNotice;
 use drift_core::command::interpreter;
 use drift_core::command::manager::{self, Invocation};
 use drift_core::container::registry::Container;
@@ -156,8 +157,8 @@ impl Packages {
         work
     }
 
-    /// The package manager's transaction that the event's process takes part in, where what it runs is the image's, or
-    /// was written in such a transaction.
+    /// The package manager's transaction that the event's process takes part in, where what it runs is the
+    /// image's, or was written in such a transaction.
     pub(super) fn during(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<During> {
         let work = self.work(cx, p).filter(|work| work.changes())?;
         if !p.is_trusted(cx) {
@@ -259,9 +260,9 @@ fn is_impostor(cx: &Context<'_>, p: &mut Processes) -> bool {
     matches!(image.owner(&path), Ok(Some(owner)) if manager::is_impostor(&owner))
 }
 
-/// Whether `python -m NAME` takes a file that is not the image's: from the working directory, `PYTHONPATH` or the
-/// user's own packages, where Python looks first (docs.python.org, "The initialization of the sys.path module search
-/// path").
+/// Whether `python -m NAME` takes a file that is not the image's: from the working directory, `PYTHONPATH` or
+/// the user's own packages, where Python looks first (docs.python.org, "The initialization of the sys.path
+/// module search path").
 fn takes_foreign_module(cx: &Context<'_>, container: &Container, p: &Processes) -> bool {
     let thread = cx.table.get(cx.event.tid);
     let exec = cx.exec();

@@ -1,7 +1,8 @@
-//! Pipes that interpreters read their programs from: which of them a download, or a decoded text, comes through.
+//! Pipes that interpreters read their programs from: which of them a download, or a decoded text, comes
+//! through.
 //!
-//! The two ends are executed in any order: whichever comes second sees both. Bounded: the pipes that were used the
-//! longest ago are forgotten first.
+//! The two ends are executed in any order: whichever comes second sees both. Bounded: the pipes that were
+//! used the longest ago are forgotten first.
 
 use super::bound;
 use super::context::Context;
@@ -80,7 +81,8 @@ impl Pipes {
         Some(piping)
     }
 
-    /// A text comes through this pipe, and those that filters hand it on to; the interpreter that reads it already.
+    /// A text comes through this pipe, and those that filters hand it on to; the interpreter that reads it
+    /// already.
     fn feed(&mut self, pipe: u64, source: &Arc<str>) -> Option<Arc<str>> {
         let (mut at, mut reader) = (pipe, None);
         for _ in 0..MAX_FILTERS {

@@ -47,8 +47,8 @@ impl Ports {
         self.seen.bytes_when_full()
     }
 
-    /// Whether the port that the event binds or listens on is declared; `None` where that does not apply or is
-    /// not known.
+    /// Whether the port that the event binds or listens on is declared; `None` where that does not apply or
+    /// is not known.
     pub(super) fn is_declared(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<bool> {
         let claimed = claimed(cx, p)?;
         let Claimed { container, protocol, port, .. } = &claimed;
@@ -79,8 +79,8 @@ impl Ports {
         claimed(cx, p).map(|claimed| claimed.scope())
     }
 
-    /// Has a worker judge a port that was opened before it is known what the container declares, or whether it is a
-    /// server's. It is reported there, and seen from then on.
+    /// Has a worker judge a port that was opened before it is known what the container declares, or whether
+    /// it is a server's. It is reported there, and seen from then on.
     fn hand_over(&mut self, cx: &Context<'_>, p: &mut Processes, claimed: Claimed) {
         let Some(workers) = cx.workers() else { return };
         let (key, identity) = (claimed.key(cx, p), cx.event.identity());
@@ -105,7 +105,8 @@ impl Ports {
     }
 
     /// Whether this is the first event that is asked about of those that bind the port in the container, or
-    /// listen on it; `None` where that does not apply, and of UDP where a worker finds out whether it is a server's.
+    /// listen on it; `None` where that does not apply, and of UDP where a worker finds out whether it is a
+    /// server's.
     pub(super) fn is_new(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<bool> {
         let claimed = claimed(cx, p)?;
         if claimed.protocol == Protocol::Udp {

@@ -148,8 +148,8 @@ impl<'e> Query<'e> {
         self.state.processes.script(&self.cx)
     }
 
-    /// How the event's process came to what it runs: as the script did, `pipe`, or `cut` where its arguments end
-    /// before they say.
+    /// How the event's process came to what it runs: as the script did, `pipe`, or `cut` where its arguments
+    /// end before they say.
     pub fn script_source(&mut self) -> Option<&'static str> {
         let script = self.script();
         let state = self.state.processes.threads.of_event(&self.cx)?;
@@ -161,17 +161,20 @@ impl<'e> Query<'e> {
         }
     }
 
-    /// The program that feeds the pipe from which the event's process reads its program: a download, or a decoder.
+    /// The program that feeds the pipe from which the event's process reads its program: a download, or a
+    /// decoder.
     pub fn piped_from(&mut self) -> Option<Arc<str>> {
         self.state.processes.piping(&self.cx)?.from.clone()
     }
 
-    /// The interpreter that reads its program from the pipe which the event's process feeds, and was there first.
+    /// The interpreter that reads its program from the pipe which the event's process feeds, and was there
+    /// first.
     pub fn piped_into(&mut self) -> Option<Arc<str>> {
         self.state.processes.piping(&self.cx)?.into.clone()
     }
 
-    /// The first argument of the event's process, or file on its standard input, that is not what the image shipped.
+    /// The first argument of the event's process, or file on its standard input, that is not what the image
+    /// shipped.
     pub fn argument(&mut self) -> Option<Arc<Script>> {
         scripts::argument(&self.cx, &mut self.state.processes.threads)
     }

@@ -130,7 +130,8 @@ fn judge_thread(cx: &Context<'_>, (tid, thread): (i64, &Thread), container: &Con
     judge(cx, Runner { pid: thread.pid, cwd: &thread.cwd }, &start, container)
 }
 
-/// The first argument of the event's process, or file on its standard input, that is not what the image shipped.
+/// The first argument of the event's process, or file on its standard input, that is not what the image
+/// shipped.
 pub(super) fn argument(cx: &Context<'_>, threads: &mut Threads) -> Option<Arc<Script>> {
     let state = threads.of_event(cx)?;
     if let Some(known) = &state.argument {

@@ -34,8 +34,8 @@ pub(super) struct ThreadState {
     /// Which run of its executable this is, and of its script; `None`: not asked yet, or not counted.
     pub(super) run: Option<u64>,
     pub(super) script_run: Option<u64>,
-    /// The pipe that it reads its program from, and whether its arguments were cut before they say what it runs;
-    /// known with `script`.
+    /// The pipe that it reads its program from, and whether its arguments were cut before they say what it
+    /// runs; known with `script`.
     pub(super) pipe: Option<u64>,
     pub(super) is_cut: bool,
     /// What it does at a pipe's end; `None`: not asked yet.

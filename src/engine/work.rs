@@ -1,7 +1,9 @@
-//! Which work of the image's own a process takes part in when it writes files: a build, or the entry point's start.
+//! Which work of the image's own a process takes part in when it writes files: a build, or the entry point's
+//! start.
 //!
-//! Every program and script from the process up to the build tool, or to the container's first process, has to be the
-//! image's or such work's own product: names alone mean nothing. Looked at when first asked, and remembered with the thread.
+//! Every program and script from the process up to the build tool, or to the container's first process, has
+//! to be the image's or such work's own product: names alone mean nothing. Looked at when first asked, and
+//! remembered with the thread.
 
 use super::context::Context;
 use super::processes::Processes;
@@ -25,13 +27,14 @@ const MAX_ANCESTORS: usize = 32;
 const LONGEST: u64 = 300_000_000_000;
 /// A container in which nothing was executed for so long has started, nanoseconds.
 const QUIET: u64 = 60_000_000_000;
-/// How soon after the container's start the deployment's own command (postStart) comes in from outside, nanoseconds.
+/// How soon after the container's start the deployment's own command (postStart) comes in from outside,
+/// nanoseconds.
 const POST_START: u64 = 15_000_000_000;
 
 /// Which containers have started.
 ///
-/// The start ends when the first process becomes something else than a shell, when the container listens on a port, when it
-/// is quiet, and in any case after a time. Invariant: bounded.
+/// The start ends when the first process becomes something else than a shell, when the container listens on a
+/// port, when it is quiet, and in any case after a time. Invariant: bounded.
 #[derive(Debug)]
 pub(super) struct Starts(LruCache<Box<str>, Start>);
 
@@ -80,7 +83,8 @@ impl Starts {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WorkState {
     work: Option<ImageWork>,
-    /// It is the container's first process, and one that only looks after the real one: the image's, or the engine's.
+    /// It is the container's first process, and one that only looks after the real one: the image's, or the
+    /// engine's.
     is_init: bool,
 }
 
@@ -160,8 +164,8 @@ pub(super) fn note_exec(cx: &Context<'_>, exec: &ExecFacts<'_>, p: &mut Processe
     }
 }
 
-/// Looks upwards, until somebody is reached of whom it is known, and remembers it of all on the way. `young`: the
-/// container has just started.
+/// Looks upwards, until somebody is reached of whom it is known, and remembers it of all on the way. `young`:
+/// the container has just started.
 fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, young: bool, p: &mut Processes) -> WorkState {
     let (mut at, mut above, mut way) = (tid, WorkState::default(), Vec::<Step>::new());
     for _ in 0..MAX_ANCESTORS {

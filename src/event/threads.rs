@@ -202,8 +202,8 @@ impl<'a> ThreadReader<'a> {
         open.get_name(reader).ok().map(|name| name.to_bytes().to_vec())
     }
 
-    /// The pipe that a process has open as this descriptor, as Falco followed it: its inode number. One that was
-    /// made with pipe(2) has no name in the table (`sinsp_parser::add_pipe`).
+    /// The pipe that a process has open as this descriptor, as Falco followed it: its inode number. One that
+    /// was made with pipe(2) has no name in the table (`sinsp_parser::add_pipe`).
     pub fn pipe(&self, pid: i64, fd: i64) -> Option<u64> {
         let (entry, reader) = (self.entry(pid)?, self.reader);
         let open = entry.get_file_descriptors(reader).ok()?.get_entry(reader, &fd).ok()?;

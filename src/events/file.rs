@@ -111,8 +111,8 @@ impl FileReport {
     }
 }
 
-/// Of a payload that is read back: the container, the inode, whether a package accounts for the file, and when it was looked
-/// at.
+/// Of a payload that is read back: the container, the inode, whether a package accounts for the file, and
+/// when it was looked at.
 pub(crate) fn proof(payload: &Payload) -> Option<(&str, u64, bool, u64)> {
     let text = |key: &str| payload.get(key).and_then(Value::as_str);
     let number = |key: &str| payload.get(key).and_then(Value::as_u64);

@@ -1,6 +1,7 @@
 //! The checks of one container, in one comparison.
 //!
-//! Each tells what it finds, and then what is gone since the last comparison, unless it did not see everything.
+//! Each tells what it finds, and then what is gone since the last comparison, unless it did not see
+//! everything.
 
 use super::event::Payload;
 use super::params::Check;

@@ -1,4 +1,5 @@
-//! The payload of the source's events: a JSON object whose keys are the names of the fields below `drift.event.`.
+//! The payload of the source's events: a JSON object whose keys are the names of the fields below
+//! `drift.event.`.
 //!
 //! Invariant: a payload holds no command line, no environment and no content of a file.
 
@@ -110,7 +111,8 @@ impl Payload {
         if bytes.len() <= MAX_PAYLOAD {
             return bytes;
         }
-        // Names full of what JSON has to escape: an event that is too long to be read would hide what it tells.
+        // Names full of what JSON has to escape: an event that is too long to be read would hide what it
+        // tells.
         let short = Self { detail: None, env_names: Vec::new(), ..self.clone() };
         serde_json::to_vec(&short).unwrap_or_default()
     }

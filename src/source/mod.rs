@@ -1,9 +1,10 @@
 //! The event source `drift`: what no system call shows.
 //!
-//! Every running container is compared with its image, again and again, on one thread at a share of one CPU. One event
-//! for each finding, once; again only when it changes; and one when it is gone. Invariants: the thread starts when the
-//! engine opens the source and is joined when it closes it; the queue to the engine is bounded, and the thread waits
-//! where it is full; what is remembered of a container is bounded and goes with it.
+//! Every running container is compared with its image, again and again, on one thread at a share of one CPU.
+//! One event for each finding, once; again only when it changes; and one when it is gone. Invariants: the
+//! thread starts when the engine opens the source and is joined when it closes it; the queue to the engine is
+//! bounded, and the thread waits where it is full; what is remembered of a container is bounded and goes with
+//! it.
 
 mod checks;
 pub mod event;
@@ -24,7 +25,8 @@ use std::time::{Duration, Instant};
 /// Name of the source, for rules (`source: drift`).
 pub const NAME: &std::ffi::CStr = c"drift";
 
-/// Number of the source in captures: "DRIF", from the range that is free for private use (1073741824 to 2147483647).
+/// Number of the source in captures: "DRIF", from the range that is free for private use (1073741824 to
+/// 2147483647).
 pub const PLUGIN_ID: u32 = 0x4452_4946;
 
 /// Events waiting for the engine.

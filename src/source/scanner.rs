@@ -166,8 +166,8 @@ impl Scanner {
         std::thread::park_timeout(until.saturating_duration_since(now));
     }
 
-    /// Waits until somebody reads an event of the source. An engine opens every source that it knows, also where no rule
-    /// is for it: then nothing is worth comparing.
+    /// Waits until somebody reads an event of the source. An engine opens every source that it knows, also
+    /// where no rule is for it: then nothing is worth comparing.
     fn wait_for_reader(&self) -> Result<(), Closed> {
         loop {
             self.outlet.send(&Payload::started())?;
@@ -258,7 +258,8 @@ impl Scanner {
         Ok(())
     }
 
-    /// Reads what was declared of the container, unless all of it is known. Engines may write some of it after the start.
+    /// Reads what was declared of the container, unless all of it is known. Engines may write some of it
+    /// after the start.
     fn declare(&self, container: &Container) {
         const NEED_IT: [Check; 4] = [Check::Ports, Check::Environment, Check::Image, Check::Rootfs];
         if !self.params.checks.iter().any(|check| NEED_IT.contains(check)) {

@@ -16,12 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the thread waits for work before it looks after the list and after what could not be read at first.
+/// How long the thread waits for work before it looks after the list and after what could not be read at
+/// first.
 const TICK: Duration = Duration::from_millis(500);
 /// Longest wait while there is nothing to look after. A stop closes the queue, which ends it.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// When a container is read again whose records are not all there: an engine may write some of them after the start.
+/// When a container is read again whose records are not all there: an engine may write some of them after the
+/// start.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// Most containers that wait for another try.

@@ -1,7 +1,7 @@
 //! Ports that containers opened before it was known what they declare: judged once that is known.
 //!
-//! A container's files are read in the background, and a program may listen before that: on a busy node a process of low
-//! priority is late.
+//! A container's files are read in the background, and a program may listen before that: on a busy node a
+//! process of low priority is late.
 //!
 //! Invariant: bounded in number and time; each port of a container is told once.
 

@@ -1,9 +1,10 @@
 //! Whose share of a queue each job takes.
 
+use super::packages::PackageNotice;
 use super::settings::Setting;
 use super::worker::Job;
 use super::{declarer, network};
-use crate::facts::{FileNotice, LibraryJob, NewImage, PackageNotice, VerifyJob};
+use crate::facts::{FileNotice, LibraryJob, NewImage, VerifyJob};
 use drift_core::container::registry::Container;
 
 impl Job for NewImage {

@@ -1,8 +1,8 @@
 //! Tells which opened files are libraries that a process has loaded, and which of those are drift.
 //!
-//! The open alone does not tell a loader from a program that reads the file (a build tool, a scanner). The process's
-//! mappings do, for as long as it lives; of one that is gone an open in a loader's way is believed. Invariant: files
-//! waiting are bounded, each is asked about a few times within a second.
+//! The open alone does not tell a loader from a program that reads the file (a build tool, a scanner). The
+//! process's mappings do, for as long as it lives; of one that is gone an open in a loader's way is believed.
+//! Invariant: files waiting are bounded, each is asked about a few times within a second.
 
 use crate::config::Config;
 use crate::events::LibraryReport;
@@ -156,7 +156,8 @@ impl Libraries {
         let host = self.judge.host();
         // The process's own descriptor first: it also leads to files without a name, and through any mount.
         let open = u32::try_from(job.fd).ok().and_then(|fd| host.open_file_of(job.pid, fd).ok());
-        // A path that leads through the process's descriptors (a memfd has no other) means something only to itself.
+        // A path that leads through the process's descriptors (a memfd has no other) means something only to
+        // itself.
         if let Some(fd) = own_descriptor(job.path.as_bytes()) {
             return host.open_file_of(job.pid, fd).ok().or(open);
         }

@@ -1,7 +1,8 @@
 //! Keeps drift's code in memory when a thread of it is left behind.
 //!
-//! Falco closes the library right after the plugin is destroyed (`sinsp_plugin::~sinsp_plugin` → `plugin_unload` →
-//! `dlclose`, userspace/plugin/plugin_loader.c): a thread that still runs would run into nothing.
+//! Falco closes the library right after the plugin is destroyed (`sinsp_plugin::~sinsp_plugin` →
+//! `plugin_unload` → `dlclose`, userspace/plugin/plugin_loader.c): a thread that still runs would run into
+//! nothing.
 
 /// Has the library stay for as long as the process lives. Refusal cannot be helped.
 #[expect(unsafe_code, reason = "the dynamic linker's interface")]
@@ -18,8 +19,8 @@ pub(super) fn keep() {
     if info.dli_fname.is_null() {
         return;
     }
-    // With RTLD_NODELETE a library is not unloaded by dlclose, also when it was loaded without; RTLD_NOLOAD adds only
-    // that to the one that is loaded (dlopen(3)).
+    // With RTLD_NODELETE a library is not unloaded by dlclose, also when it was loaded without; RTLD_NOLOAD
+    // adds only that to the one that is loaded (dlopen(3)).
     let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
     // SAFETY: the name is the linker's own, NUL-terminated, and lives as long as the library.
     unsafe { libc::dlopen(info.dli_fname, flags) };

@@ -1,7 +1,8 @@
 //! Work off the event thread: indexing layers, comparing and hashing files.
 //!
-//! Each worker is a [`worker::Worker`], whose file has their invariants. They start when the engine opens a live capture
-//! and are joined before the instance goes, so that nothing of drift runs once its library is unloaded.
+//! Each worker is a [`worker::Worker`], whose file has their invariants. They start when the engine opens a
+//! live capture and are joined before the instance goes, so that nothing of drift runs once its library is
+//! unloaded.
 
 pub mod declarer;
 mod early_ports;
@@ -21,8 +22,7 @@ pub mod worker;
 use crate::config::Config;
 use crate::events::{FileReport, Finding, Reporter};
 use crate::facts::{
-    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, PackageNotice, Unnamed,
-    VerifyJob, Writer,
+    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, Unnamed, VerifyJob, Writer,
 };
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
@@ -88,7 +88,7 @@ pub struct Workers {
     declarer: Worker<declarer::Notice>,
     settings: Worker<Setting>,
     network: Option<Worker<network::Notice>>,
-    packages: Worker<PackageNotice>,
+    packages: Worker<packages::PackageNotice>,
     losses: worker::Guarded,
     overflowed: Overflowed,
     files_watched: Arc<AtomicBool>,
@@ -123,7 +123,8 @@ impl Workers {
         })?;
         let means = || (host.clone(), Arc::clone(config), Arc::clone(metrics), Arc::clone(&stop));
         let files_watched = Arc::new(AtomicBool::new(false));
-        // The event thread takes in what was found before it asks for more: at most a queue and what is in hand.
+        // The event thread takes in what was found before it asks for more: at most a queue and what is in
+        // hand.
         let (found, findings) = crossbeam_channel::bounded(2 * VERIFY_QUEUE);
 
         let (h, c, m, s) = means();
@@ -277,8 +278,9 @@ impl Workers {
         }
     }
 
-    /// Asks for what a package manager, or a change of a database, does to packages; `false` if there is no room.
-    pub fn packages(&self, notice: PackageNotice) -> bool {
+    /// Asks for what a package manager, or a change of a database, does to packages; `false` if there is no
+    /// room.
+    pub fn packages(&self, notice: packages::PackageNotice) -> bool {
         self.packages.send(notice).is_ok()
     }
 
@@ -312,7 +314,8 @@ impl Workers {
         self.declarer.send(declarer::Notice::Container(container)).is_ok()
     }
 
-    /// Hands over a port that a container opened before it was known what it declares; `false` if there is no room.
+    /// Hands over a port that a container opened before it was known what it declares; `false` if there is no
+    /// room.
     pub fn early_port(&self, port: EarlyPort) -> bool {
         self.settings.send(Setting::Port(Box::new(port))).is_ok()
     }

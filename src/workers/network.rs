@@ -1,7 +1,7 @@
 //! Learns whom containers talk to, stores it, and reads baselines again when their files change.
 //!
-//! Invariants: what was learned is in the file within [`LOOK_INTERVAL`], and at an orderly end; everything that waits is
-//! bounded; only time in which a container of the image runs counts.
+//! Invariants: what was learned is in the file within [`LOOK_INTERVAL`], and at an orderly end; everything
+//! that waits is bounded; only time in which a container of the image runs counts.
 
 use crate::config::{Config, Learning};
 use crate::events::PeerReport;
@@ -169,7 +169,8 @@ impl Learner {
 
     /// Counts the time of images of which a container runs.
     fn count_time(&self, state: &mut State, time: Duration) {
-        // Every process of a container is looked at once only, and a new one is asked for when that one has ended.
+        // Every process of a container is looked at once only, and a new one is asked for when that one has
+        // ended.
         state.running.retain(|container| {
             let live = container.live.as_ref().filter(|live| !live.has_ended());
             live.is_some_and(|live| self.host.cgroups(live.pid()).is_some())

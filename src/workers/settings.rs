@@ -1,8 +1,8 @@
-//! Judges environments and ports that could not be judged at their event: what the container declares was not read
-//! yet, the event had no room for all of an environment, or a UDP socket may be a client's.
+//! Judges environments and ports that could not be judged at their event: what the container declares was not
+//! read yet, the event had no room for all of an environment, or a UDP socket may be a client's.
 //!
-//! Invariant: bounded in number, bytes and time, and by shares of containers. A thread of its own: the memory that is
-//! read is a container's.
+//! Invariant: bounded in number, bytes and time, and by shares of containers. A thread of its own: the memory
+//! that is read is a container's.
 
 use super::early_ports::EarlyPorts;
 use super::worker::{share_of, Inbox};
@@ -194,8 +194,8 @@ fn is_declared(job: &EarlyEnvironment) -> bool {
     job.container.declaration.read().as_ref().is_some_and(|declared| declared.environment.is_some())
 }
 
-/// Whether a UDP port is a server's, by what its socket is now: `was_open` a moment after it was bound, when a client
-/// had connected it to the peer that it calls.
+/// Whether a UDP port is a server's, by what its socket is now: `was_open` a moment after it was bound, when
+/// a client had connected it to the peer that it calls.
 fn is_servers(port: &EarlyPort, now: Bound, was_open: bool) -> bool {
     let is_images = matches!(port.origin, Some(Origin::Image | Origin::ImageTouched));
     let is_servers = match now {

@@ -1,8 +1,9 @@
 //! A worker: one thread with a bounded queue.
 //!
-//! Invariants: the event thread never waits for a worker, what does not fit is counted; no container takes more than its
-//! share of a queue; a panic is counted and the loop starts again; a stop has a deadline, and a thread that does not
-//! keep it (it waits for a disk or a server that does not answer) is abandoned, counted, and its code stays loaded.
+//! Invariants: the event thread never waits for a worker, what does not fit is counted; no container takes
+//! more than its share of a queue; a panic is counted and the loop starts again; a stop has a deadline, and a
+//! thread that does not keep it (it waits for a disk or a server that does not answer) is abandoned, counted,
+//! and its code stays loaded.
 
 use crate::logging::warn_once;
 use crate::metrics::{Counter, Metrics};
@@ -24,10 +25,11 @@ const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const HEALTHY: Duration = Duration::from_secs(60);
 /// Longest sleep at a time, so that a stop is not kept waiting.
 pub(super) const NAP: Duration = Duration::from_millis(50);
-/// Places for the counts of containers' jobs. Two containers that fall on one place share a share; which ones do, no
-/// container can choose: the hash is keyed.
+/// Places for the counts of containers' jobs. Two containers that fall on one place share a share; which ones
+/// do, no container can choose: the hash is keyed.
 const PLACES: usize = 4096;
-/// Niceness of workers: they yield to the event thread, but on a busy node they still run (at 19 they starve).
+/// Niceness of workers: they yield to the event thread, but on a busy node they still run (at 19 they
+/// starve).
 const NICE: i32 = 5;
 
 /// What a queue holds.
@@ -35,7 +37,8 @@ pub trait Job: Send + 'static {
     /// The container whose share of the queue the job takes; `None`: nobody's.
     fn container(&self) -> Option<&str>;
 
-    /// Whose verdict is lost with the job, and what it was to be; `None` where it is asked for again, or nobody's.
+    /// Whose verdict is lost with the job, and what it was to be; `None` where it is asked for again, or
+    /// nobody's.
     fn loss(&self) -> Option<(&Container, &'static str)> {
         None
     }

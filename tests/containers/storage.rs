@@ -1,5 +1,5 @@
-//! Containers whose storage is laid out in another way than on a machine with one disk: the same programs, scripts and
-//! files are judged as there.
+//! Containers whose storage is laid out in another way than on a machine with one disk: the same programs,
+//! scripts and files are judged as there.
 
 use drift::config::{Config, RawConfig};
 use drift_core::container::registry::{Container as Known, Registry};

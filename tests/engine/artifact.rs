@@ -225,11 +225,9 @@ fn bill_of_materials(bom: &Value, target: &str) {
         assert!(refs.insert(purl), "{purl} twice");
         assert_eq!(component["bom-ref"], purl);
         assert!(component["licenses"][0]["expression"].is_string(), "{purl} has no licence");
-        assert_eq!(
-            component["hashes"][0]["content"].as_str().map(str::len),
-            Some(64),
-            "{purl} has no digest"
-        );
+        // The product's own crates come from no registry.
+        let digest = component["hashes"][0]["content"].as_str().map(str::len);
+        assert!(digest == Some(64) || purl.starts_with("pkg:cargo/drift-"), "{purl} has no digest");
     }
     // Direct dependencies that end up in the library; one that only tests have, and one that only the
     // compiler runs.

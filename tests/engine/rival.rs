@@ -84,8 +84,8 @@ fn the_comparison_is_what_a_replay_shows() {
     assert_eq!(falco.missed, scenarios(&[12, 13, 15, 16, 17, 20, 21]), "{falco:?}");
     assert_eq!(falco_memfd.missed, scenarios(&[12, 13, 15, 16, 17, 20]), "{falco_memfd:?}");
     assert_eq!(falco.false_alarms, scenarios(&[4, 6, 7, 8, 27]), "{falco:?}");
-    // A replay has no file system: content cannot be compared, so that what was only touched alerts as unverified, and
-    // mounts are not known.
+    // A replay has no file system: content cannot be compared, so that what was only touched alerts as
+    // unverified, and mounts are not known.
     assert_eq!(drift.missed, scenarios(&[17]), "{drift:?}");
     assert_eq!(drift.false_alarms, scenarios(&[4, 6, 7, 8, 27]), "{drift:?}");
 

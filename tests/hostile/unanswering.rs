@@ -1,5 +1,5 @@
-//! A container that serves a file system to itself, runs a program from it, and then answers nobody any more: what it runs
-//! and opens there is judged at once all the same, by where it lies.
+//! A container that serves a file system to itself, runs a program from it, and then answers nobody any more:
+//! what it runs and opens there is judged at once all the same, by where it lies.
 
 use drift::config::{Config, RawConfig};
 use drift_core::container::registry::Registry;
@@ -15,8 +15,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use testkit::skip::skip;
 
-/// The longest that a judgement may hold Falco's event thread up. A busy machine may stop any thread for longer, so that
-/// the fastest of a few counts.
+/// The longest that a judgement may hold Falco's event thread up. A busy machine may stop any thread for
+/// longer, so that the fastest of a few counts.
 const LONGEST: Duration = Duration::from_millis(5);
 const TRIES: usize = 3;
 

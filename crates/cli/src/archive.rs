@@ -1,8 +1,8 @@
 //! `--tar`: the changed files in an archive that is safe to unpack.
 //!
-//! Invariants: the first member, `manifest.json`, is the whole report; the others are regular files below `files/`, owned by
-//! root, neither executable nor set-id; links and devices are told in the manifest alone. A member is as long as the
-//! file was when it was looked at, whatever the container does to it meanwhile.
+//! Invariants: the first member, `manifest.json`, is the whole report; the others are regular files below
+//! `files/`, owned by root, neither executable nor set-id; links and devices are told in the manifest alone.
+//! A member is as long as the file was when it was looked at, whatever the container does to it meanwhile.
 
 use crate::diff::Report;
 use crate::{json, output};

@@ -21,8 +21,8 @@ pub(crate) struct Target {
     pub(crate) storage_roots: Vec<PathBuf>,
 }
 
-/// Looks a container up by id, by the beginning of one, or by a process in it. `image` stands in where its layers
-/// cannot be seen.
+/// Looks a container up by id, by the beginning of one, or by a process in it. `image` stands in where its
+/// layers cannot be seen.
 ///
 /// # Errors
 /// None such runs, several do, or it cannot be looked at.

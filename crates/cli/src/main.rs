@@ -1,8 +1,9 @@
-//! The command `drift`: compares a running container with its image, for people who respond to an alert; and looks rules
-//! over, for those who write them.
+//! The command `drift`: compares a running container with its image, for people who respond to an alert; and
+//! looks rules over, for those who write them.
 //!
-//! Invariants: nothing is written but where `--tar` and `--output` say; nothing that a container wrote reaches the
-//! terminal unescaped; the exit status is 0 for no drift, 1 for drift, 2 for an error or a comparison with gaps.
+//! Invariants: nothing is written but where `--tar` and `--output` say; nothing that a container wrote
+//! reaches the terminal unescaped; the exit status is 0 for no drift, 1 for drift, 2 for an error or a
+//! comparison with gaps.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! The host as this process sees it: `/proc`, runtime directories, files of containers.
 //!
-//! Invariants: reads are bounded; nothing that a container wrote decides what is opened outside its root (files in
-//! containers are opened by [`RootDir`], beneath the container's root and without magic links).
+//! Invariants: reads are bounded; nothing that a container wrote decides what is opened outside its root
+//! (files in containers are opened by [`RootDir`], beneath the container's root and without magic links).
 
 mod exe;
 mod file;
@@ -61,8 +61,8 @@ impl Host {
         self.proc(1, "root").join(OsStr::from_bytes(rel))
     }
 
-    /// Opens a regular file of the host, such as a runtime's record; `None` where there is none. Links in it stay inside
-    /// the host's root, as the host's own processes follow them.
+    /// Opens a regular file of the host, such as a runtime's record; `None` where there is none. Links in it
+    /// stay inside the host's root, as the host's own processes follow them.
     ///
     /// # Errors
     /// The kernel's, but for a missing file; `EINVAL` for anything but a regular file.
@@ -97,8 +97,8 @@ impl Host {
 
     /// Mounts of the host's init process, read at `not_before` or later; `None` if they may not be looked at.
     ///
-    /// A node has a mount or more for each container, so that reading them takes milliseconds: it is done once for each
-    /// container that is new, and in the background where that comes first.
+    /// A node has a mount or more for each container, so that reading them takes milliseconds: it is done
+    /// once for each container that is new, and in the background where that comes first.
     pub fn init_mounts(&self, not_before: Instant) -> Option<Arc<InitMounts>> {
         if let Some(known) = self.init_mounts.load_full().filter(|known| known.read_at >= not_before) {
             return Some(known);
@@ -109,8 +109,8 @@ impl Host {
         Some(read)
     }
 
-    /// Whether a mount is the host's own root file system, or the same directory of it; not so a container's root that
-    /// lies on the same disk.
+    /// Whether a mount is the host's own root file system, or the same directory of it; not so a container's
+    /// root that lies on the same disk.
     pub fn is_own_root(&self, mount: &Mount) -> bool {
         // It stays the same for as long as the host runs: whatever was read at any time will do.
         let known = self.init_mounts.load_full();
@@ -126,7 +126,8 @@ impl Host {
     }
 }
 
-/// Bytes that are made room for before it is known how long a file is: what the kernel gives in one read of `/proc`, twice.
+/// Bytes that are made room for before it is known how long a file is: what the kernel gives in one read of
+/// `/proc`, twice.
 const FIRST_READ: usize = 8192;
 
 /// Reads a file whole, but no more than `max` bytes.
@@ -138,7 +139,8 @@ pub fn read_bounded(path: &Path, max: usize) -> std::io::Result<Vec<u8>> {
 }
 
 fn read_to_bound(file: std::fs::File, max: usize) -> std::io::Result<Vec<u8>> {
-    // A file of /proc says no size: with room for most of them, they are read at once and not in pieces that double.
+    // A file of /proc says no size: with room for most of them, they are read at once and not in pieces that
+    // double.
     let mut out = Vec::with_capacity(FIRST_READ.min(max.saturating_add(1)));
     file.take(max as u64 + 1).read_to_end(&mut out)?;
     if out.len() > max {

@@ -1,11 +1,13 @@
-//! Read access to a bolt database that another process has open: containerd's `meta.db`, podman's `bolt_state.db`.
+//! Read access to a bolt database that another process has open: containerd's `meta.db`, podman's
+//! `bolt_state.db`.
 //!
-//! Format: go.etcd.io/bbolt, `internal/common` (`page.go`, `meta.go`, `bucket.go`). A database is a B+ tree of pages in the
-//! machine's byte order; two meta pages take turns naming the root.
+//! Format: go.etcd.io/bbolt, `internal/common` (`page.go`, `meta.go`, `bucket.go`). A database is a B+ tree
+//! of pages in the machine's byte order; two meta pages take turns naming the root.
 //!
-//! Invariants: nothing is written, locked or mapped; every page, depth and number of pages is bounded. The writer goes on
-//! meanwhile, so an answer counts only if no later transaction was committed while it was looked for: a transaction
-//! leaves alone the pages of the one before it, and those of the one before that are reused only once it is committed.
+//! Invariants: nothing is written, locked or mapped; every page, depth and number of pages is bounded. The
+//! writer goes on meanwhile, so an answer counts only if no later transaction was committed while it was
+//! looked for: a transaction leaves alone the pages of the one before it, and those of the one before that
+//! are reused only once it is committed.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -109,8 +111,8 @@ enum Found {
 impl<'p, P: Pages> Bolt<'p, P> {
     fn open(pages: &'p P) -> Result<Self, BoltError> {
         let first = Self::meta(pages, 0);
-        // The second meta page is at the size of a page, which the first tells; where the first was cut short by a
-        // crash, any size that a system has is tried.
+        // The second meta page is at the size of a page, which the first tells; where the first was cut short
+        // by a crash, any size that a system has is tried.
         let second = match &first {
             Ok(meta) => Self::meta(pages, meta.page_size),
             Err(_) => (12..=16)

@@ -1,8 +1,8 @@
-//! The condition of a rule, in pieces: for what looks rules over (`drift lint`), and for what resolves their macros and
-//! lists (the testkit).
+//! The condition of a rule, in pieces: for what looks rules over (`drift lint`), and for what resolves their
+//! macros and lists (the testkit).
 //!
-//! A reader of libsinsp's filter grammar (userspace/libsinsp/filter/parser.h). It does not judge fields or values:
-//! libsinsp does.
+//! A reader of libsinsp's filter grammar (userspace/libsinsp/filter/parser.h). It does not judge fields or
+//! values: libsinsp does.
 
 /// Nesting of parentheses beyond which a condition is refused.
 const MAX_DEPTH: usize = 200;
@@ -64,7 +64,8 @@ pub struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// The field that a [`Kind::Field`], or a value such as `val(proc.pname)`, asks for, without its transformers.
+    /// The field that a [`Kind::Field`], or a value such as `val(proc.pname)`, asks for, without its
+    /// transformers.
     pub fn field(&self) -> Option<&'a str> {
         let is_value = matches!(self.kind, Kind::Value | Kind::Item | Kind::List);
         let mut inner = self.text;
@@ -101,8 +102,8 @@ pub fn read(condition: &str) -> Result<Vec<Piece<'_>>, SyntaxError> {
     }
 }
 
-/// The same of a text that need not be a condition: what cannot be read is passed over, and what follows a quote or a
-/// transformer's parenthesis that has no end.
+/// The same of a text that need not be a condition: what cannot be read is passed over, and what follows a
+/// quote or a transformer's parenthesis that has no end.
 pub fn read_what_can_be(condition: &str) -> Vec<Piece<'_>> {
     let mut reader = Reader::new(condition);
     loop {

@@ -1,8 +1,10 @@
-//! Answers of nameservers: which name an address was given for (RFC 1035, sections 4.1 and 3.1; RFC 3596 for AAAA).
+//! Answers of nameservers: which name an address was given for (RFC 1035, sections 4.1 and 3.1; RFC 3596 for
+//! AAAA).
 //!
-//! What is read comes from the network, and of long answers the engine hands over the beginning only. Invariants: work is
-//! bounded by the message's length and the limits here; the name is that of the question, so that a chain of aliases leads
-//! to what the program asked for; a record that is cut ends the reading, and what came before it counts.
+//! What is read comes from the network, and of long answers the engine hands over the beginning only.
+//! Invariants: work is bounded by the message's length and the limits here; the name is that of the question,
+//! so that a chain of aliases leads to what the program asked for; a record that is cut ends the reading, and
+//! what came before it counts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,8 +1,8 @@
 //! What an executable's first bytes say about it: how it was linked, and whether it looks packed.
 //!
-//! Invariant: hostile headers cost a bounded walk and no allocation that they choose; what lies beyond the bytes at
-//! hand is `None`, never a guess. Goblin reads single headers; its whole-file parser, which follows every table, is
-//! not used.
+//! Invariant: hostile headers cost a bounded walk and no allocation that they choose; what lies beyond the
+//! bytes at hand is `None`, never a guess. Goblin reads single headers; its whole-file parser, which follows
+//! every table, is not used.
 
 use std::ops::Range;
 
@@ -27,10 +27,12 @@ const MAX_DYNAMIC: usize = 4096;
 /// Where UPX's loader information lies: right behind the program headers.
 const UPX_WITHIN: usize = 1024;
 
-/// Bits per byte above which code counts as compressed or encrypted. Machine code has about 6, packed data near 8.
+/// Bits per byte above which code counts as compressed or encrypted. Machine code has about 6, packed data
+/// near 8.
 const PACKED_ENTROPY: f64 = 7.2;
 
-/// What is known of an executable; `None` where it depends on bytes that were not at hand, or it is no ELF file.
+/// What is known of an executable; `None` where it depends on bytes that were not at hand, or it is no ELF
+/// file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ElfTraits {
     /// An ELF file.
@@ -41,8 +43,8 @@ pub struct ElfTraits {
     pub static_linked: Option<bool>,
     /// Has no symbol table.
     pub stripped: Option<bool>,
-    /// Packed by UPX; or has no section table or a segment both writable and executable, and executable segments of an
-    /// entropy that code does not have.
+    /// Packed by UPX; or has no section table or a segment both writable and executable, and executable
+    /// segments of an entropy that code does not have.
     pub packed: Option<bool>,
     /// Built by Go's toolchain: has its build id note. A build with an empty build id is not recognised.
     pub go: Option<bool>,
@@ -68,8 +70,8 @@ impl ElfTraits {
     }
 }
 
-/// Reads the traits from a file's first bytes: all of it, or [`HEAD`] bytes of a larger one. `file_size` is the size
-/// of the whole file, in bytes.
+/// Reads the traits from a file's first bytes: all of it, or [`HEAD`] bytes of a larger one. `file_size` is
+/// the size of the whole file, in bytes.
 pub fn traits(bytes: &[u8], file_size: u64) -> ElfTraits {
     let mut found = ElfTraits { script: bytes.starts_with(b"#!"), ..ElfTraits::default() };
     if !bytes.starts_with(b"\x7fELF") {
@@ -95,7 +97,8 @@ pub fn traits(bytes: &[u8], file_size: u64) -> ElfTraits {
     found
 }
 
-/// Where the section headers of a large file lie, which are mostly at its end: a range of bytes in the file, some KiB.
+/// Where the section headers of a large file lie, which are mostly at its end: a range of bytes in the file,
+/// some KiB.
 ///
 /// `None` where [`traits`] answers without it (it is at hand, or there is none) or where it cannot be known.
 pub fn section_table(bytes: &[u8], file_size: u64) -> Option<Range<u64>> {

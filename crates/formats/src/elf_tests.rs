@@ -11,8 +11,8 @@ const R: u32 = 4;
 const RX: u32 = 5;
 const RWX: u32 = 7;
 
-/// A little-endian ELF64 file of these segments (type, flags, content), as the ELF specification lays it out, with a
-/// section table of these types behind them; none where there are no types.
+/// A little-endian ELF64 file of these segments (type, flags, content), as the ELF specification lays it out,
+/// with a section table of these types behind them; none where there are no types.
 fn elf(kind: u16, machine: u16, segments: &[(u32, u32, &[u8])], sections: &[u32]) -> Vec<u8> {
     let data_at = 64 + 56 * segments.len();
     let data_len: usize = segments.iter().map(|(_, _, data)| data.len()).sum();

@@ -1,6 +1,7 @@
 //! What a layer says about one path, in the form every source (overlayfs walk, mtree, OCI tar) produces.
 //!
-//! Invariant: an [`ImagePath`] is absolute and normalised, so two sources that mean the same file spell it the same.
+//! Invariant: an [`ImagePath`] is absolute and normalised, so two sources that mean the same file spell it
+//! the same.
 
 use std::fmt;
 
@@ -107,8 +108,8 @@ impl ImagePath {
 
     /// Resolves a path as a process means it: `..` goes up lexically and stops at the root.
     ///
-    /// Right only where no component before a `..` is a symbolic link: callers that can look at the file system
-    /// resolve there instead. Relative paths are taken from `cwd`.
+    /// Right only where no component before a `..` is a symbolic link: callers that can look at the file
+    /// system resolve there instead. Relative paths are taken from `cwd`.
     ///
     /// # Errors
     /// A NUL byte, or more than [`MAX_PATH`] bytes: [`PathError`].
@@ -116,8 +117,8 @@ impl ImagePath {
         if raw.contains(&0) || cwd.contains(&0) {
             return Err(PathError::Nul);
         }
-        // Most paths are spelled as they are meant: they are copied, and no more. This is done for each file that is written.
-        // The engine's directories end with a slash.
+        // Most paths are spelled as they are meant: they are copied, and no more. This is done for each file
+        // that is written. The engine's directories end with a slash.
         let dir = cwd.strip_suffix(b"/").unwrap_or(cwd);
         let out = match raw.first() {
             Some(b'/') if is_clean(raw) => raw.to_vec(),
@@ -183,7 +184,8 @@ impl fmt::Debug for ImagePath {
     }
 }
 
-/// The components of both, one after the other, without those that mean nothing; `..` takes away the one before.
+/// The components of both, one after the other, without those that mean nothing; `..` takes away the one
+/// before.
 fn resolved(cwd: &[u8], raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(cwd.len() + raw.len() + 2);
     for component in cwd.split(|b| *b == b'/').chain(raw.split(|b| *b == b'/')) {
@@ -202,13 +204,14 @@ fn resolved(cwd: &[u8], raw: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a path is absolute and has nothing to take out: no `.`, `..` or empty component, no slash at the end.
+/// Whether a path is absolute and has nothing to take out: no `.`, `..` or empty component, no slash at the
+/// end.
 fn is_clean(path: &[u8]) -> bool {
     path.strip_prefix(b"/").is_some_and(is_clean_below)
 }
 
-/// As [`is_clean`], of a path without the slash in front. `false` as well for names that begin with a dot, which a look at
-/// two bytes does not tell from the others.
+/// As [`is_clean`], of a path without the slash in front. `false` as well for names that begin with a dot,
+/// which a look at two bytes does not tell from the others.
 fn is_clean_below(path: &[u8]) -> bool {
     let unclean = |before: u8, byte: u8| (before == b'/') & ((byte == b'/') | (byte == b'.'));
     let after = path.get(1..).unwrap_or_default();

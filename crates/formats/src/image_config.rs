@@ -35,8 +35,8 @@ pub struct ImageConfig {
     pub diff_ids: Vec<Digest>,
 }
 
-/// One variable of `Env`. Of its value only a hash under the process's own random key is kept: it can be compared by
-/// [`EnvVar::value_is`], not shown.
+/// One variable of `Env`. Of its value only a hash under the process's own random key is kept: it can be
+/// compared by [`EnvVar::value_is`], not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EnvVar {
     name: String,
@@ -69,7 +69,8 @@ impl EnvVar {
         self.value == value_key(actual)
     }
 
-    /// Whether the value is this, or a list that has it: `/bin` of `/usr/bin:/bin`, `-Xmx1g` of `-Xss1m -Xmx1g`.
+    /// Whether the value is this, or a list that has it: `/bin` of `/usr/bin:/bin`, `-Xmx1g` of `-Xss1m
+    /// -Xmx1g`.
     pub fn lists(&self, element: &[u8]) -> bool {
         let key = value_key(element);
         self.value == key || self.elements.contains(&key)

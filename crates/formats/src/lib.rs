@@ -1,7 +1,8 @@
 //! Parsers of what kernels, runtimes and package managers write: bytes in, values out.
 //!
-//! Invariants: whatever a file says, memory and work are bounded; nothing here opens a file or asks the system, a
-//! database that is too large to hold is read through [`read_at::ReadAt`]; nothing here knows a container.
+//! Invariants: whatever a file says, memory and work are bounded; nothing here opens a file or asks the
+//! system, a database that is too large to hold is read through [`read_at::ReadAt`]; nothing here knows a
+//! container.
 
 #![forbid(unsafe_code)]
 

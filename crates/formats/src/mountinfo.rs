@@ -1,19 +1,22 @@
 //! The mounts of one process, as `/proc/<pid>/mountinfo` lists them (proc_pid_mountinfo(5)).
 //!
-//! Invariant: [`MountTable::covering`] answers what the kernel's own path walk would answer for the process the table
-//! was read from, whatever the order of the lines. It follows parent ids, not line order: since Linux 6.8 the lines
-//! come sorted by a mount's unique id, before that in the order of the mount tree's list, and a moved or propagated
-//! mount is in neither case where a reader expects it.
+//! Invariant: [`MountTable::covering`] answers what the kernel's own path walk would answer for the process
+//! the table was read from, whatever the order of the lines. It follows parent ids, not line order: since
+//! Linux 6.8 the lines come sorted by a mount's unique id, before that in the order of the mount tree's list,
+//! and a moved or propagated mount is in neither case where a reader expects it.
 
 use std::collections::HashMap;
 
-/// The most bytes read of one table; what is beyond is dropped and the table says so ([`MountTable::is_cut`]).
+/// The most bytes read of one table; what is beyond is dropped and the table says so
+/// ([`MountTable::is_cut`]).
 pub const MAX_BYTES: usize = 32 << 20;
 
-/// The most mounts kept of one table. The kernel's own default is 100000 for a mount namespace (`fs.mount-max`).
+/// The most mounts kept of one table. The kernel's own default is 100000 for a mount namespace
+/// (`fs.mount-max`).
 pub const MAX_MOUNTS: usize = 100_000;
 
-/// The longest line accepted, in bytes. An overlay of 500 layers with paths of 200 bytes each is about 100 KiB.
+/// The longest line accepted, in bytes. An overlay of 500 layers with paths of 200 bytes each is about 100
+/// KiB.
 pub const MAX_LINE: usize = 1 << 20;
 
 /// One mount.
@@ -21,12 +24,14 @@ pub const MAX_LINE: usize = 1 << 20;
 pub struct Mount {
     /// The mount's id, unique among those that exist at one time, and reused afterwards.
     pub id: u64,
-    /// Id of the mount this one is mounted on; for the top of the tree an id that is not in the table, or its own.
+    /// Id of the mount this one is mounted on; for the top of the tree an id that is not in the table, or its
+    /// own.
     pub parent: u64,
     /// Device number (`st_dev`) of the files on it: major, minor.
     pub dev: (u32, u32),
-    /// The directory or file of the file system that is mounted, as a path inside that file system. `/` unless it is
-    /// a bind mount or a btrfs subvolume. The kernel adds `//deleted` when that directory has been removed.
+    /// The directory or file of the file system that is mounted, as a path inside that file system. `/`
+    /// unless it is a bind mount or a btrfs subvolume. The kernel adds `//deleted` when that directory has
+    /// been removed.
     pub root: Vec<u8>,
     /// Where it is mounted, as seen from the process's root directory.
     pub mount_point: Vec<u8>,
@@ -50,8 +55,8 @@ pub struct MountTable {
     /// Indexes of the mounts that lie on the mount with this id.
     children: HashMap<u64, Vec<usize>>,
     root: Option<usize>,
-    /// First components of all mount points but `/`: of almost all paths they alone say that no mount but the root covers
-    /// them. `None`: there are too many to go through.
+    /// First components of all mount points but `/`: of almost all paths they alone say that no mount but the
+    /// root covers them. `None`: there are too many to go through.
     tops: Option<Vec<Box<[u8]>>>,
     bad_lines: usize,
     cut: bool,
@@ -63,9 +68,9 @@ const MAX_TOPS: usize = 32;
 impl MountTable {
     /// Parses a whole `/proc/<pid>/mountinfo`.
     ///
-    /// Lines that are not as proc(5) says are left out and counted ([`MountTable::bad_lines`]), as is a second line
-    /// with an id that was already there. Work and memory are linear in the input, which is cut at [`MAX_BYTES`] and
-    /// [`MAX_MOUNTS`].
+    /// Lines that are not as proc(5) says are left out and counted ([`MountTable::bad_lines`]), as is a
+    /// second line with an id that was already there. Work and memory are linear in the input, which is cut
+    /// at [`MAX_BYTES`] and [`MAX_MOUNTS`].
     pub fn parse(bytes: &[u8]) -> Self {
         let kept = bytes.get(..MAX_BYTES).unwrap_or(bytes);
         let mut table = Self { cut: kept.len() < bytes.len(), ..Self::default() };
@@ -112,10 +117,10 @@ impl MountTable {
 
     /// The mount that is the process's root: at `/`, and not itself mounted on another mount at `/`.
     ///
-    /// A mount on top of the root directory does not hide it: the kernel starts a path walk at the root directory
-    /// the process holds, and does not step up to what is mounted over it (seen on Linux 6.18: after
-    /// `mount -t tmpfs x /`, `/` still lists the old files). A process that did move onto the upper mount no longer
-    /// sees the lower one in its table.
+    /// A mount on top of the root directory does not hide it: the kernel starts a path walk at the root
+    /// directory the process holds, and does not step up to what is mounted over it (seen on Linux 6.18:
+    /// after `mount -t tmpfs x /`, `/` still lists the old files). A process that did move onto the upper
+    /// mount no longer sees the lower one in its table.
     fn find_root(&self) -> Option<usize> {
         self.mounts.iter().position(|m| {
             let over_root = m.parent != m.id && self.by_id(m.parent).is_some_and(|p| p.mount_point == b"/");
@@ -125,16 +130,17 @@ impl MountTable {
 
     /// The mount that holds the process's root directory.
     ///
-    /// `None` when the table is empty, or when the process's root is not the top of any mount (a chroot into a plain
-    /// directory: the kernel then lists only the mounts below that directory).
+    /// `None` when the table is empty, or when the process's root is not the top of any mount (a chroot into
+    /// a plain directory: the kernel then lists only the mounts below that directory).
     pub fn root(&self) -> Option<&Mount> {
         self.mounts.get(self.root?)
     }
 
     /// The mount that an absolute path lies on, for a process whose root directory is the table's root.
     ///
-    /// The path must be normalised (no `.`, `..`, `//`, trailing slash) and free of symbolic links: this is a look-up
-    /// by name. `None` for a relative path, and when the table has no root and no mount covers the path.
+    /// The path must be normalised (no `.`, `..`, `//`, trailing slash) and free of symbolic links: this is a
+    /// look-up by name. `None` for a relative path, and when the table has no root and no mount covers the
+    /// path.
     pub fn covering(&self, path: &[u8]) -> Option<&Mount> {
         if path.first() != Some(&b'/') {
             return None;
@@ -144,8 +150,8 @@ impl MountTable {
             Some(index) => index,
             None => self.highest_without_root(path)?,
         };
-        // Each step goes to a child of `current`, and every mount but the root has exactly one parent, so no mount is
-        // visited twice; the count bounds the walk even for a made-up table.
+        // Each step goes to a child of `current`, and every mount but the root has exactly one parent, so no
+        // mount is visited twice; the count bounds the walk even for a made-up table.
         for _ in 0..self.mounts.len() {
             let mount = self.mounts.get(current)?;
             let children = self.children.get(&mount.id).map_or(&[][..], Vec::as_slice);
@@ -165,8 +171,8 @@ impl MountTable {
 
     /// Of these mounts, the one that a walk along `path` meets first: the one with the shortest mount point.
     ///
-    /// Two on the very same place of the same mount cannot be made by mount(2), only by propagation; the later line
-    /// wins.
+    /// Two on the very same place of the same mount cannot be made by mount(2), only by propagation; the
+    /// later line wins.
     fn nearest(&self, candidates: &[usize], path: &[u8]) -> Option<usize> {
         let mut best: Option<(usize, usize)> = None;
         for index in candidates.iter().copied().filter(|i| Some(*i) != self.root) {

@@ -152,8 +152,8 @@ fn the_order_of_the_lines_does_not_matter() {
 
 #[test]
 fn what_is_mounted_over_a_directory_hides_the_mounts_below_it() {
-    // Printed by Linux 6.18: tmpfs `a` on x/y, then `b` and then `c` on x. Ids are given out again, so they do not tell
-    // which is newer.
+    // Printed by Linux 6.18: tmpfs `a` on x/y, then `b` and then `c` on x. Ids are given out again, so they
+    // do not tell which is newer.
     let t = table(
         "43 42 254:0 / / rw - ext4 /dev/vda rw\n63 43 0:39 / /p/x/y rw - tmpfs a rw\n\
          64 43 0:40 / /p/x rw - tmpfs b rw\n65 64 0:41 / /p/x rw - tmpfs c rw\n",

@@ -1,8 +1,8 @@
 //! mtree(5) manifests: what `bsdtar --format=mtree` and umoci (go-mtree) write of a tree.
 //!
-//! Invariant: a path given to the sink never left the tree: `..` in a name is refused, and so is a `..` line above
-//! the root. A manifest that cannot be read in full is an error, never a shorter manifest: what it does not list
-//! would count as added.
+//! Invariant: a path given to the sink never left the tree: `..` in a name is refused, and so is a `..` line
+//! above the root. A manifest that cannot be read in full is an error, never a shorter manifest: what it does
+//! not list would count as added.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -133,9 +133,10 @@ pub fn read(
 
 /// Parses mtree(5) text and tells each entry to the sink, line by line.
 ///
-/// Names with a slash are paths from the root; names without one are relative to the current directory, which a
-/// directory's own line enters and `..` leaves. Regular files need `mode` and `size`, directories `mode`, links
-/// `link`; keywords without a place in [`Entry`] (`time`, `uid`, `optional`, `nochange`, …) are passed over.
+/// Names with a slash are paths from the root; names without one are relative to the current directory, which
+/// a directory's own line enters and `..` leaves. Regular files need `mode` and `size`, directories `mode`,
+/// links `link`; keywords without a place in [`Entry`] (`time`, `uid`, `optional`, `nochange`, …) are passed
+/// over.
 ///
 /// # Errors
 /// A line or path that is refused, a limit, a read error, or no entry at all: [`MtreeError`].
@@ -295,7 +296,8 @@ impl Parser<'_> {
         if self.summary.name_bytes > self.limits.max_name_bytes {
             return Err(LimitExceeded { what: "bytes of names", limit: self.limits.max_name_bytes }.into());
         }
-        // Only a name without a slash enters its directory; `.` enters where it is, and a `..` leaves it again.
+        // Only a name without a slash enters its directory; `.` enters where it is, and a `..` leaves it
+        // again.
         if !full && entry.kind == FileKind::Directory {
             self.ups.push(self.cwd.len());
             if decoded != b"." {

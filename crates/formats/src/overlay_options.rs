@@ -1,10 +1,11 @@
 //! The layers of an overlay mount, read from the options that the kernel prints for it.
 //!
-//! Three encodings lie over each other and are undone in this order: options are separated by commas, and a comma
-//! inside a value is printed as `\054` (`seq_show_option` in the kernel); then octal escapes are decoded; then a path
-//! that the kernel was given with backslashes before `:`, `,` or `\` loses them. The last step applies to
-//! `lowerdir=`, `upperdir=` and `workdir=`, and not to `lowerdir+=` and `datadir+=`, which the kernel takes literally
-//! (Documentation/filesystems/overlayfs.rst; each case seen on Linux 6.18, see the tests).
+//! Three encodings lie over each other and are undone in this order: options are separated by commas, and a
+//! comma inside a value is printed as `\054` (`seq_show_option` in the kernel); then octal escapes are
+//! decoded; then a path that the kernel was given with backslashes before `:`, `,` or `\` loses them. The
+//! last step applies to `lowerdir=`, `upperdir=` and `workdir=`, and not to `lowerdir+=` and `datadir+=`,
+//! which the kernel takes literally (Documentation/filesystems/overlayfs.rst; each case seen on Linux 6.18,
+//! see the tests).
 
 use crate::mountinfo::unescape_octal;
 
@@ -13,8 +14,8 @@ pub const MAX_LAYERS: usize = 500;
 
 /// A directory as it was named to the kernel.
 ///
-/// Relative when whoever mounted it was in another directory then (Docker: `l/ABC`, containerd: `<id>/fs`); the mount
-/// does not record which directory that was.
+/// Relative when whoever mounted it was in another directory then (Docker: `l/ABC`, containerd: `<id>/fs`);
+/// the mount does not record which directory that was.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LayerPath(Vec<u8>);
 
@@ -48,7 +49,8 @@ impl LayerPath {
     }
 }
 
-/// A switch that may not be printed: the kernel prints an option only where it differs from the module's default.
+/// A switch that may not be printed: the kernel prints an option only where it differs from the module's
+/// default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Setting {
     /// Not printed: the default of the `overlay` module on that machine holds.
@@ -86,7 +88,8 @@ impl Setting {
 pub struct OverlayLayers {
     /// Lower layers, the topmost first.
     pub lower: Vec<LayerPath>,
-    /// Data-only lower layers: they hold contents that a `metacopy` file above refers to, and no names of their own.
+    /// Data-only lower layers: they hold contents that a `metacopy` file above refers to, and no names of
+    /// their own.
     pub data_only: Vec<LayerPath>,
     /// The writable layer. Absent on a read-only overlay.
     pub upper: Option<LayerPath>,
@@ -105,7 +108,8 @@ pub struct OverlayLayers {
 /// Why options do not describe the layers of an overlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OverlayError {
-    /// No `lowerdir=` and no `lowerdir+=`. Every overlay has one: these are another file system's options, or cut.
+    /// No `lowerdir=` and no `lowerdir+=`. Every overlay has one: these are another file system's options, or
+    /// cut.
     #[error("overlay options name no lowerdir")]
     NoLower,
     /// An empty layer name, or one with a NUL byte.
@@ -120,8 +124,8 @@ pub enum OverlayError {
 }
 
 impl OverlayLayers {
-    /// Reads the file system options of an overlay mount, as [`Mount::super_options`](crate::mountinfo::Mount) has
-    /// them.
+    /// Reads the file system options of an overlay mount, as
+    /// [`Mount::super_options`](crate::mountinfo::Mount) has them.
     ///
     /// # Errors
     /// Options that no overlay mount can have: [`OverlayError`].
@@ -163,8 +167,8 @@ impl OverlayLayers {
 
     /// A file in the upper layer may be a copy of metadata only, its content still in a lower layer.
     ///
-    /// True unless the mount says `metacopy=off` or has `userxattr` (the kernel does not combine the two): where
-    /// nothing is printed the module's default holds, which may be `on`.
+    /// True unless the mount says `metacopy=off` or has `userxattr` (the kernel does not combine the two):
+    /// where nothing is printed the module's default holds, which may be `on`.
     pub fn may_metacopy(&self) -> bool {
         self.metacopy != Setting::Off && !(self.userxattr && self.metacopy != Setting::On)
     }
@@ -186,12 +190,12 @@ impl OverlayLayers {
         self.lower.iter().chain(&self.data_only).any(LayerPath::is_relative)
     }
 
-    /// The directories that relative layers may start from, best first; the caller looks which of them holds the
-    /// layers.
+    /// The directories that relative layers may start from, best first; the caller looks which of them holds
+    /// the layers.
     ///
-    /// Docker and containerd change into the directory that all layers lie below and shorten every name by it, so the
-    /// parents of an absolute upper directory come first (podman and containerd 1.x: `<base>/<id>/diff`,
-    /// `<base>/<id>/fs`), then the storage roots given.
+    /// Docker and containerd change into the directory that all layers lie below and shorten every name by
+    /// it, so the parents of an absolute upper directory come first (podman and containerd 1.x:
+    /// `<base>/<id>/diff`, `<base>/<id>/fs`), then the storage roots given.
     pub fn resolve_base(&self, storage_roots: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut bases: Vec<Vec<u8>> = Vec::new();
         let mut add = |base: &[u8]| {

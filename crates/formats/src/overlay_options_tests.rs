@@ -80,7 +80,8 @@ fn data_only_layers_as_linux_6_18_prints_them() {
     }
 }
 
-/// The same machine, for the upper directory: a backslash is undone whichever way it was mounted, even next to `lowerdir+`.
+/// The same machine, for the upper directory: a backslash is undone whichever way it was mounted, even next
+/// to `lowerdir+`.
 #[test]
 fn upper_as_linux_6_18_prints_it() {
     let cases = [
@@ -199,7 +200,8 @@ proptest! {
         }
     }
 
-    /// Names survive the way to the kernel and back: escaped as mount(2) needs them, then as mountinfo prints them.
+    /// Names survive the way to the kernel and back: escaped as mount(2) needs them, then as mountinfo prints
+    /// them.
     #[test]
     fn names_come_back(
         names in proptest::collection::vec(proptest::collection::vec(1u8..=255, 1..12), 1..6),

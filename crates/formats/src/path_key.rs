@@ -1,8 +1,8 @@
 //! Keyed hashes of image paths.
 //!
-//! Indexes store hashes, not paths: 8 bytes a file. The key is random for each process, so nobody who chooses file
-//! names can make two of them collide (invariant of DESIGN: no crafted collision). The hash of a path is chained
-//! from its parent's, so that all prefixes of a path cost one pass over it.
+//! Indexes store hashes, not paths: 8 bytes a file. The key is random for each process, so nobody who chooses
+//! file names can make two of them collide (invariant of DESIGN: no crafted collision). The hash of a path is
+//! chained from its parent's, so that all prefixes of a path cost one pass over it.
 
 use crate::entry::ImagePath;
 use siphasher::sip::SipHasher13;
@@ -15,7 +15,8 @@ pub type PathKey = u64;
 
 fn process_key() -> (u64, u64) {
     static KEY: OnceLock<(u64, u64)> = OnceLock::new();
-    // RandomState takes its keys from the operating system; hashing nothing and one byte gives two secret words.
+    // RandomState takes its keys from the operating system; hashing nothing and one byte gives two secret
+    // words.
     *KEY.get_or_init(|| {
         let state = RandomState::new();
         let first = state.build_hasher().finish();

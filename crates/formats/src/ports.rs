@@ -1,4 +1,5 @@
-//! Ports that something declares: an image's `ExposedPorts`, a container's port mappings, the configuration's list.
+//! Ports that something declares: an image's `ExposedPorts`, a container's port mappings, the configuration's
+//! list.
 
 use serde::Deserialize;
 
@@ -43,7 +44,8 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Parses `8080/tcp`, `8000-8010/udp` or `80`, which is TCP (image-spec `config.md`; Docker also writes ranges).
+    /// Parses `8080/tcp`, `8000-8010/udp` or `80`, which is TCP (image-spec `config.md`; Docker also writes
+    /// ranges).
     pub fn parse(text: &str) -> Option<Self> {
         let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let (first, last) = range.split_once('-').unwrap_or((range, range));

@@ -1,9 +1,9 @@
 //! Compiled Python modules (`__pycache__/*.pyc`): the header, and the names that the code in them uses.
 //!
-//! Format: CPython `Lib/importlib/_bootstrap_external.py` (header, PEP 552) and `Python/marshal.c` (code objects), as of
-//! 3.7 to 3.14. Whoever writes a file can copy a header; the code cannot use what the source does not name. So a module
-//! is believed to be compiled from its source only if every name that its code reads, calls or imports stands in that
-//! source ([`names_missing_from`]).
+//! Format: CPython `Lib/importlib/_bootstrap_external.py` (header, PEP 552) and `Python/marshal.c` (code
+//! objects), as of 3.7 to 3.14. Whoever writes a file can copy a header; the code cannot use what the source
+//! does not name. So a module is believed to be compiled from its source only if every name that its code
+//! reads, calls or imports stands in that source ([`names_missing_from`]).
 //!
 //! Invariants: objects, depth and names are bounded; nothing of the code is interpreted.
 
@@ -37,7 +37,8 @@ pub enum SourceStamp {
 
 /// Reads a header; `None` if these bytes are not one.
 pub fn header(bytes: &[u8]) -> Option<SourceStamp> {
-    // The last two bytes of the magic number are a line end, so that a copy as text shows (`_bootstrap_external.py`).
+    // The last two bytes of the magic number are a line end, so that a copy as text shows
+    // (`_bootstrap_external.py`).
     let (magic, rest) = (bytes.get(..4)?, bytes.get(4..HEADER)?);
     if magic.get(2..)? != b"\r\n" {
         return None;
@@ -83,7 +84,8 @@ const COMPILERS: &[&[u8]] = &[
     b"StopAsyncIteration",
 ];
 
-/// The first name that the code of a compiled module uses and its source does not have; `None` if there is no such name.
+/// The first name that the code of a compiled module uses and its source does not have; `None` if there is no
+/// such name.
 ///
 /// # Errors
 /// The module's code cannot be followed: it is malformed, too deep, or of a version that is not known.

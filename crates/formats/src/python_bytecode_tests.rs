@@ -60,7 +60,8 @@ proptest! {
     }
 }
 
-/// Over the installation of Python that `DRIFT_PYTHON_TREE` names: how many of its own modules are not believed.
+/// Over the installation of Python that `DRIFT_PYTHON_TREE` names: how many of its own modules are not
+/// believed.
 #[test]
 fn every_module_of_an_installation_is_compiled_from_its_source() {
     let Ok(tree) = std::env::var("DRIFT_PYTHON_TREE") else { return };

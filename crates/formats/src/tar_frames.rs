@@ -1,14 +1,15 @@
 //! The framing of a tar archive: headers, with the long names of GNU tar and pax, and where their data lies.
 //!
-//! Invariant: nothing is held in memory but one header's names, and those are bounded. (The tar crate's own iterator
-//! reads a long name of any size an archive claims, so only its header type is used.)
+//! Invariant: nothing is held in memory but one header's names, and those are bounded. (The tar crate's own
+//! iterator reads a long name of any size an archive claims, so only its header type is used.)
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 /// A tar block, in bytes.
 const BLOCK: usize = 512;
 
-/// The most that one GNU long name or one pax header may hold, in bytes. Extended attributes live in pax headers.
+/// The most that one GNU long name or one pax header may hold, in bytes. Extended attributes live in pax
+/// headers.
 const MAX_EXTENDED: u64 = 1 << 20;
 
 /// Why an archive cannot be read.
@@ -198,7 +199,8 @@ impl<R: Read> TarFrames<R> {
                 header.mode().map_err(|_| TarError::Header { at: start, what: "its mode is not a number" })?
             }
         };
-        // Only regular files have data, whatever the size field says (as Go's reader, which container engines use).
+        // Only regular files have data, whatever the size field says (as Go's reader, which container engines
+        // use).
         let size = if kind == TarKind::Regular { extended.size.unwrap_or(size) } else { 0 };
         self.left = size;
         self.padding = padding(size);

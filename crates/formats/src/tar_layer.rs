@@ -1,7 +1,8 @@
-//! One image layer, a tar archive, told to a [`LayerSink`]: files with their SHA-256, whiteouts, opaque directories
-//! (OCI image-spec, `layer.md`).
+//! One image layer, a tar archive, told to a [`LayerSink`]: files with their SHA-256, whiteouts, opaque
+//! directories (OCI image-spec, `layer.md`).
 //!
-//! Invariant: a path told to the sink never left the image, and a layer is told whole or the answer is an error.
+//! Invariant: a path told to the sink never left the image, and a layer is told whole or the answer is an
+//! error.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -42,8 +43,8 @@ pub enum LayerError {
     Limit(#[from] LimitExceeded),
 }
 
-/// Reads an uncompressed layer and tells the sink what it holds, in the archive's order: of entries with the same
-/// path the last is meant.
+/// Reads an uncompressed layer and tells the sink what it holds, in the archive's order: of entries with the
+/// same path the last is meant.
 ///
 /// The caller bounds the bytes. The reader is left behind the archive's end marker: padding may follow.
 ///
@@ -130,7 +131,8 @@ impl<R: Read> Layer<R> {
     }
 }
 
-/// `.wh.name` removes `name`; `.wh..wh..opq` hides the whole directory below; other `.wh..wh.` names are AUFS's own.
+/// `.wh.name` removes `name`; `.wh..wh..opq` hides the whole directory below; other `.wh..wh.` names are
+/// AUFS's own.
 fn whiteout(
     path: &ImagePath,
     name: &[u8],

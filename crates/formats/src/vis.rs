@@ -1,7 +1,7 @@
 //! The escapes that mtree files use in names: vis(3) and plain octal.
 
-/// Escapes what a line of words cannot hold, and what a terminal would act on: everything but printable ASCII, and of
-/// that space, backslash, `#`, `=` and what a shell expands.
+/// Escapes what a line of words cannot hold, and what a terminal would act on: everything but printable
+/// ASCII, and of that space, backslash, `#`, `=` and what a shell expands.
 pub fn vis(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());
     for byte in raw {

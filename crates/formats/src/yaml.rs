@@ -1,7 +1,7 @@
 //! YAML as a value: one document, bounded, without aliases.
 //!
-//! An alias may stand for any amount of data ("billion laughs"), so none is followed. Invariants: work and memory grow with
-//! the text's length only; what is not understood is an error, never left out.
+//! An alias may stand for any amount of data ("billion laughs"), so none is followed. Invariants: work and
+//! memory grow with the text's length only; what is not understood is an error, never left out.
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value};

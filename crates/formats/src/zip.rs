@@ -1,7 +1,8 @@
 //! The directory of a zip archive (jar, war, wheel): which members it holds, of which size and checksum.
 //!
-//! Format: PKWARE APPNOTE.TXT, 4.3.12 (central directory) and 4.3.16 (its end). Archives of 4 GiB and more (zip64) are
-//! not read. Invariants: the directory is bounded in bytes and members; offsets are checked before they are used.
+//! Format: PKWARE APPNOTE.TXT, 4.3.12 (central directory) and 4.3.16 (its end). Archives of 4 GiB and more
+//! (zip64) are not read. Invariants: the directory is bounded in bytes and members; offsets are checked
+//! before they are used.
 
 use crate::read_at::{le16, le32, ReadAt};
 use std::io::{self, Read};
@@ -86,7 +87,8 @@ impl<'a> Part<'a> {
     /// The members of the archive, in its order, at most `max`.
     ///
     /// # Errors
-    /// The system's; `InvalidData` if this is not a zip archive, or one with more members or of 4 GiB and more.
+    /// The system's; `InvalidData` if this is not a zip archive, or one with more members or of 4 GiB and
+    /// more.
     pub fn members(&self, max: usize) -> io::Result<Vec<Member>> {
         let tail_len = self.len.min(MAX_COMMENT + END_BYTES as u64);
         let mut tail = vec![0; usize::try_from(tail_len).map_err(|_| invalid("too long"))?];

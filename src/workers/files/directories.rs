@@ -1,7 +1,7 @@
 //! Directories that fill: a few reports of files, and then one that counts the rest.
 //!
-//! Invariants: bounded in directories; what gives somebody rights is always reported alone; nothing is left out
-//! uncounted.
+//! Invariants: bounded in directories; what gives somebody rights is always reported alone; nothing is left
+//! out uncounted.
 
 use crate::events::FileReport;
 use drift_core::policy::sensitive::is_alone;

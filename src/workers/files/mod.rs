@@ -1,11 +1,11 @@
 //! Compares changed files with the image, once nobody writes to them any more.
 //!
-//! Each event only says that a path may have changed. The state decides, looked at after the last writer has closed the
-//! file and it has been left alone for a moment. Where the path is sensitive or the image's it is looked at at once as
-//! well, and while it is held open: what was changed and undone is reported as `reverted`. Invariants: paths waiting and
-//! states remembered are bounded, of which each container has a share; what does not fit is looked for in the container's
-//! layer, and what even that does not find in time is counted and reported (`drift_lost`); the same state of a path is
-//! reported once.
+//! Each event only says that a path may have changed. The state decides, looked at after the last writer has
+//! closed the file and it has been left alone for a moment. Where the path is sensitive or the image's it is
+//! looked at at once as well, and while it is held open: what was changed and undone is reported as
+//! `reverted`. Invariants: paths waiting and states remembered are bounded, of which each container has a
+//! share; what does not fit is looked for in the container's layer, and what even that does not find in time
+//! is counted and reported (`drift_lost`); the same state of a path is reported once.
 
 mod directories;
 mod sweeps;
@@ -62,14 +62,15 @@ const LATE: Duration = Duration::from_secs(2);
 const MAX_GLANCES: u8 = 8;
 /// Most paths of one sweep that are looked at at once because there is no room for them to wait.
 const MAX_AT_ONCE: usize = 4096;
-/// How far a file's time may be behind that of a process: the kernel's clocks have ticks of some milliseconds.
+/// How far a file's time may be behind that of a process: the kernel's clocks have ticks of some
+/// milliseconds.
 const CLOCKS: u64 = 50_000_000;
 
 /// How much longer paths wait that were found by looking for them: what is told by name comes first.
 const SWEPT: Duration = Duration::from_millis(300);
 
-/// Pause after events were taken in, for as long as more come: those of a burst are taken in together, and the event thread, which
-/// has no time for it, wakes this one up once for all of them.
+/// Pause after events were taken in, for as long as more come: those of a burst are taken in together, and
+/// the event thread, which has no time for it, wakes this one up once for all of them.
 const BATCH: Duration = Duration::from_millis(50);
 
 /// What came of a path.
@@ -123,7 +124,8 @@ impl Files {
         }
     }
 
-    /// Works until the queue closes; each verified change goes to `report`, and each change of a mounted secret to `tampered`.
+    /// Works until the queue closes; each verified change goes to `report`, and each change of a mounted
+    /// secret to `tampered`.
     pub fn run(
         mut self,
         notices: &Inbox<FileNotice>,
@@ -214,8 +216,8 @@ impl Files {
         }
     }
 
-    /// Takes in what is in a directory that was renamed: what was made there has another path now. Sensitive names first:
-    /// decoys may be many.
+    /// Takes in what is in a directory that was renamed: what was made there has another path now. Sensitive
+    /// names first: decoys may be many.
     fn accept_below(&mut self, job: FileJob, path: &ImagePath, dir: &FoundFile) {
         let Ok(walk) = Walk::new(&dir.fd, None, MAX_DEPTH) else { return };
         let (mut first, mut rest) = (Vec::new(), Vec::new());
@@ -356,8 +358,8 @@ impl Files {
         let now = Instant::now();
         let mut again = None;
         if let Some(found) = located.now.as_ref().filter(|found| found.kind == FileType::RegularFile) {
-            // Watched from before it is looked at, so that a later write is not missed, whoever writes: a process that
-            // inherited the descriptor, one that has the file mapped.
+            // Watched from before it is looked at, so that a later write is not missed, whoever writes: a
+            // process that inherited the descriptor, one that has the file mapped.
             let hasty = job.container.image.as_ref().is_ok_and(|image| is_hasty(image, &located.path));
             let held = open.has_writer(&self.host, &waiting.writers, found);
             let watched = self.watches.add(found, job, held, hasty);
@@ -617,7 +619,8 @@ fn root_of(host: &Host, job: &FileJob) -> Option<RootDir> {
     live.root(host, &members.collect::<Vec<_>>())
 }
 
-/// Whether a process sees its mount namespace's root: paths of jobs begin there, also those of a process in a chroot.
+/// Whether a process sees its mount namespace's root: paths of jobs begin there, also those of a process in a
+/// chroot.
 fn is_at_namespace_root(host: &Host, pid: i64) -> bool {
     host.root_path_of(pid).is_some_and(|root| root == b"/")
 }

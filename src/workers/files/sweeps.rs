@@ -1,7 +1,8 @@
-//! Changes of which no event says where: truncate(2) and setxattr(2) by path, fchmodat2(2). The container's writable layer
-//! is looked through for files that changed at that time.
+//! Changes of which no event says where: truncate(2) and setxattr(2) by path, fchmodat2(2). The container's
+//! writable layer is looked through for files that changed at that time.
 //!
-//! Invariants: one sweep of a container at a time, at most a twentieth of the time; a bounded number of entries.
+//! Invariants: one sweep of a container at a time, at most a twentieth of the time; a bounded number of
+//! entries.
 
 use crate::facts::{Evidence, Said};
 use crate::facts::{FileJob, Unnamed};
@@ -24,8 +25,8 @@ const SHARE: u32 = 20;
 const MAX_CONTAINERS: usize = 4096;
 /// Most entries looked at in one sweep.
 const MAX_ENTRIES: usize = 500_000;
-/// How far a file's time may be before its event's, nanoseconds: the kernel's clock for files has ticks of some milliseconds.
-/// What changed earlier was changed by somebody else.
+/// How far a file's time may be before its event's, nanoseconds: the kernel's clock for files has ticks of
+/// some milliseconds. What changed earlier was changed by somebody else.
 const CLOCKS: u64 = 300_000_000;
 
 #[derive(Debug)]
@@ -101,8 +102,8 @@ fn is_whiteout(found: &FoundFile) -> bool {
     found.kind == FileType::CharacterDevice && found.rdev == (0, 0)
 }
 
-/// Regular files, links and removals of the writable layer whose change time is `since` or later; those that are
-/// sensitive first.
+/// Regular files, links and removals of the writable layer whose change time is `since` or later; those that
+/// are sensitive first.
 fn changed_since(change: &Unnamed, since: u64) -> (Vec<ImagePath>, bool) {
     let upper = change.container.live.as_ref().and_then(|live| live.upper.as_deref());
     let walk = upper

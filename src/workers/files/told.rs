@@ -52,8 +52,8 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Nothing told yet; `interval` is the least time between two reports of the same change, `repeat` of the same change
-    /// to the same content.
+    /// Nothing told yet; `interval` is the least time between two reports of the same change, `repeat` of the
+    /// same change to the same content.
     pub(super) fn new(interval: Duration, repeat: Duration) -> Self {
         Self {
             interval,

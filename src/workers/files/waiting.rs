@@ -1,7 +1,7 @@
 //! Paths that wait to be looked at, the one that is due first in front.
 //!
-//! Invariants: one entry for each path of a container, at most [`MAX_WAITING`] in all, of which a container has its
-//! share; a path's writer is whoever changed its content, not whoever touched it last.
+//! Invariants: one entry for each path of a container, at most [`MAX_WAITING`] in all, of which a container
+//! has its share; a path's writer is whoever changed its content, not whoever touched it last.
 
 use crate::facts::FileJob;
 use crate::facts::{Evidence, Said};
@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 /// Most paths waiting.
 pub(super) const MAX_WAITING: usize = 16_384;
-/// How long a path is left alone before it is looked at: a file that is made under one name and renamed to another is one
-/// change.
+/// How long a path is left alone before it is looked at: a file that is made under one name and renamed to
+/// another is one change.
 pub(super) const QUIET: Duration = Duration::from_millis(500);
 /// Most processes remembered as writers of one path.
 const MAX_WRITERS: usize = 8;
 
-/// What tells one waiting path from another: keyed hashes of container and path, whether a link at its end is followed.
+/// What tells one waiting path from another: keyed hashes of container and path, whether a link at its end is
+/// followed.
 pub(super) type Key = (u64, PathKey, bool);
 
 fn key(job: &FileJob, follows: bool) -> Key {
@@ -37,8 +38,8 @@ pub(super) struct Waiting {
     pub(super) job: FileJob,
     /// Processes that may have it open.
     pub(super) writers: Vec<i64>,
-    /// Held from the event on, so that a container that ends at once can still be looked at; given up while a writer
-    /// has the file open, since then the container lives.
+    /// Held from the event on, so that a container that ends at once can still be looked at; given up while a
+    /// writer has the file open, since then the container lives.
     pub(super) root: Option<Arc<RootDir>>,
     pub(super) due: Instant,
     /// Longest wait for a writer.

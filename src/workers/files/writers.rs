@@ -1,8 +1,8 @@
 //! Whether somebody has a file open for writing, found out without touching the file.
 //!
-//! Two ways, neither of which the workload can notice (a lease, which would tell at once, makes others wait or fail):
-//! the descriptors of the processes that opened it, and a watch that tells when a writer closes it, whoever that is
-//! (inotify(7)). Invariants: watches and descriptors looked at are bounded.
+//! Two ways, neither of which the workload can notice (a lease, which would tell at once, makes others wait
+//! or fail): the descriptors of the processes that opened it, and a watch that tells when a writer closes it,
+//! whoever that is (inotify(7)). Invariants: watches and descriptors looked at are bounded.
 
 use crate::facts::FileJob;
 use crate::facts::{Said, Writer};
@@ -81,12 +81,12 @@ impl Watches {
         self.jobs.is_empty()
     }
 
-    /// Watches a file; its job comes back from [`Watches::read`], if `each` after every write too. `held`: the job's
-    /// process has it open for writing. `false` if it cannot be watched.
+    /// Watches a file; its job comes back from [`Watches::read`], if `each` after every write too. `held`:
+    /// the job's process has it open for writing. `false` if it cannot be watched.
     ///
-    /// The container's own view is watched: since Linux 4.19 overlayfs opens the layer's file without notification
-    /// (`FMODE_NONOTIFY`, fs/overlayfs/file.c), so that a watch there would see nothing. Writes through a mapping are
-    /// notified nowhere.
+    /// The container's own view is watched: since Linux 4.19 overlayfs opens the layer's file without
+    /// notification (`FMODE_NONOTIFY`, fs/overlayfs/file.c), so that a watch there would see nothing. Writes
+    /// through a mapping are notified nowhere.
     pub(super) fn add(&mut self, file: &FoundFile, job: &FileJob, held: bool, each: bool) -> bool {
         let Some(inotify) = &self.inotify else { return false };
         let path = file.own_path();
@@ -104,8 +104,8 @@ impl Watches {
         true
     }
 
-    /// The jobs of files that were written to since the last call. Who did it no watch says: of a file that the job's
-    /// process did not hold the writer is not known.
+    /// The jobs of files that were written to since the last call. Who did it no watch says: of a file that
+    /// the job's process did not hold the writer is not known.
     pub(super) fn read(&mut self) -> Vec<(FileJob, Wrote)> {
         let Some(inotify) = &self.inotify else { return Vec::new() };
         let mut buffer = [MaybeUninit::uninit(); 4096];
@@ -175,7 +175,8 @@ mod tests {
         drop(reader);
     }
 
-    /// F1b: the file is closed by somebody else, later. The first writer, and its exemption, have nothing to do with it.
+    /// F1b: the file is closed by somebody else, later. The first writer, and its exemption, have nothing to
+    /// do with it.
     #[test]
     fn who_closes_a_watched_file_later_is_not_the_first_writer() {
         use crate::facts::During;

@@ -25,8 +25,8 @@ const MAX_RECORD: usize = 4 << 20;
 /// Most bytes of all lists of an event: it has 64 KiB.
 const MAX_BYTES: usize = 40 << 10;
 
-/// Compares the databases of a transaction. `None` if there is nothing to tell. `others` are the databases that other
-/// transactions in the container have touched, and that are not told yet.
+/// Compares the databases of a transaction. `None` if there is nothing to tell. `others` are the databases
+/// that other transactions in the container have touched, and that are not told yet.
 pub(super) fn find(
     host: &Host,
     ended: &Transaction,
@@ -54,7 +54,8 @@ pub(super) fn find(
     effect.bundled = came_with_image.iter().map(ToString::to_string).take(MAX_LISTED).collect();
     effect.roots =
         roots.iter().map(|place| String::from_utf8_lossy(place.root.as_bytes()).into_owned()).collect();
-    // What another program opened and left as it was is no event; nor is a question that a package manager was asked.
+    // What another program opened and left as it was is no event; nor is a question that a package manager
+    // was asked.
     let attempt = ended.announced;
     let suspect = ended.agent.manager.is_none() && !changes.unknown.is_empty();
     if effect.total == 0 && effect.bundled.is_empty() && !attempt && !suspect {
@@ -109,8 +110,8 @@ fn compare(
         }
     }
     let mut changes = changes(&before, &after);
-    // A package manager that writes a record anew has installed the package again. What anything else leaves as it is in
-    // the image (`chown -R` on a virtual environment) was no change.
+    // A package manager that writes a record anew has installed the package again. What anything else leaves
+    // as it is in the image (`chown -R` on a virtual environment) was no change.
     let by_manager = ended.agent.manager.is_some();
     let counts = |database: &Database, name: &str| {
         by_manager || !ended.record_paths(database, name).all(|path| same_bytes(&tree, image, path))
@@ -168,8 +169,9 @@ fn places(
     here.take(MAX_PLACES).collect()
 }
 
-/// Of a database that others change at the same time, takes only those packages as changed whose own records this
-/// transaction has touched. Where databases have no such records, whoever ends first is taken to have done it all.
+/// Of a database that others change at the same time, takes only those packages as changed whose own records
+/// this transaction has touched. Where databases have no such records, whoever ends first is taken to have
+/// done it all.
 fn keep_own(ended: &Transaction, database: &Database, was: &Packages, now: &mut Packages) {
     let touched = |name: &str| ended.records.contains_key(&(database.clone(), name.to_owned()));
     if matches!(database.ecosystem, Ecosystem::Apk | Ecosystem::Rpm) {

@@ -1,7 +1,9 @@
-//! Changes of files that were made while a package manager was at work, held until it is known what it brought.
+//! Changes of files that were made while a package manager was at work, held until it is known what it
+//! brought.
 //!
-//! Invariants: held by number and time; what exceeds either is decided by what is known then. Nothing is lost: a change
-//! that no package accounts for is reported as any other, with the package manager as circumstance.
+//! Invariants: held by number and time; what exceeds either is decided by what is known then. Nothing is
+//! lost: a change that no package accounts for is reported as any other, with the package manager as
+//! circumstance.
 
 use super::transaction::Key;
 use crate::events::FileReport;
@@ -38,7 +40,8 @@ impl Held {
         self.by_key.is_empty()
     }
 
-    /// Holds a change. Gives the transaction back whose changes are to be decided now, where there are too many.
+    /// Holds a change. Gives the transaction back whose changes are to be decided now, where there are too
+    /// many.
     pub(super) fn add(&mut self, host: &Host, key: Key, report: FileReport, now: Instant) -> Option<Key> {
         let running = || host.running_since(key.leader());
         let of_one = self.by_key.entry(key.clone()).or_insert_with(|| Waiting {
@@ -51,8 +54,8 @@ impl Held {
         (self.count > MAX_HELD || of_one.reports.len() > MAX_OF_ONE).then_some(key)
     }
 
-    /// The transactions whose changes are to be decided now: held for too long, or of a process that has ended without a
-    /// transaction (`is_open` says which have one).
+    /// The transactions whose changes are to be decided now: held for too long, or of a process that has
+    /// ended without a transaction (`is_open` says which have one).
     pub(super) fn due(&self, host: &Host, now: Instant, is_open: &dyn Fn(&Key) -> bool) -> Vec<Key> {
         let due = self.by_key.iter().filter(|(key, waiting)| {
             let held = now.saturating_duration_since(waiting.since);

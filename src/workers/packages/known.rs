@@ -1,7 +1,7 @@
 //! What was told of each database last.
 //!
-//! Invariant: bounded by the number of packages. What was told longest ago is forgotten first, and is compared with the
-//! image again.
+//! Invariant: bounded by the number of packages. What was told longest ago is forgotten first, and is
+//! compared with the image again.
 
 use drift_core::packages::inventory::{Database, Packages};
 use lru::LruCache;

@@ -1,9 +1,11 @@
-//! Finds out what package managers, and whatever else writes to package databases, have done to a container's packages.
+//! Finds out what package managers, and whatever else writes to package databases, have done to a container's
+//! packages.
 //!
-//! Events only say that a package manager was started, or that a path of a database may have changed. When the
-//! transaction has ended, the databases decide: the container's are compared with what was told of them last, at first
-//! with the image's. Invariants: one report for each transaction; transactions, paths and inventories remembered are
-//! bounded; what cannot be read is said in the report and counted, never taken for "nothing changed".
+//! Events only say that a package manager was started, or that a path of a database may have changed. When
+//! the transaction has ended, the databases decide: the container's are compared with what was told of them
+//! last, at first with the image's. Invariants: one report for each transaction; transactions, paths and
+//! inventories remembered are bounded; what cannot be read is said in the report and counted, never taken for
+//! "nothing changed".
 
 mod effect;
 mod held;
@@ -11,11 +13,12 @@ mod known;
 mod transaction;
 
 use crate::events::{FileReport, PackageReport};
-use crate::facts::PackageNotice;
+use crate::facts::{Agent, Touch};
 use crate::metrics::Metrics;
 use crate::workers::worker::{Inbox, Queue};
 use crossbeam_channel::RecvTimeoutError;
 use drift_core::command::manager::Manager;
+use drift_core::container::registry::Container;
 use drift_core::host::{Host, RootDir};
 use drift_core::packages::inventory::Ecosystem;
 use drift_core::verdict::packaged::{brought_by, is_nobodys, Subject};
@@ -26,6 +29,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use transaction::{Key, Transaction};
+
+/// What an event says of packages.
+#[derive(Debug, Clone)]
+pub enum PackageNotice {
+    /// A package manager was started to change packages.
+    Started(Arc<Container>, Arc<Agent>),
+    /// A path of a database may have changed.
+    Touched(Touch),
+    /// A file has changed while a package manager was at work.
+    File(Box<FileReport>),
+}
 
 /// Most transactions at the same time; of more the oldest is told as it is.
 const MAX_OPEN: usize = 1024;
@@ -44,7 +58,8 @@ pub struct Packages {
     host: Host,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
-    /// Set once a rule has asked about changes of files: without that, nothing tells of the databases of languages.
+    /// Set once a rule has asked about changes of files: without that, nothing tells of the databases of
+    /// languages.
     files_watched: Arc<AtomicBool>,
     open: HashMap<Key, Transaction>,
     held: Held,
@@ -214,8 +229,8 @@ impl Packages {
     }
 }
 
-/// Has a change held until it is known what the package manager at work has brought; `false` where it is to be reported now:
-/// none is, the change is nobody's to make, or there is no room.
+/// Has a change held until it is known what the package manager at work has brought; `false` where it is to
+/// be reported now: none is, the change is nobody's to make, or there is no room.
 pub fn hold(queue: Option<&Queue<PackageNotice>>, change: &FileReport) -> bool {
     let Some(queue) = queue.filter(|_| change.writer.during.is_some()) else { return false };
     // A burst of a large package: the other thread catches up.
@@ -230,7 +245,8 @@ pub fn hold(queue: Option<&Queue<PackageNotice>>, change: &FileReport) -> bool {
         }
 }
 
-/// The kind of system packages that a manager installs; `None` for those of languages, whose databases may be anywhere.
+/// The kind of system packages that a manager installs; `None` for those of languages, whose databases may be
+/// anywhere.
 fn system_of(manager: Manager) -> Option<Ecosystem> {
     match manager {
         Manager::Apt | Manager::Dpkg => Some(Ecosystem::Dpkg),

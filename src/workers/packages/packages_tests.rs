@@ -1,4 +1,5 @@
-//! Transactions of real processes, and their effects on databases below directories that stand for an image and a container.
+//! Transactions of real processes, and their effects on databases below directories that stand for an image
+//! and a container.
 
 use super::effect;
 use super::known::Known;
@@ -237,8 +238,8 @@ fn change(open: &Transaction, path: &str, gained: &[&'static str]) -> FileReport
     }
 }
 
-/// `dpkg --pre-invoke=… -i hello.deb`: what the package brought is the package's, what the hook made is not; with nothing
-/// installed nothing is.
+/// `dpkg --pre-invoke=… -i hello.deb`: what the package brought is the package's, what the hook made is not;
+/// with nothing installed nothing is.
 #[test]
 fn changes_are_held_until_it_is_known_what_was_installed() {
     for (installs, proved) in [(true, [true, false]), (false, [false, false])] {

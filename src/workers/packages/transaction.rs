@@ -3,8 +3,9 @@
 //! Invariant: databases and records remembered of one are bounded.
 
 use super::system_of;
+use super::PackageNotice;
 use crate::events::FileReport;
-use crate::facts::{Agent, PackageNotice, Touch};
+use crate::facts::{Agent, Touch};
 use drift_core::container::registry::Container;
 use drift_core::host::{Host, RootDir};
 use drift_core::packages::inventory::{database_of, record_of, Database};
@@ -19,10 +20,11 @@ const MAX_DATABASES: usize = 256;
 const MAX_RECORDS: usize = 20_000;
 /// After a package manager's end: notices of its last writes may still be on their way.
 const GRACE: Duration = Duration::from_millis(300);
-/// What no package manager did is over when databases were left alone for so long, or after the second time at most.
+/// What no package manager did is over when databases were left alone for so long, or after the second time
+/// at most.
 const QUIET: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// A package manager that goes on for long (it builds, or it stays as the container's program) is told of when it left
-/// databases alone for so long, or after the second time at most.
+/// A package manager that goes on for long (it builds, or it stays as the container's program) is told of
+/// when it left databases alone for so long, or after the second time at most.
 const LONG_QUIET: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
 
 /// What tells transactions apart: the container, and the package manager's process; 0 for whatever else.
@@ -54,7 +56,8 @@ impl Key {
 pub(super) struct Transaction {
     pub(super) container: Arc<Container>,
     pub(super) agent: Arc<Agent>,
-    /// Held from the beginning on, so that a container that ends with its package manager can still be looked at.
+    /// Held from the beginning on, so that a container that ends with its package manager can still be looked
+    /// at.
     pub(super) root: Option<RootDir>,
     /// Databases to be compared.
     pub(super) databases: BTreeSet<Database>,
@@ -159,8 +162,8 @@ impl Transaction {
         }
     }
 
-    /// Whether it is a package manager's, in this container, which has ended. All that it did is known once something later
-    /// is: notices come in the order of events.
+    /// Whether it is a package manager's, in this container, which has ended. All that it did is known once
+    /// something later is: notices come in the order of events.
     pub(super) fn is_left(&self, host: &Host, container: &Container) -> bool {
         let gone = || self.running.is_none() || host.running_since(self.agent.pid) != self.running;
         self.container.id == container.id && self.announced && gone()

@@ -110,8 +110,8 @@ impl Container {
         Self::started(id, init_pid, Box::new(runtime), shared)
     }
 
-    /// As [`Container::podman_with`], with the image's layers on another file system than the container's own: an
-    /// additional image store, as nodes have that keep images on a disk of their own.
+    /// As [`Container::podman_with`], with the image's layers on another file system than the container's
+    /// own: an additional image store, as nodes have that keep images on a disk of their own.
     ///
     /// # Errors
     /// As [`Container::podman`].

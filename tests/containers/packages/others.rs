@@ -61,7 +61,8 @@ fn a_script_that_only_has_the_name_of_a_package_manager_is_none() {
     assert_eq!(rules, ["Drift package database changed by other program"]);
 }
 
-/// `dpkg --pre-invoke` with nothing to install, and the attacker's pip.py: what they drop alerts as anywhere else.
+/// `dpkg --pre-invoke` with nothing to install, and the attacker's pip.py: what they drop alerts as anywhere
+/// else.
 #[test]
 fn hooks_and_modules_of_ones_own_are_no_package_manager() {
     let _turn = crate::turns::take(module_path!());

@@ -8,7 +8,8 @@ use super::{outputs, tags, Cases};
 use drift::extract::{Argument, Source, FIELDS};
 use std::collections::BTreeSet;
 
-/// Keys of a rule, in the order of Falco's style guide. What a rule need not have is in the second list as well.
+/// Keys of a rule, in the order of Falco's style guide. What a rule need not have is in the second list as
+/// well.
 const KEYS: [&str; 12] = [
     "rule",
     "desc",

@@ -1,8 +1,9 @@
 //! Which events the engine shows to a rule: those whose types its condition names.
 //!
-//! Falco keeps its rules by event type, found out from the whole condition wherever it names them: `and` narrows, `or`
-//! widens, `not` is taken for all (falcosecurity/libs `userspace/libsinsp/filter/ppm_codes.cpp`). A rule without a type is
-//! evaluated on every event. Where in a condition the type stands decides nothing but what is evaluated first.
+//! Falco keeps its rules by event type, found out from the whole condition wherever it names them: `and`
+//! narrows, `or` widens, `not` is taken for all (falcosecurity/libs
+//! `userspace/libsinsp/filter/ppm_codes.cpp`). A rule without a type is evaluated on every event. Where in a
+//! condition the type stands decides nothing but what is evaluated first.
 
 use super::pack::{Item, Kind as ItemKind, Pack};
 use drift_formats::condition::{read_what_can_be, Kind, Piece};

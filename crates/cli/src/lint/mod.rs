@@ -1,7 +1,8 @@
 //! `drift lint`: what is wrong with a rules file, before Falco loads it and before somebody is woken by it.
 //!
-//! Whether a condition is one, Falco tells (`falco -V`); here is what Falco does not look at: the style that its own rules
-//! keep, fields that drift does not have, lists that nobody uses, rules that nobody has tried. [`code::Code`] has all of it.
+//! Whether a condition is one, Falco tells (`falco -V`); here is what Falco does not look at: the style that
+//! its own rules keep, fields that drift does not have, lists that nobody uses, rules that nobody has tried.
+//! [`code::Code`] has all of it.
 
 mod checks;
 mod code;

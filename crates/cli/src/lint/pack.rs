@@ -147,8 +147,8 @@ impl<'a> Pack<'a> {
         }
     }
 
-    /// Whether a rule can never match, and is there to have something looked at: its condition ends in a macro that
-    /// asks for event number 0.
+    /// Whether a rule can never match, and is there to have something looked at: its condition ends in a
+    /// macro that asks for event number 0.
     pub fn never_alerts(&self, rule: &Item<'a>) -> bool {
         let condition = rule.node.get("condition").and_then(Node::text).unwrap_or_default();
         match words(condition).last() {

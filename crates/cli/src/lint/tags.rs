@@ -1,4 +1,5 @@
-//! The tags of rules, by Falco's style guide: maturity, what it is about, MITRE ATT&CK tactics and techniques.
+//! The tags of rules, by Falco's style guide: maturity, what it is about, MITRE ATT&CK tactics and
+//! techniques.
 
 const MATURITY: [&str; 4] =
     ["maturity_stable", "maturity_incubating", "maturity_sandbox", "maturity_deprecated"];

@@ -122,7 +122,8 @@ pub fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
         })
 }
 
-/// The path that an argument may be, or that is attached to an option or a key: `--x=/path`, `-f/path`, `if=path`.
+/// The path that an argument may be, or that is attached to an option or a key: `--x=/path`, `-f/path`,
+/// `if=path`.
 pub fn named_path(argument: &[u8]) -> Option<&[u8]> {
     let tail = |at: usize| argument.get(at..).filter(|path| !path.is_empty());
     let assigned = argument.iter().position(|b| *b == b'=').and_then(|at| tail(at + 1));
@@ -249,8 +250,8 @@ impl<'s, 'a> Scan<'s, 'a> {
     fn run(mut self) -> Program<'a> {
         if !self.scan() {
             // The arguments have ended, and none of them says what is run.
-            // Of a class path that was cut the rest is missing, which names no main program; make's goals and variables
-            // fill command lines of every size.
+            // Of a class path that was cut the rest is missing, which names no main program; make's goals and
+            // variables fill command lines of every size.
             let is_list = self.has_path || !self.grammar.defaults.is_empty();
             self.program.is_whole = self.has_code || is_list;
             self.program.reads_stdin |= self.grammar.reads_stdin && !self.has_code && !self.server;

@@ -1,6 +1,8 @@
-//! Where the host has the files of containers: what a process of the host changes there, it changes in the container.
+//! Where the host has the files of containers: what a process of the host changes there, it changes in the
+//! container.
 //!
-//! Paths of the host come from events, so that a container can name any of them only with its own files behind it.
+//! Paths of the host come from events, so that a container can name any of them only with its own files
+//! behind it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -18,9 +20,11 @@ pub struct HostDirectories {
 }
 
 impl HostDirectories {
-    /// Adds a container by its overlay's writable directory. Docker and podman mount the merged tree beside it.
+    /// Adds a container by its overlay's writable directory. Docker and podman mount the merged tree beside
+    /// it.
     ///
-    /// What was known is dropped when there are more than `max` containers; they are added again when looked at.
+    /// What was known is dropped when there are more than `max` containers; they are added again when looked
+    /// at.
     pub fn add(&mut self, upper: &[u8], container: &str, max: usize) {
         if self.by_path.len() > max.saturating_mul(2) {
             self.by_path.clear();
@@ -55,8 +59,8 @@ impl HostDirectories {
     }
 }
 
-/// What follows these components in a path. Asked of every file that a process of the host writes: only where a component
-/// begins is there more to compare than a byte.
+/// What follows these components in a path. Asked of every file that a process of the host writes: only where
+/// a component begins is there more to compare than a byte.
 fn behind<'a>(path: &'a [u8], components: &[u8]) -> Option<&'a [u8]> {
     let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     slashes.filter_map(|(at, _)| path.get(at..)?.strip_prefix(components)).next()

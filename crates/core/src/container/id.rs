@@ -1,15 +1,15 @@
 //! The container id in a thread's cgroup paths.
 //!
-//! Invariant: the leftmost container in a path wins. Only the node's own runtime controls that part of the path; a
-//! container that may write cgroups can make a child group named `docker-<another id>.scope` and move into it, and
-//! that child is always further right. So a container started inside a container (docker-in-docker) counts as the
-//! outer one, as the node's runtime sees it, and a process cannot pass itself off as another container by the name of
-//! its cgroup.
+//! Invariant: the leftmost container in a path wins. Only the node's own runtime controls that part of the
+//! path; a container that may write cgroups can make a child group named `docker-<another id>.scope` and move
+//! into it, and that child is always further right. So a container started inside a container
+//! (docker-in-docker) counts as the outer one, as the node's runtime sees it, and a process cannot pass
+//! itself off as another container by the name of its cgroup.
 //!
-//! One thing stands against it: the modern eBPF probe of libs reports only the last [`EVENT_COMPONENTS`] components
-//! of a path (`MAX_CGROUP_PATH_POINTERS`), so a deep enough forged path has lost its true beginning. An id from a
-//! path that may be cut is marked ([`ContainerId::path_may_be_cut`]), and `/proc/<pid>/cgroup` has the whole path
-//! while the process lives.
+//! One thing stands against it: the modern eBPF probe of libs reports only the last [`EVENT_COMPONENTS`]
+//! components of a path (`MAX_CGROUP_PATH_POINTERS`), so a deep enough forged path has lost its true
+//! beginning. An id from a path that may be cut is marked ([`ContainerId::path_may_be_cut`]), and
+//! `/proc/<pid>/cgroup` has the whole path while the process lives.
 
 use std::fmt;
 
@@ -50,12 +50,13 @@ pub enum Runtime {
 /// A container's id as its runtime knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContainerId {
-    /// 64 lower-case hex digits, or for plain containerd, LXC and BuildKit any name of ASCII letters, digits, `.`,
-    /// `_`, `-`.
+    /// 64 lower-case hex digits, or for plain containerd, LXC and BuildKit any name of ASCII letters, digits,
+    /// `.`, `_`, `-`.
     pub id: Box<str>,
     /// Whose way of naming it is.
     pub runtime: Runtime,
-    /// The path came from an event and is so long that its beginning may be missing, so the id could be a forged one.
+    /// The path came from an event and is so long that its beginning may be missing, so the id could be a
+    /// forged one.
     pub path_may_be_cut: bool,
 }
 
@@ -115,8 +116,8 @@ impl IdRules {
         self.namespaces.push(namespace.as_bytes().to_vec());
     }
 
-    /// Names the container that the whole node runs in (kind, k3d): its cgroup is looked through, not taken for a
-    /// container.
+    /// Names the container that the whole node runs in (kind, k3d): its cgroup is looked through, not taken
+    /// for a container.
     pub fn add_node_id(&mut self, id: &str) {
         self.node_ids.push(id.as_bytes().to_vec());
     }
@@ -124,10 +125,10 @@ impl IdRules {
     /// Finds the container in a thread's cgroups.
     ///
     /// An entry is a path (`/a/b`), a controller and a path as events have it (`cpuset=/a/b`), or a line of
-    /// `/proc/<pid>/cgroup` (`4:memory:/a/b`, `0::/a/b`). All hierarchies name the same container or none, so one is
-    /// enough: an entry that is surely whole goes before one that may be cut, one in a runtime's own way of naming
-    /// before bare digits, an earlier before a later. `None`: no entry names a container; the process is the host's,
-    /// or the list is empty or cut too short to tell.
+    /// `/proc/<pid>/cgroup` (`4:memory:/a/b`, `0::/a/b`). All hierarchies name the same container or none, so
+    /// one is enough: an entry that is surely whole goes before one that may be cut, one in a runtime's own
+    /// way of naming before bare digits, an earlier before a later. `None`: no entry names a container; the
+    /// process is the host's, or the list is empty or cut too short to tell.
     pub fn find<'a>(&self, entries: impl IntoIterator<Item = &'a [u8]>) -> Option<ContainerId> {
         let found = entries.into_iter().take(MAX_ENTRIES).filter_map(|entry| self.find_in(entry));
         found.min_by_key(|id| (id.path_may_be_cut, id.runtime == Runtime::Unknown))
@@ -185,7 +186,8 @@ impl IdRules {
         match before.last() {
             // A podman pod: `/libpod_parent/<pod>/libpod-<container>`.
             Some(&b"libpod_parent") => Seen::Nothing,
-            // Kata's shim and hypervisor, which are the host's; the container's own processes are in its guest.
+            // Kata's shim and hypervisor, which are the host's; the container's own processes are in its
+            // guest.
             Some(&b"kata_overhead") => Seen::NotContainer,
             Some(&b"docker") => Seen::Container(part, Runtime::Docker),
             Some(above) if is_podman_unit(above) => Seen::Container(part, Runtime::Podman),
@@ -196,8 +198,9 @@ impl IdRules {
 
 /// Some entry is so long that its beginning may be missing.
 ///
-/// Where [`IdRules::find`] then finds nothing, that does not mean the host: a container that nests cgroups of harmless
-/// names deep enough pushes its own name out of the event. `/proc/<pid>/cgroup` tells, while the process lives.
+/// Where [`IdRules::find`] then finds nothing, that does not mean the host: a container that nests cgroups of
+/// harmless names deep enough pushes its own name out of the event. `/proc/<pid>/cgroup` tells, while the
+/// process lives.
 pub fn may_be_cut<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> bool {
     entries.into_iter().take(MAX_ENTRIES).any(|entry| match path_of(entry) {
         Some((path, whole)) => !whole && components(path).count() >= EVENT_COMPONENTS,
@@ -227,8 +230,8 @@ const PREFIXES: [(&[u8], Runtime); 7] = [
 /// The names of monitors: they start and outlive a container and are not in it.
 const MONITORS: [&[u8]; 2] = [b"crio-conmon-", b"libpod-conmon-"];
 
-/// The middle of `<slice>:<prefix>:<id>`, which is a plain directory where a runtime was told to use systemd's form
-/// but does not (or only in one hierarchy of version 1).
+/// The middle of `<slice>:<prefix>:<id>`, which is a plain directory where a runtime was told to use
+/// systemd's form but does not (or only in one hierarchy of version 1).
 const COLON_PREFIXES: [(&[u8], Runtime); 6] = [
     (b"docker", Runtime::Docker),
     (b"cri-containerd", Runtime::Containerd),
@@ -246,7 +249,8 @@ fn named(part: &[u8]) -> Option<Seen<'_>> {
     }
     for (prefix, runtime) in PREFIXES {
         if let Some(id) = unit.strip_prefix(prefix) {
-            // A user's own `docker-compose.scope` is no container; nor is what systemd itself calls otherwise.
+            // A user's own `docker-compose.scope` is no container; nor is what systemd itself calls
+            // otherwise.
             return is_id_of(runtime, id).then_some(Seen::Container(id, runtime));
         }
     }
@@ -275,7 +279,8 @@ fn is_id_of(runtime: Runtime, id: &[u8]) -> bool {
     }
 }
 
-/// Where old podman puts a user's containers with the cgroupfs driver: below its own scope, `podman-<pid>.scope`.
+/// Where old podman puts a user's containers with the cgroupfs driver: below its own scope,
+/// `podman-<pid>.scope`.
 fn is_podman_unit(part: &[u8]) -> bool {
     match part.strip_prefix(b"podman-").and_then(|rest| rest.strip_suffix(b".scope")) {
         Some(pid) => !pid.is_empty() && pid.iter().all(u8::is_ascii_digit),

@@ -7,7 +7,8 @@ const B: &str = "b0b1b2b3b4b5b6b7b8b9babbbcbdbebfc0c1c2c3c4c5c6c7c8c9cacbcccdcec
 const POD: &str = "0a1b2c3d-1111-2222-3333-444455556666";
 const BUILD: &str = "q5yv1kz0p8x3m7n2c4b6d9f1g";
 
-/// `{A}`, `{B}`, `{P}`, `{PU}`, `{K}` in a row stand for two ids, a pod's uid with `-` and with `_`, and a BuildKit id.
+/// `{A}`, `{B}`, `{P}`, `{PU}`, `{K}` in a row stand for two ids, a pod's uid with `-` and with `_`, and a
+/// BuildKit id.
 fn fill(row: &str) -> String {
     row.replace("{A}", A)
         .replace("{B}", B)
@@ -25,7 +26,8 @@ fn find(rules: &IdRules, entries: &[&str]) -> Option<(String, Runtime, bool)> {
 #[test]
 fn one_path() {
     let rows: &[(&str, Option<(&str, Runtime)>)] = &[
-        // Docker: cgroupfs driver, systemd driver, rootless, --cgroup-parent, ECS, systemd's form taken literally.
+        // Docker: cgroupfs driver, systemd driver, rootless, --cgroup-parent, ECS, systemd's form taken
+        // literally.
         ("/docker/{A}", Some(("{A}", Docker))),
         ("/system.slice/docker-{A}.scope", Some(("{A}", Docker))),
         ("/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{A}.scope", Some(("{A}", Docker))),
@@ -119,7 +121,8 @@ fn one_path() {
         ("/docker/buildkit/{K}", Some(("{K}", Buildkit))),
         ("/system.slice/buildkit-{K}.scope", Some(("{K}", Buildkit))),
         ("/system.slice:buildkit:{K}", Some(("{K}", Buildkit))),
-        // What runs inside a container makes groups of its own: the outer one counts, whatever the inner is called.
+        // What runs inside a container makes groups of its own: the outer one counts, whatever the inner is
+        // called.
         ("/system.slice/docker-{A}.scope/init.scope", Some(("{A}", Docker))),
         ("/docker/{A}/system.slice/foo.service", Some(("{A}", Docker))),
         ("/docker/{A}/docker/{B}", Some(("{A}", Docker))),

@@ -1,9 +1,10 @@
 //! Whether a mount that looks like an image's is one: the runtime made it, of a layer that the host has.
 //!
-//! Invariant: nothing that a container can make counts. It can mount overlays and binds, and name their layers as it
-//! likes, also by links of its own that lead elsewhere inside than the same name does on the host. So the mount has to
-//! be there when the container is first seen, its uppermost layer has to be what the mount shows ([`shows_at`]), and to
-//! lie where the engine keeps the layers of this very container, but not be its own writable one.
+//! Invariant: nothing that a container can make counts. It can mount overlays and binds, and name their
+//! layers as it likes, also by links of its own that lead elsewhere inside than the same name does on the
+//! host. So the mount has to be there when the container is first seen, its uppermost layer has to be what
+//! the mount shows ([`shows_at`]), and to lie where the engine keeps the layers of this very container, but
+//! not be its own writable one.
 
 use crate::container::live::{shows_at, Live};
 use crate::container::mounts::is_local;
@@ -56,8 +57,9 @@ fn top_of(mount: &Mount) -> Option<(Vec<u8>, bool)> {
     Some((top.as_bytes().to_vec(), is_upper))
 }
 
-/// What a layer's directory is called below the engine's: `/<id>/diff`, `/<id>/merged`, `/l/<name>`, `/<n>/fs`, and
-/// `-containers/<id>/userdata/overlay/<n>/<part>`, which podman makes of an image for one container.
+/// What a layer's directory is called below the engine's: `/<id>/diff`, `/<id>/merged`, `/l/<name>`,
+/// `/<n>/fs`, and `-containers/<id>/userdata/overlay/<n>/<part>`, which podman makes of an image for one
+/// container.
 fn is_layer(below: &[u8]) -> bool {
     let parts: Vec<&[u8]> = below.split(|b| *b == b'/').collect();
     match parts.as_slice() {

@@ -1,8 +1,9 @@
-//! The layer that Docker puts over every image: `/.dockerenv`, and what is mounted over (`/etc/hosts`). It is no part of
-//! the image (moby `daemon/initlayer/setup_unix.go`).
+//! The layer that Docker puts over every image: `/.dockerenv`, and what is mounted over (`/etc/hosts`). It is
+//! no part of the image (moby `daemon/initlayer/setup_unix.go`).
 //!
-//! Docker's own storage names it `<layer>-init`. In containerd's it is a snapshot like any other, and is told by what it
-//! holds. Invariant: a layer that holds anything else counts as the image's; a bounded number of entries is looked at.
+//! Docker's own storage names it `<layer>-init`. In containerd's it is a snapshot like any other, and is told
+//! by what it holds. Invariant: a layer that holds anything else counts as the image's; a bounded number of
+//! entries is looked at.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -41,7 +42,8 @@ fn is_file(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
 
-/// Whether a directory of the layer, `below` its root, has nothing but what Docker makes. Ends at the first other entry.
+/// Whether a directory of the layer, `below` its root, has nothing but what Docker makes. Ends at the first
+/// other entry.
 fn holds_only_made(layer: &Path, below: &str) -> bool {
     let Ok(mut entries) = std::fs::read_dir(layer.join(below)) else { return false };
     entries.all(|entry| {

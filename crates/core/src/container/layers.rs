@@ -1,16 +1,19 @@
 //! Where an overlay's lower directories are, when the mount does not say it as the host would.
 //!
-//! The kernel shows names as they were given to mount(2). A runtime that gives a container a user namespace of its own
-//! mounts idmapped copies of the layers, and takes these copies away once the overlay is mounted; the originals lie
-//! where the names still tell:
+//! The kernel shows names as they were given to mount(2). A runtime that gives a container a user namespace
+//! of its own mounts idmapped copies of the layers, and takes these copies away once the overlay is mounted;
+//! the originals lie where the names still tell:
 //!
-//! - containers/storage: `<home>/<id>/mapped/<n>/<rel>` is a copy of `<home>/<rel>` (drivers/overlay/overlay.go,
+//! - containers/storage: `<home>/<id>/mapped/<n>/<rel>` is a copy of `<home>/<rel>`
+//! (drivers/overlay/overlay.go,
 //!   `getMappedMountRoot`),
-//! - containerd 2: `…/ovl-idmapped<random>/<n>/fs` is one of `<snapshots>/<n>/fs`, the directory that the writable layer
-//!   is in as well (core/mount/mount_linux.go, `doPrepareIDMappedOverlay`). Of an image of one layer the name is lost.
+//! - containerd 2: `…/ovl-idmapped<random>/<n>/fs` is one of `<snapshots>/<n>/fs`, the directory that the
+//! writable layer
+//!   is in as well (core/mount/mount_linux.go, `doPrepareIDMappedOverlay`). Of an image of one layer the name
+//! is lost.
 //!
-//! Invariant: a directory that is there and shows nothing, while the root shows otherwise, is no layer (composefs, which
-//! mounts data alone): then nothing is known, rather than all of the image taken for new.
+//! Invariant: a directory that is there and shows nothing, while the root shows otherwise, is no layer
+//! (composefs, which mounts data alone): then nothing is known, rather than all of the image taken for new.
 
 use crate::host::Host;
 use std::ffi::OsStr;
@@ -21,8 +24,8 @@ use std::path::Path;
 /// Most names of a root that are looked for in its layers.
 const MAX_NAMES: usize = 1024;
 
-/// Where the original of an idmapped copy lies, by the copy's name and that of the writable layer; `None` for any other
-/// directory.
+/// Where the original of an idmapped copy lies, by the copy's name and that of the writable layer; `None` for
+/// any other directory.
 pub(super) fn original_of(lower: &[u8], upper: Option<&[u8]>) -> Option<Vec<u8>> {
     let parts: Vec<&[u8]> = lower.split(|b| *b == b'/').collect();
     if let Some(at) = parts.iter().position(|part| part.starts_with(b"ovl-idmapped")) {

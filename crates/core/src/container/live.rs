@@ -1,9 +1,10 @@
 //! A container that runs on this host now: its mounts, its root file system, its image's layers.
 //!
-//! Invariants: a process speaks for a container only while its own control groups, read now, name that container (process
-//! ids are reused, and a replay carries ids of another machine). Of a container's processes the one that its runtime started
-//! speaks for it: others can have given themselves mounts, and a root, of their own. A root's layers are believed only
-//! if the uppermost of them is what the root shows: their names are the words of whoever mounted it.
+//! Invariants: a process speaks for a container only while its own control groups, read now, name that
+//! container (process ids are reused, and a replay carries ids of another machine). Of a container's
+//! processes the one that its runtime started speaks for it: others can have given themselves mounts, and a
+//! root, of their own. A root's layers are believed only if the uppermost of them is what the root shows:
+//! their names are the words of whoever mounted it.
 
 use crate::container::id::IdRules;
 use crate::container::image_volume::base_of;
@@ -90,7 +91,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Looks at a container through one of its processes, or the one among its ancestors that the runtime started.
+    /// Looks at a container through one of its processes, or the one among its ancestors that the runtime
+    /// started.
     ///
     /// # Errors
     /// [`NotLive`].
@@ -173,7 +175,8 @@ impl Live {
         self.mounts()
     }
 
-    /// The kind of volume that a mount of this container is; `None` where it is none. Found out once for each mount.
+    /// The kind of volume that a mount of this container is; `None` where it is none. Found out once for each
+    /// mount.
     pub fn volume_kind(&self, host: &Host, mount: &Mount) -> Option<VolumeKind> {
         if let Some(known) = self.kinds().get(&mount.id) {
             return *known;
@@ -256,8 +259,8 @@ pub fn is_member(host: &Host, pid: i64, container: &str) -> bool {
     IdRules::default().find(lines.split(|b| *b == b'\n')).is_some_and(|found| &*found.id == container)
 }
 
-/// Turns the root mount of the container of process `pid` into its image's layers, and the directory of its writable
-/// layer as the host names it.
+/// Turns the root mount of the container of process `pid` into its image's layers, and the directory of its
+/// writable layer as the host names it.
 ///
 /// # Errors
 /// [`Unreadable`].
@@ -312,7 +315,8 @@ pub fn image_of(
     Ok((image, options.upper.map(|upper| upper.as_bytes().to_vec())))
 }
 
-/// Resolves relative layer names: below the directory that holds the first storage root in which all of them exist.
+/// Resolves relative layer names: below the directory that holds the first storage root in which all of them
+/// exist.
 fn absolute(
     host: &Host,
     options: OverlayLayers,
@@ -330,12 +334,13 @@ fn absolute(
         .ok_or_else(|| Unreadable::Layers("relative layer names found under no storage root".into()))
 }
 
-/// Whether the root directory of a process is that of an overlay whose uppermost layer is `dir`; `None` where the root
-/// cannot be looked at.
+/// Whether the root directory of a process is that of an overlay whose uppermost layer is `dir`; `None` where
+/// the root cannot be looked at.
 ///
-/// The kernel shows the names of layers as they were given to mount(2), in whatever root and mount namespace that was
-/// called. A container that can mount could so have any directory of the host taken for its image. A merged directory
-/// shows the times of the uppermost layer's (fs/overlayfs/inode.c, `ovl_getattr`), and nobody chooses a change time.
+/// The kernel shows the names of layers as they were given to mount(2), in whatever root and mount namespace
+/// that was called. A container that can mount could so have any directory of the host taken for its image. A
+/// merged directory shows the times of the uppermost layer's (fs/overlayfs/inode.c, `ovl_getattr`), and
+/// nobody chooses a change time.
 fn shows(host: &Host, pid: i64, dir: &Path) -> Option<bool> {
     shows_at(&host.root_of(pid).ok()?, dir)
 }

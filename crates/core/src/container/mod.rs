@@ -1,7 +1,7 @@
 //! Which container a thread belongs to, and what is mounted in it.
 //!
-//! `id`, `mountinfo`, `overlay` and `volume` are pure parsers: bytes in, values out. `live` looks at a container on
-//! this host, `registry` remembers them all.
+//! `id`, `mountinfo`, `overlay` and `volume` are pure parsers: bytes in, values out. `live` looks at a
+//! container on this host, `registry` remembers them all.
 
 pub mod declared;
 pub mod directories;

@@ -1,8 +1,9 @@
 //! Which mount of a container a file lies on, and whether looking at files there can block.
 //!
-//! Invariant: a file's mount is told by the mount's id, never by the device that the file shows: overlayfs with
-//! `xino=off` gives files of other file systems than the overlay's a device of no mount (fs/overlayfs/inode.c,
-//! `ovl_map_dev_ino`), and btrfs one for each subvolume. Kernels before 5.8 do not tell the id; there the path decides.
+//! Invariant: a file's mount is told by the mount's id, never by the device that the file shows: overlayfs
+//! with `xino=off` gives files of other file systems than the overlay's a device of no mount
+//! (fs/overlayfs/inode.c, `ovl_map_dev_ino`), and btrfs one for each subvolume. Kernels before 5.8 do not
+//! tell the id; there the path decides.
 
 use crate::container::live::{is_member, Live};
 use crate::host::{mount_of, FoundFile, Host, RootDir};
@@ -28,8 +29,8 @@ pub enum Place {
     Detached,
 }
 
-/// File systems that answer without asking anybody. What is not among them, or not known, counts as remote: its server
-/// may be slow, gone, or the container's own program.
+/// File systems that answer without asking anybody. What is not among them, or not known, counts as remote:
+/// its server may be slow, gone, or the container's own program.
 const LOCAL: [&[u8]; 45] = [
     b"overlay",
     b"ext2",
@@ -88,13 +89,14 @@ pub fn is_local(mount: &Mount) -> bool {
 pub enum Sight {
     /// The file. `None`: its mount was not asked for.
     File(FoundFile, Option<Place>),
-    /// Somebody's server would have to answer for it, or nobody has its mount: where it lies is all that is known.
+    /// Somebody's server would have to answer for it, or nobody has its mount: where it lies is all that is
+    /// known.
     Mount(Place),
 }
 
 impl Live {
-    /// Looks at a file that is held, where that cannot block: by its mount, before anything is asked of the file. `None`
-    /// where it cannot be looked at.
+    /// Looks at a file that is held, where that cannot block: by its mount, before anything is asked of the
+    /// file. `None` where it cannot be looked at.
     pub fn look_at(
         &self,
         host: &Host,
@@ -117,8 +119,8 @@ impl Live {
         }
     }
 
-    /// Finds a path as a process of the container would open it, where that cannot block. `pid` is the process whose mounts
-    /// `root` has.
+    /// Finds a path as a process of the container would open it, where that cannot block. `pid` is the
+    /// process whose mounts `root` has.
     ///
     /// # Errors
     /// The kernel's; `EXDEV` where the way leads through mounts, and some of them are remote.
@@ -152,11 +154,12 @@ impl Live {
         self.look_at(host, container, pid, fd, path).ok_or(Errno::ACCESS)
     }
 
-    /// Where a file of the container lies. `path` is the one that the kernel gave, `pid` a process that sees it.
+    /// Where a file of the container lies. `path` is the one that the kernel gave, `pid` a process that sees
+    /// it.
     ///
-    /// For the root no table is read: it stays mounted for as long as the container lives, so that its id is no other
-    /// mount's meanwhile. For others the tables are read again: the kernel gives the id of a mount that was taken away
-    /// to the next one, but `found` holds its own.
+    /// For the root no table is read: it stays mounted for as long as the container lives, so that its id is
+    /// no other mount's meanwhile. For others the tables are read again: the kernel gives the id of a mount
+    /// that was taken away to the next one, but `found` holds its own.
     pub fn place_of(
         &self,
         host: &Host,
@@ -184,8 +187,8 @@ impl Live {
         }
     }
 
-    /// The mount with an id that a file was reached through: of the container's, or of a namespace that the process made
-    /// for itself.
+    /// The mount with an id that a file was reached through: of the container's, or of a namespace that the
+    /// process made for itself.
     pub fn mount_of(&self, host: &Host, container: &str, pid: i64, id: u64) -> Option<Mount> {
         if let Some(root) = self.mounts_now().root().filter(|root| root.id == id) {
             return Some(root.clone());
@@ -197,8 +200,8 @@ impl Live {
         own.by_id(id).cloned()
     }
 
-    /// What lies on a mount lies on the root, where that is mounted a second time (a bind mount of one of its directories,
-    /// a mount namespace of the process's own).
+    /// What lies on a mount lies on the root, where that is mounted a second time (a bind mount of one of its
+    /// directories, a mount namespace of the process's own).
     fn on(&self, mount: Mount, path: &ImagePath) -> Place {
         match self.mounts_now().root().and_then(|root| path_on_root(root, &mount, path)) {
             Some(path) => Place::Root(path),
@@ -232,8 +235,9 @@ impl Live {
 
 /// A mount that neither the container nor the process has: the host's, or nobody's.
 ///
-/// A mount that was taken away leaves its id to the next one, which may be a container's: that it is the host's is said
-/// by a table read now. That it is not, one of the last second says, so that nobody can have tables read without end.
+/// A mount that was taken away leaves its id to the next one, which may be a container's: that it is the
+/// host's is said by a table read now. That it is not, one of the last second says, so that nobody can have
+/// tables read without end.
 fn elsewhere(host: &Host, id: u64) -> Place {
     let now = Instant::now();
     let has = |since| host.init_mounts(since).is_some_and(|mounts| mounts.table.by_id(id).is_some());
@@ -243,8 +247,8 @@ fn elsewhere(host: &Host, id: u64) -> Place {
     }
 }
 
-/// The path that the container's root file system has for a file that is reached through `mount`, if that shows a part
-/// of it.
+/// The path that the container's root file system has for a file that is reached through `mount`, if that
+/// shows a part of it.
 pub fn path_on_root(root: &Mount, mount: &Mount, path: &ImagePath) -> Option<ImagePath> {
     if mount.id == root.id {
         return Some(path.clone());

@@ -1,8 +1,9 @@
 //! The containers seen so far, and how each is told from a thread's control groups.
 //!
-//! Invariants: bounded, least recently used out first; of containers that have ended the last `KEEP_ENDED` are kept, so that
-//! memory follows what runs, not how much has run. A container that could not be looked at is tried again with each
-//! new process of it (a runtime starts several before the container's own); in a replay that is one failed `open` each.
+//! Invariants: bounded, least recently used out first; of containers that have ended the last `KEEP_ENDED`
+//! are kept, so that memory follows what runs, not how much has run. A container that could not be looked at
+//! is tried again with each new process of it (a runtime starts several before the container's own); in a
+//! replay that is one failed `open` each.
 
 use crate::container::declared::{Declared, ImageIdentity};
 use crate::container::directories::HostDirectories;
@@ -66,7 +67,8 @@ pub struct Declaration {
     asked: AtomicBool,
     /// The exec by which the container became known: process id and arguments.
     pub first_exec: OnceLock<(i64, Vec<Box<[u8]>>)>,
-    /// Nameservers that it was given, as they were when its files were first read: a process may write that file.
+    /// Nameservers that it was given, as they were when its files were first read: a process may write that
+    /// file.
     nameservers: OnceLock<Box<[IpAddr]>>,
 }
 
@@ -113,7 +115,8 @@ impl Declaration {
         self.settle();
     }
 
-    /// After either changed. Merged again until nobody else stored meanwhile, so that the last one to store has seen both.
+    /// After either changed. Merged again until nobody else stored meanwhile, so that the last one to store
+    /// has seen both.
     fn settle(&self) {
         self.image.rcu(|_| {
             let identity = self.merged();
@@ -141,7 +144,8 @@ impl Container {
         ManifestState(self.image.as_ref().map_err(String::as_str))
     }
 
-    /// Whether what the kernel says of each program is all there is: it runs here, on an overlay whose layers cannot be read.
+    /// Whether what the kernel says of each program is all there is: it runs here, on an overlay whose layers
+    /// cannot be read.
     pub fn rests_on_flags(&self) -> bool {
         self.image.is_err() && self.live.as_ref().is_some_and(|live| live.is_overlay)
     }
@@ -171,8 +175,8 @@ pub struct LoadedManifest {
     pub config: Option<ImageConfig>,
 }
 
-/// Containers that have ended, and are known for a while: events of their last processes may be on their way, and a
-/// restart goes on with what was known.
+/// Containers that have ended, and are known for a while: events of their last processes may be on their way,
+/// and a restart goes on with what was known.
 const KEEP_ENDED: usize = 256;
 
 /// Most containers passed over with each new one, to find one whose process may have ended without a word.
@@ -208,7 +212,8 @@ pub struct Registry {
     /// Containers by the device of their root file system.
     by_device: LruCache<(u32, u32), Box<str>>,
     directories: HostDirectories,
-    /// Containers whose process has ended, in that order; one that was looked at through another one since is running.
+    /// Containers whose process has ended, in that order; one that was looked at through another one since is
+    /// running.
     ended: VecDeque<Box<str>>,
     /// Containers that were let go, and that others may forget now.
     gone: VecDeque<Box<str>>,
@@ -411,8 +416,9 @@ impl Registry {
         Some((Arc::clone(container), ImagePath::lexical(b"/", inside).ok()?))
     }
 
-    /// The container whose root file system is on this device, as a call of any process told it. Overlayfs gives each mount a
-    /// number of its own; one that is used again belongs to the container that was looked at last.
+    /// The container whose root file system is on this device, as a call of any process told it. Overlayfs
+    /// gives each mount a number of its own; one that is used again belongs to the container that was looked
+    /// at last.
     pub fn on_device(&self, device: (u32, u32)) -> Option<Arc<Container>> {
         let container = self.containers.peek(self.by_device.peek(&device)?).filter(|c| c.is_current())?;
         let live = container.live.as_ref()?;

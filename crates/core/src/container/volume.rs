@@ -1,12 +1,13 @@
 //! What kind of volume a mount in a container is.
 //!
-//! The only trustworthy sign is where the mounted directory lives on the host: kubelet and the container engines each
-//! use a layout of their own. A bind mount tells that in its `root`; a mount of a whole file system (a secret's
-//! tmpfs, a CSI volume) has `root` `/`, and is looked up in PID 1's table by its device number. What a container does
-//! to its own mount points changes neither.
+//! The only trustworthy sign is where the mounted directory lives on the host: kubelet and the container
+//! engines each use a layout of their own. A bind mount tells that in its `root`; a mount of a whole file
+//! system (a secret's tmpfs, a CSI volume) has `root` `/`, and is looked up in PID 1's table by its device
+//! number. What a container does to its own mount points changes neither.
 //!
-//! Invariant: [`Volumes::kind`] is `None` for the container's root file system, for kernel file systems and for what
-//! a runtime masks or binds from the root itself, so that a path on these is not said to lie on a volume.
+//! Invariant: [`Volumes::kind`] is `None` for the container's root file system, for kernel file systems and
+//! for what a runtime masks or binds from the root itself, so that a path on these is not said to lie on a
+//! volume.
 
 use drift_formats::mountinfo::{is_at_or_below, Mount, MountTable};
 use drift_formats::overlay_options::OverlayLayers;
@@ -31,8 +32,8 @@ pub enum VolumeKind {
     Image,
     /// A tmpfs that the container alone has.
     Tmpfs,
-    /// Outside Kubernetes a directory or file of the host, a named or anonymous volume; and files that the engine
-    /// itself provides (`/etc/hosts`, `/etc/resolv.conf`), in a pod as well.
+    /// Outside Kubernetes a directory or file of the host, a named or anonymous volume; and files that the
+    /// engine itself provides (`/etc/hosts`, `/etc/resolv.conf`), in a pod as well.
     Bind,
 }
 
@@ -95,8 +96,8 @@ const KERNEL: [&[u8]; 20] = [
 impl<'a> Volumes<'a> {
     /// Looks at a container's mounts, with those of the host's PID 1 where they can be read.
     ///
-    /// Without the host's table a volume that is a file system of its own (a memory-backed secret, a CSI volume)
-    /// cannot be told from another and comes out as `tmpfs`, `bind` or `hostpath`.
+    /// Without the host's table a volume that is a file system of its own (a memory-backed secret, a CSI
+    /// volume) cannot be told from another and comes out as `tmpfs`, `bind` or `hostpath`.
     pub fn new(container: &'a MountTable, host: Option<&'a MountTable>) -> Self {
         // kubelet gives every container a /etc/hosts and a termination log from the pod's own directory.
         let pod_uid = container.iter().find_map(|mount| {
@@ -108,7 +109,8 @@ impl<'a> Volumes<'a> {
         Self { container, host, in_pod: pod_uid.is_some(), pod_uid }
     }
 
-    /// Says that the container belongs to a pod, where that is known from elsewhere (`/kubepods` in its cgroup).
+    /// Says that the container belongs to a pod, where that is known from elsewhere (`/kubepods` in its
+    /// cgroup).
     pub fn in_pod(mut self) -> Self {
         self.in_pod = true;
         self
@@ -158,8 +160,8 @@ impl<'a> Volumes<'a> {
         Some(if self.in_pod { VolumeKind::HostPath } else { VolumeKind::Bind })
     }
 
-    /// The mount is the container's root, its /dev, made of either, or one of those that hide parts of /proc and
-    /// /sys.
+    /// The mount is the container's root, its /dev, made of either, or one of those that hide parts of /proc
+    /// and /sys.
     fn is_own(&self, mount: &Mount) -> bool {
         let at = mount.mount_point.as_slice();
         if at == b"/" || (at == b"/dev" && is_memory(mount)) || at == b"/sys/fs/cgroup" {
@@ -175,7 +177,8 @@ impl<'a> Volumes<'a> {
         of_root || of_dev
     }
 
-    /// The paths under which what is mounted can be reached on the host, and first the path inside its file system.
+    /// The paths under which what is mounted can be reached on the host, and first the path inside its file
+    /// system.
     fn origins(&self, mount: &Mount) -> Vec<Vec<u8>> {
         let mut paths = vec![mount.root.clone()];
         let Some(host) = self.host else { return paths };
@@ -222,11 +225,11 @@ impl<'a> Volumes<'a> {
         })
     }
 
-    /// An overlay that is not the container's root: an image mounted as a volume (podman's `type=image`, Kubernetes'
-    /// `image`).
+    /// An overlay that is not the container's root: an image mounted as a volume (podman's `type=image`,
+    /// Kubernetes' `image`).
     ///
-    /// Not so where the host's own root is that overlay (a node that is itself a container), nor for podman's `:O`
-    /// volumes, whose lower layer is a directory of the host.
+    /// Not so where the host's own root is that overlay (a node that is itself a container), nor for podman's
+    /// `:O` volumes, whose lower layer is a directory of the host.
     fn is_image_overlay(&self, mount: &Mount) -> bool {
         if mount.fstype == b"fuse.fuse-overlayfs" {
             return true;
@@ -242,8 +245,8 @@ impl<'a> Volumes<'a> {
     }
 }
 
-/// Whether a directory or file of the host is one that kubelet or an engine keeps for containers: a volume, or what it
-/// provides itself (`/etc/hosts`).
+/// Whether a directory or file of the host is one that kubelet or an engine keeps for containers: a volume,
+/// or what it provides itself (`/etc/hosts`).
 pub fn is_kept_for_containers(path: &[u8]) -> bool {
     let of_pod = PodPath::find(path).is_some_and(|pod| {
         let volume =
@@ -255,15 +258,15 @@ pub fn is_kept_for_containers(path: &[u8]) -> bool {
     of_pod || named || EngineState::of(path).is_some()
 }
 
-/// Programs that engines put before the command line with `--init`, from the host (moby `daemon/oci_linux.go`, podman
-/// `libpod/container_internal_linux.go`).
+/// Programs that engines put before the command line with `--init`, from the host (moby
+/// `daemon/oci_linux.go`, podman `libpod/container_internal_linux.go`).
 pub const INIT_PROGRAMS: [&str; 3] = ["/sbin/docker-init", "/run/podman-init", "/dev/init"];
 
 /// The same, where a merged `/usr` has them.
 const INIT_MERGED: [&str; 2] = ["/usr/sbin/docker-init", "/usr/bin/docker-init"];
 
-/// Whether a mount is such a program. It says so of a container's first process alone: others could have made themselves a
-/// mount of that name, in a namespace of their own.
+/// Whether a mount is such a program. It says so of a container's first process alone: others could have made
+/// themselves a mount of that name, in a namespace of their own.
 pub fn is_engines_init(mount: &Mount) -> bool {
     let mut names = INIT_PROGRAMS.iter().chain(&INIT_MERGED);
     mount.read_only && names.any(|name| name.as_bytes() == mount.mount_point)
@@ -280,8 +283,8 @@ struct PodPath<'a> {
 }
 
 impl<'a> PodPath<'a> {
-    /// Finds `/pods/<uid>/<rest>`. kubelet's root directory is configurable, and on a partition of its own it does
-    /// not show.
+    /// Finds `/pods/<uid>/<rest>`. kubelet's root directory is configurable, and on a partition of its own it
+    /// does not show.
     fn find(path: &'a [u8]) -> Option<Self> {
         let after = after(path, b"/pods/")?;
         let slash = after.iter().position(|b| *b == b'/')?;
@@ -337,8 +340,8 @@ fn after<'a>(path: &'a [u8], marker: &[u8]) -> Option<&'a [u8]> {
     path.get(at + marker.len()..)
 }
 
-/// The path lies in a layer of an image: `.../overlay/<id>/diff`, `.../overlay2/<id>/merged`, `.../overlay/l/<name>`,
-/// containerd's `.../snapshots/<n>/fs`.
+/// The path lies in a layer of an image: `.../overlay/<id>/diff`, `.../overlay2/<id>/merged`,
+/// `.../overlay/l/<name>`, containerd's `.../snapshots/<n>/fs`.
 pub(super) fn is_image_store(path: &[u8]) -> bool {
     let parts: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
     parts.windows(3).any(|three| match three {

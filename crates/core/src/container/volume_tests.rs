@@ -25,9 +25,9 @@ fn check(volumes: &Volumes<'_>, table: &MountTable, want: &[(&str, VolumeKind)])
     }
 }
 
-/// Printed in a real container: podman 4.3.1, runc, cgroup v1, Linux 6.18; storage directories renamed to podman's defaults.
-/// `--tmpfs /scratch -v /srv/data:/bind -v /srv/data:/over:O -v named:/named -v /anon -v /run/lock:/runbind --secret probesec
-/// --mount type=image,destination=/img`.
+/// Printed in a real container: podman 4.3.1, runc, cgroup v1, Linux 6.18; storage directories renamed to
+/// podman's defaults. `--tmpfs /scratch -v /srv/data:/bind -v /srv/data:/over:O -v named:/named -v /anon -v
+/// /run/lock:/runbind --secret probesec --mount type=image,destination=/img`.
 const PODMAN: &str = "\
 121 68 0:53 / / rw,relatime - overlay overlay rw,lowerdir=/var/lib/containers/storage/overlay/l/NVHLPVOYG5AYG3GJR2MC6I7P4X,upperdir=/var/lib/containers/storage/overlay/{ID}/diff,workdir=/var/lib/containers/storage/overlay/{ID}/work,uuid=on,fsync=volatile
 122 121 254:0 /var/lib/containers/storage/volumes/48c0e64a1dc373d7bf015a88fd94cb74d1f8563f9b7179d613e3e7449edd9e1a/_data /anon rw,nosuid,nodev,relatime - ext4 /dev/vda rw,discard
@@ -282,8 +282,9 @@ fn a_writable_mount_in_proc_is_not_the_runtimes() {
     check(&Volumes::new(&container, None), &container, &[("/proc/acpi", Tmpfs)]);
 }
 
-/// Printed in a real container: Docker 20.10.24, overlay2, Linux 6.18; the data root renamed to Docker's default.
-/// `--init -v named:/data --mount type=volume,dst=/anon --mount type=tmpfs,dst=/tf -v /srv/data:/bind:ro`, the image's `/usr` is merged.
+/// Printed in a real container: Docker 20.10.24, overlay2, Linux 6.18; the data root renamed to Docker's
+/// default. `--init -v named:/data --mount type=volume,dst=/anon --mount type=tmpfs,dst=/tf -v
+/// /srv/data:/bind:ro`, the image's `/usr` is merged.
 const DOCKER: &str = "\
 642 518 0:157 / / rw,relatime master:16 - overlay overlay rw,lowerdir=/var/lib/docker/overlay2/l/5AFNP7EBO3RDZXXEUWMIGW6Y5V:/var/lib/docker/overlay2/l/2LG2L7HQA3QNZSBH6MOA2PSJ3D,upperdir=/var/lib/docker/overlay2/{ID}/diff,workdir=/var/lib/docker/overlay2/{ID}/work
 644 642 0:163 / /dev rw,nosuid - tmpfs tmpfs rw,size=65536k,mode=755

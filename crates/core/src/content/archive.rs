@@ -1,5 +1,5 @@
-//! Members of the image's archives: native libraries that Java programs unpack from their jars, applications that an
-//! entry point unpacks.
+//! Members of the image's archives: native libraries that Java programs unpack from their jars, applications
+//! that an entry point unpacks.
 
 use crate::host::FoundFile;
 use crate::image::catalog::{Mark, Member};
@@ -35,7 +35,8 @@ fn is_tar(name: &[u8]) -> bool {
 /// Lists the members of an archive that can run, or are libraries; the archive is number `number`.
 ///
 /// # Errors
-/// The system's; `InvalidData` if it is not an archive of its name's kind; `Interrupted` if `keep_going` said stop.
+/// The system's; `InvalidData` if it is not an archive of its name's kind; `Interrupted` if `keep_going` said
+/// stop.
 pub(super) fn list(
     name: &[u8],
     file: File,
@@ -126,7 +127,8 @@ pub(super) fn has_content(layer: &Layer, archive: &ImagePath, member: &Member, f
     }
 }
 
-/// The checksum first, which costs no unpacking; then the content, for anybody can make a file of a given CRC-32.
+/// The checksum first, which costs no unpacking; then the content, for anybody can make a file of a given
+/// CRC-32.
 fn zip_has_content(file: &File, crc: u32, at: u32, nested: Option<u32>, mut now: File) -> io::Result<bool> {
     let mut sum = flate2::Crc::new();
     let mut piece = vec![0; 64 << 10];

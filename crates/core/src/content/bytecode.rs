@@ -1,8 +1,9 @@
 //! Byte code that Python writes when it imports a module of the image for the first time.
 //!
-//! Images are built without it (docker-library's Python deletes all of it), so that every container of them that runs as
-//! root writes some hundred files below /usr/lib or /usr/local/lib. Python believes a file whose header names the
-//! source's time and size; an attacker can write such a header. So the code has to use no name that its source lacks.
+//! Images are built without it (docker-library's Python deletes all of it), so that every container of them
+//! that runs as root writes some hundred files below /usr/lib or /usr/local/lib. Python believes a file whose
+//! header names the source's time and size; an attacker can write such a header. So the code has to use no
+//! name that its source lacks.
 
 use crate::host::{FoundFile, RootDir};
 use crate::image::view::Image;
@@ -15,7 +16,8 @@ use std::io::Read;
 /// Largest source and compiled module read, bytes.
 const MAX: u64 = 8 << 20;
 
-/// The source of the image that a compiled module was made from; `None` if it is not one, or does not fit its source.
+/// The source of the image that a compiled module was made from; `None` if it is not one, or does not fit its
+/// source.
 pub(super) fn source(
     image: &Image,
     root: &RootDir,
@@ -30,8 +32,8 @@ pub(super) fn source(
     Some(source)
 }
 
-/// The source that a compiled module was made from, as it is now, whoever owns it; `None` if it is not one, or does not fit
-/// its source.
+/// The source that a compiled module was made from, as it is now, whoever owns it; `None` if it is not one,
+/// or does not fit its source.
 pub(crate) fn compiled_from(
     root: &RootDir,
     path: &ImagePath,

@@ -9,7 +9,8 @@ use rustix::fs::FileType;
 /// Most archives of a layer that are looked into.
 const MAX_ARCHIVES: usize = 2_000;
 
-/// Builds the catalog of a layer on disk, once; a worker calls this. Nothing is kept when `keep_going` said stop.
+/// Builds the catalog of a layer on disk, once; a worker calls this. Nothing is kept when `keep_going` said
+/// stop.
 pub fn build(layer: &Layer, keep_going: &mut dyn FnMut() -> bool) {
     if layer.catalog().is_some() {
         return;

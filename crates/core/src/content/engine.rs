@@ -1,5 +1,5 @@
-//! What container engines put into a container's root before its first process: entries of the user that it runs as, the
-//! link to the table of mounts, places to mount at.
+//! What container engines put into a container's root before its first process: entries of the user that it
+//! runs as, the link to the table of mounts, places to mount at.
 
 use crate::host::{FoundFile, RootDir};
 use crate::image::view::{Image, Presence};

@@ -1,8 +1,10 @@
-//! Where the content of a file comes from that the image does not have at its path: the image itself, all the same.
+//! Where the content of a file comes from that the image does not have at its path: the image itself, all the
+//! same.
 //!
-//! Images copy their files about when they start, unpack archives, compile modules. The path is then new, the content is
-//! not. Everything here is by content; a name, a place or a writer is never enough. Invariants: the image's side is read
-//! from its layers, the container's beneath its root; reads are bounded by the caller's `max`.
+//! Images copy their files about when they start, unpack archives, compile modules. The path is then new, the
+//! content is not. Everything here is by content; a name, a place or a writer is never enough. Invariants:
+//! the image's side is read from its layers, the container's beneath its root; reads are bounded by the
+//! caller's `max`.
 
 mod archive;
 mod bytecode;
@@ -79,7 +81,8 @@ const MAX_CANDIDATES: usize = 64;
 
 /// Where a regular file's content comes from; `None` if the image does not have it, or that is not known.
 ///
-/// Content is found in layers whose catalog was built ([`build`]). `max` is the largest file that is read, bytes.
+/// Content is found in layers whose catalog was built ([`build`]). `max` is the largest file that is read,
+/// bytes.
 pub fn source_of(
     image: &Image,
     root: &RootDir,
@@ -125,7 +128,8 @@ pub fn source_of(
     None
 }
 
-/// Whether the image has a regular file at this path, in this very layer: no upper one replaces or removes it.
+/// Whether the image has a regular file at this path, in this very layer: no upper one replaces or removes
+/// it.
 fn is_images(image: &Image, number: usize, path: &ImagePath) -> bool {
     matches!(image.lookup(path), Presence::Present { layer, entry }
         if layer == number && entry.kind == FileKind::Regular)

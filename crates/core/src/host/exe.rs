@@ -28,11 +28,11 @@ impl ExeFlags {
 
 /// Inode number and times of an executable.
 ///
-/// The times are compared with [`InodeId::agrees`] only: on kernels since 6.11 the probes of libs 0.20 to 0.23 read
-/// 8 bytes where the kernel keeps 4 bytes of nanoseconds, so that what follows in `struct inode` lands in the upper
-/// half: `i_generation` in the change time, the change time's nanoseconds in the modification time. Since 6.13 bit 31
-/// of the change time's nanoseconds may also be the kernel's own "was queried" mark (`I_CTIME_QUERIED`). Seen in
-/// captures of Falco 0.43.1 on Linux 6.18.
+/// The times are compared with [`InodeId::agrees`] only: on kernels since 6.11 the probes of libs 0.20 to
+/// 0.23 read 8 bytes where the kernel keeps 4 bytes of nanoseconds, so that what follows in `struct inode`
+/// lands in the upper half: `i_generation` in the change time, the change time's nanoseconds in the
+/// modification time. Since 6.13 bit 31 of the change time's nanoseconds may also be the kernel's own "was
+/// queried" mark (`I_CTIME_QUERIED`). Seen in captures of Falco 0.43.1 on Linux 6.18.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct InodeId {
     /// Inode number; 0 where not known.
@@ -44,17 +44,18 @@ pub struct InodeId {
 }
 
 impl InodeId {
-    /// Whether a file found later is the one that was executed: the same inode number, and times that differ from
-    /// the reported ones by nothing but the probes' known errors.
+    /// Whether a file found later is the one that was executed: the same inode number, and times that differ
+    /// from the reported ones by nothing but the probes' known errors.
     pub fn agrees(&self, found: &Self) -> bool {
         self.ino != 0 && self.ino == found.ino && self.times_agree(found)
     }
 
-    /// Whether the times alone agree: 63 bits that nobody in a container can set (utimensat(2) sets no change time).
+    /// Whether the times alone agree: 63 bits that nobody in a container can set (utimensat(2) sets no change
+    /// time).
     ///
-    /// For files on an overlay this is the test: after a copy-up of a file with several links, the overlay's inode
-    /// keeps the lower file's number, which events carry, while stat(2) gives the upper file's (fs/overlayfs/inode.c,
-    /// `ovl_getattr`; seen with Debian's /usr/bin/perl on Linux 6.18).
+    /// For files on an overlay this is the test: after a copy-up of a file with several links, the overlay's
+    /// inode keeps the lower file's number, which events carry, while stat(2) gives the upper file's
+    /// (fs/overlayfs/inode.c, `ovl_getattr`; seen with Debian's /usr/bin/perl on Linux 6.18).
     pub fn times_agree(&self, found: &Self) -> bool {
         const LOW_31: u64 = (1 << 31) - 1;
         const LOW_32: u64 = (1 << 32) - 1;

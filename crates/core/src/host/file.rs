@@ -1,7 +1,8 @@
-//! Files on the live system: found beneath a root that belongs to somebody else, looked at without opening their content.
+//! Files on the live system: found beneath a root that belongs to somebody else, looked at without opening
+//! their content.
 //!
-//! Invariant: a path that a container wrote is resolved inside its root, links included, and no magic link is followed;
-//! content is opened of regular files only, without blocking.
+//! Invariant: a path that a container wrote is resolved inside its root, links included, and no magic link is
+//! followed; content is opened of regular files only, without blocking.
 
 use crate::host::InodeId;
 use drift_formats::mountinfo::MountTable;
@@ -65,12 +66,14 @@ impl FoundFile {
         Self::from_fd(file.into())
     }
 
-    /// Where the file is in its mount namespace, as the kernel names it; ` (deleted)` taken off an unlinked file's.
+    /// Where the file is in its mount namespace, as the kernel names it; ` (deleted)` taken off an unlinked
+    /// file's.
     pub fn path(&self) -> Option<Vec<u8>> {
         path_of(&self.fd).map(|path| strip_deleted(&path).to_vec())
     }
 
-    /// A path that leads to this very file, for system calls that take no descriptor; good while `self` lives.
+    /// A path that leads to this very file, for system calls that take no descriptor; good while `self`
+    /// lives.
     pub fn own_path(&self) -> PathBuf {
         self_fd(&self.fd)
     }
@@ -188,8 +191,8 @@ impl RootDir {
         self.find_with(path, OFlags::NOFOLLOW, ResolveFlags::empty())
     }
 
-    /// As [`RootDir::find`] (or, without `follow`, [`RootDir::find_itself`]), but no mount is entered: EXDEV. What is
-    /// mounted may be a file system whose server never answers.
+    /// As [`RootDir::find`] (or, without `follow`, [`RootDir::find_itself`]), but no mount is entered: EXDEV.
+    /// What is mounted may be a file system whose server never answers.
     ///
     /// # Errors
     /// The kernel's.
@@ -198,8 +201,8 @@ impl RootDir {
         self.find_with(path, flags, ResolveFlags::NO_XDEV)
     }
 
-    /// As [`RootDir::find_itself`], but no link is followed at all and no mount is entered: what is at this very path
-    /// of this very file system. A link on the way is ELOOP, a mount EXDEV.
+    /// As [`RootDir::find_itself`], but no link is followed at all and no mount is entered: what is at this
+    /// very path of this very file system. A link on the way is ELOOP, a mount EXDEV.
     ///
     /// # Errors
     /// The kernel's.
@@ -231,8 +234,8 @@ impl RootDir {
         Ok(Self { fd, dev, ino: stat.stx_ino, mount_id: stat.stx_mnt_id, mounts: None })
     }
 
-    /// As [`RootDir::find`], held and not looked at; with `cached`, only if nothing has to be read or asked for that: EAGAIN
-    /// otherwise. EINVAL where the kernel is older than 5.12.
+    /// As [`RootDir::find`], held and not looked at; with `cached`, only if nothing has to be read or asked
+    /// for that: EAGAIN otherwise. EINVAL where the kernel is older than 5.12.
     ///
     /// # Errors
     /// The kernel's.
@@ -277,14 +280,14 @@ pub fn strip_deleted(path: &[u8]) -> &[u8] {
 }
 
 fn stat_fd(fd: impl AsFd) -> Result<Statx, Errno> {
-    // STATX_MNT_ID is ignored by kernels that do not know it, and stx_mnt_id stays 0. What a server would have to be
-    // asked for is taken as last known (fs/fuse/dir.c, `fuse_update_get_attr`).
+    // STATX_MNT_ID is ignored by kernels that do not know it, and stx_mnt_id stays 0. What a server would
+    // have to be asked for is taken as last known (fs/fuse/dir.c, `fuse_update_get_attr`).
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     rustix::fs::statx(fd, "", flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
 }
 
-/// The mount that a descriptor's file was reached through, without a look at the file itself: whoever serves the file
-/// system is not asked (proc_pid_fdinfo(5)). `None` where the kernel does not tell.
+/// The mount that a descriptor's file was reached through, without a look at the file itself: whoever serves
+/// the file system is not asked (proc_pid_fdinfo(5)). `None` where the kernel does not tell.
 pub fn mount_of(fd: impl AsFd) -> Option<u64> {
     use std::os::fd::AsRawFd;
     let path = PathBuf::from(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()));

@@ -1,4 +1,5 @@
-//! What `/proc` of the host says of one process. `None`, or the kernel's error, where it is gone or may not be looked at.
+//! What `/proc` of the host says of one process. `None`, or the kernel's error, where it is gone or may not
+//! be looked at.
 
 use super::{read_bounded, Host};
 use crate::host::file::{strip_deleted, FoundFile, RootDir};
@@ -78,8 +79,8 @@ impl Host {
         FoundFile::from_fd(self.hold_executable(pid)?)
     }
 
-    /// The executable that a process runs now, held and not looked at: nobody's server is asked, and what happens to its
-    /// path or to the process later does not matter.
+    /// The executable that a process runs now, held and not looked at: nobody's server is asked, and what
+    /// happens to its path or to the process later does not matter.
     ///
     /// # Errors
     /// As [`Host::executable`].
@@ -118,8 +119,8 @@ impl Host {
         Some(strip_deleted(link.as_bytes()).to_vec())
     }
 
-    /// Device and inode number of the regular files that a process has open for writing; empty if it is gone. A process
-    /// with more than 16,384 descriptors is looked at in part.
+    /// Device and inode number of the regular files that a process has open for writing; empty if it is gone.
+    /// A process with more than 16,384 descriptors is looked at in part.
     pub fn open_for_writing(&self, pid: i64) -> HashSet<FileId> {
         let Ok(entries) = std::fs::read_dir(self.proc(pid, "fd")) else { return HashSet::new() };
         let mut found = HashSet::new();
@@ -176,8 +177,8 @@ impl Host {
         boot.checked_mul(1_000_000_000)?.checked_add(ticks.checked_mul(1_000_000_000 / USER_HZ)?)
     }
 
-    /// When a process started, in ticks since boot: tells it from another one that has its id later. `None` if it has
-    /// ended, be it that nobody took note yet.
+    /// When a process started, in ticks since boot: tells it from another one that has its id later. `None`
+    /// if it has ended, be it that nobody took note yet.
     pub fn running_since(&self, pid: i64) -> Option<u64> {
         let stat = read_bounded(&self.proc(pid, "stat"), 4096).ok()?;
         let after_comm = stat.iter().rposition(|b| *b == b')')?;
@@ -202,8 +203,8 @@ struct Mapping<'a> {
     path: &'a [u8],
 }
 
-/// The mappings of files (proc_pid_maps(5)): address, protection, offset, device, inode, path; an unlinked file's mark
-/// taken off.
+/// The mappings of files (proc_pid_maps(5)): address, protection, offset, device, inode, path; an unlinked
+/// file's mark taken off.
 fn mappings(maps: &[u8]) -> impl Iterator<Item = Mapping<'_>> {
     maps.split(|b| *b == b'\n').filter_map(|line| {
         let path = line.get(line.iter().position(|b| *b == b'/')?..)?;

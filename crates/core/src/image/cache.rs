@@ -1,7 +1,8 @@
-//! The process-wide cache of layers: one index for each layer, whichever container or plugin instance uses it.
+//! The process-wide cache of layers: one index for each layer, whichever container or plugin instance uses
+//! it.
 //!
-//! Invariant: bounded by configuration. Containers hold the layers they use; over the bound, indexes of the layers
-//! used longest ago are dropped and look-ups in them go to the disk.
+//! Invariant: bounded by configuration. Containers hold the layers they use; over the bound, indexes of the
+//! layers used longest ago are dropped and look-ups in them go to the disk.
 
 use crate::image::disk::XattrSpace;
 use crate::image::layer::Layer;
@@ -66,8 +67,8 @@ impl LayerCache {
         layer
     }
 
-    /// Brings the cache under its bounds: layers that no container uses go first, then indexes of those used longest
-    /// ago.
+    /// Brings the cache under its bounds: layers that no container uses go first, then indexes of those used
+    /// longest ago.
     pub fn enforce(&self, max_bytes: u64, max_layers: usize) {
         let dropped = self.take_surplus(max_bytes, max_layers);
         // Without the lock, for which the event thread may wait: an index has millions of entries.

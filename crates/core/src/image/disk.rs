@@ -1,15 +1,15 @@
 //! An overlayfs lower directory on disk: point look-ups and the walk that indexes it.
 //!
-//! Invariant: every look-up stays beneath the layer's own directory and never follows a symbolic link inside it
-//! (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`); layers hold what image authors wrote, links to the
-//! host included.
+//! Invariant: every look-up stays beneath the layer's own directory and never follows a symbolic link inside
+//! it (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`); layers hold what image authors wrote,
+//! links to the host included.
 //!
-//! Whiteouts and opaque directories as in the kernel's Documentation/filesystems/overlayfs.rst: a character device
-//! 0/0; since 6.7 also an empty regular file with the xattr `overlay.whiteout` in a directory whose `overlay.opaque`
-//! is `x`; `overlay.opaque` = `y` hides what the layers underneath hold. The xattrs live in `trusted.`, or in `user.`
-//! where the mount says `userxattr`. Reading `trusted.` needs CAP_SYS_ADMIN, and without it the kernel answers
-//! ENODATA (fs/xattr.c, `xattr_permission`), as if there were none: callers that lack the capability must treat
-//! every layer as partial.
+//! Whiteouts and opaque directories as in the kernel's Documentation/filesystems/overlayfs.rst: a character
+//! device 0/0; since 6.7 also an empty regular file with the xattr `overlay.whiteout` in a directory whose
+//! `overlay.opaque` is `x`; `overlay.opaque` = `y` hides what the layers underneath hold. The xattrs live in
+//! `trusted.`, or in `user.` where the mount says `userxattr`. Reading `trusted.` needs CAP_SYS_ADMIN, and
+//! without it the kernel answers ENODATA (fs/xattr.c, `xattr_permission`), as if there were none: callers
+//! that lack the capability must treat every layer as partial.
 
 use crate::image::index::{IndexBuilder, LayerIndex};
 use crate::image::looked::Said;
@@ -89,8 +89,8 @@ impl AsFd for LayerDir {
 }
 
 impl LayerDir {
-    /// Opens a layer's directory. The path is the runtime's own (it may hold links such as Docker's `l/`), so links
-    /// in it are followed.
+    /// Opens a layer's directory. The path is the runtime's own (it may hold links such as Docker's `l/`), so
+    /// links in it are followed.
     ///
     /// # Errors
     /// Whatever the kernel says of the path.
@@ -165,8 +165,8 @@ impl LayerDir {
         Ok(entries.filter(|name| name != b"." && name != b"..").take(max).collect())
     }
 
-    /// What the layer has in a directory: each name, and whether the layer holds it (`true`) or removes it (`false`), in
-    /// no order; one more than `max` names where there are more.
+    /// What the layer has in a directory: each name, and whether the layer holds it (`true`) or removes it
+    /// (`false`), in no order; one more than `max` names where there are more.
     ///
     /// # Errors
     /// As [`Self::lookup`]; also where an entry cannot be looked at, since it may be a whiteout.
@@ -274,7 +274,8 @@ struct Level {
     xattr_whiteouts: bool,
 }
 
-/// Walks a layer's directory and indexes it. What cannot be read is left out and named in the index's `partial`.
+/// Walks a layer's directory and indexes it. What cannot be read is left out and named in the index's
+/// `partial`.
 ///
 /// `keep_going` is asked between directories: the indexer paces itself there. `None` when it said stop.
 pub fn index_dir(
@@ -446,8 +447,8 @@ mod tests {
         ImagePath::from_archive(path.as_bytes()).unwrap()
     }
 
-    /// A layer with a file, links out of it, and (in `user.` xattrs, which need no privilege) an opaque directory
-    /// and a whiteout.
+    /// A layer with a file, links out of it, and (in `user.` xattrs, which need no privilege) an opaque
+    /// directory and a whiteout.
     fn layer() -> (tempfile::TempDir, LayerDir) {
         let tmp = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let root = tmp.path();

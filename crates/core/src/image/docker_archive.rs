@@ -1,5 +1,6 @@
 //! Images saved as one tar file: where its members lie, and the `manifest.json` of `docker save` and
-//! `podman save --format docker-archive`, in both spellings of layer names (`<id>/layer.tar`, `blobs/sha256/<hex>`).
+//! `podman save --format docker-archive`, in both spellings of layer names (`<id>/layer.tar`,
+//! `blobs/sha256/<hex>`).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -94,7 +95,8 @@ impl Archive {
                 Member::Link(target) => at = target,
                 Member::Data { offset, size } => {
                     let mut file = File::open(&self.path)?;
-                    // Seeking past the end is no error by itself; the digest check finds an archive cut short.
+                    // Seeking past the end is no error by itself; the digest check finds an archive cut
+                    // short.
                     file.seek(SeekFrom::Start(*offset))?;
                     return Ok((Box::new(BufReader::new(file).take(*size)), *size));
                 }

@@ -1,7 +1,8 @@
 //! One layer's contents as an immutable index: sorted keys beside columns.
 //!
-//! Memory: 9 bytes a file for a layer walked on disk (8 key, 1 kind); sources that record size, mode or digest add
-//! 8, 2 or 32 bytes a file. Invariant: built once, then read without locks by every container that shares the layer.
+//! Memory: 9 bytes a file for a layer walked on disk (8 key, 1 kind); sources that record size, mode or
+//! digest add 8, 2 or 32 bytes a file. Invariant: built once, then read without locks by every container that
+//! shares the layer.
 
 use drift_formats::entry::{Entry, FileKind, ImagePath, LayerSink, LimitExceeded};
 use drift_formats::path_key::{path_key, PathKey, PathKeys};
@@ -203,8 +204,8 @@ impl IndexBuilder {
         Ok(())
     }
 
-    /// Builds the index. Where a path was given twice, the last entry counts (as in a tar archive); a whiteout beside
-    /// an entry of the same layer means "replaced", so a directory becomes opaque.
+    /// Builds the index. Where a path was given twice, the last entry counts (as in a tar archive); a
+    /// whiteout beside an entry of the same layer means "replaced", so a directory becomes opaque.
     pub fn build(mut self) -> LayerIndex {
         self.rows.sort_by_key(|r| r.key);
         let mut rows = self.rows;

@@ -109,7 +109,8 @@ impl Layer {
         }
     }
 
-    /// Walks the directory and keeps the index; does nothing when that was done. Called by the indexer's thread.
+    /// Walks the directory and keeps the index; does nothing when that was done. Called by the indexer's
+    /// thread.
     ///
     /// `None` for a layer that is not on disk, or when `keep_going` said stop.
     pub fn build_index(
@@ -188,8 +189,8 @@ impl Layer {
         }
     }
 
-    /// Looks at the path's directory first, once: most layers of an image do not have what is asked for, and say so from
-    /// memory the next time.
+    /// Looks at the path's directory first, once: most layers of an image do not have what is asked for, and
+    /// say so from memory the next time.
     fn ask_disk(&self, path: &ImagePath, keys: &PathKeys) -> Result<DiskAnswer, Errno> {
         let (Some(above), Some(key)) = (path.parent(), keys.ancestors().last().copied()) else {
             return self.open_dir()?.lookup(path);
@@ -209,8 +210,8 @@ impl Layer {
         DiskAnswer::of_directory(said).map_or_else(|| dir.lookup(path), Ok)
     }
 
-    /// Whether something above `path` is hidden in this layer (an opaque or replaced directory); only needed before
-    /// a layer underneath is believed, and only where there is no index, whose answers include it.
+    /// Whether something above `path` is hidden in this layer (an opaque or replaced directory); only needed
+    /// before a layer underneath is believed, and only where there is no index, whose answers include it.
     ///
     /// # Errors
     /// As [`Self::hides_below_now`].
@@ -221,8 +222,8 @@ impl Layer {
         }
     }
 
-    /// As [`Self::hides_below`], whether there is an index or not; for a layer on disk. Costs three system calls for each
-    /// directory above the path that was not looked at before.
+    /// As [`Self::hides_below`], whether there is an index or not; for a layer on disk. Costs three system
+    /// calls for each directory above the path that was not looked at before.
     ///
     /// # Errors
     /// The kernel's; `ENOENT` too for a layer that is not on disk.
@@ -240,7 +241,8 @@ impl Layer {
         Ok(hides)
     }
 
-    /// Goes from the root down to the path's directory: through what is `known`, and on disk where nothing is.
+    /// Goes from the root down to the path's directory: through what is `known`, and on disk where nothing
+    /// is.
     fn is_hidden_above(
         &self,
         path: &ImagePath,

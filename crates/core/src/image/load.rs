@@ -13,8 +13,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Goes through a manifest's paths, without keeping them. Of an image with several layers, each layer's in turn from the
-/// base up: what upper ones remove is told too.
+/// Goes through a manifest's paths, without keeping them. Of an image with several layers, each layer's in
+/// turn from the base up: what upper ones remove is told too.
 ///
 /// # Errors
 /// It cannot be read, or the sink refused.

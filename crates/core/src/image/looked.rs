@@ -1,8 +1,10 @@
-//! What was seen of a layer on disk while it has no index: which directories it has, and which names are in the small ones.
+//! What was seen of a layer on disk while it has no index: which directories it has, and which names are in
+//! the small ones.
 //!
-//! Layers of an image never change, so that what was seen holds; of a directory that was looked at, a layer that has not the
-//! name says so from memory, as its index will. Invariants: bounded ([`MAX_DIRECTORIES`], [`MAX_NAMES`], [`MAX_ALL_NAMES`]); a
-//! name that may be there is always asked of the disk; what could not be read is not remembered.
+//! Layers of an image never change, so that what was seen holds; of a directory that was looked at, a layer
+//! that has not the name says so from memory, as its index will. Invariants: bounded ([`MAX_DIRECTORIES`],
+//! [`MAX_NAMES`], [`MAX_ALL_NAMES`]); a name that may be there is always asked of the disk; what could not be
+//! read is not remembered.
 
 use crate::image::disk::LayerDir;
 use drift_formats::entry::ImagePath;
@@ -167,7 +169,8 @@ impl Looked {
     }
 }
 
-/// Names in an open directory with this key: one read more than it takes to see them all, or to see that they are too many.
+/// Names in an open directory with this key: one read more than it takes to see them all, or to see that they
+/// are too many.
 fn names(fd: &OwnedFd, key: PathKey) -> Result<Names, Errno> {
     let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
     let mut entries = RawDir::new(fd, &mut buffer);
@@ -200,7 +203,8 @@ mod tests {
         rustix::fs::setxattr(dir, "user.overlay.opaque", value, rustix::fs::XattrFlags::empty()).unwrap();
     }
 
-    /// A layer with a small directory, a large one, a link in a directory's place, an opaque directory and a whiteout.
+    /// A layer with a small directory, a large one, a link in a directory's place, an opaque directory and a
+    /// whiteout.
     fn layer() -> (tempfile::TempDir, Layer) {
         let tmp = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let at = |path: &str| tmp.path().join(path);

@@ -1,8 +1,8 @@
-//! Images on disk: an OCI image layout (a directory, or the same as one tar file) or a docker-archive, and what each of
-//! their layers holds (OCI image-spec: `image-layout.md`, `image-index.md`, `manifest.md`).
+//! Images on disk: an OCI image layout (a directory, or the same as one tar file) or a docker-archive, and
+//! what each of their layers holds (OCI image-spec: `image-layout.md`, `image-index.md`, `manifest.md`).
 //!
-//! Invariant: what is handed out matches its digest. Index, manifest and config are checked before they are parsed;
-//! a layer's digests are checked once it is read, so what its sink was told counts only after `Ok`.
+//! Invariant: what is handed out matches its digest. Index, manifest and config are checked before they are
+//! parsed; a layer's digests are checked once it is read, so what its sink was told counts only after `Ok`.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -42,7 +42,8 @@ pub struct OciImage {
 /// One layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerDesc {
-    /// Digest of the blob as it is stored or was pulled; `None` in a docker-archive that names layers otherwise.
+    /// Digest of the blob as it is stored or was pulled; `None` in a docker-archive that names layers
+    /// otherwise.
     pub digest: Option<Digest>,
     /// Digest of the uncompressed layer.
     pub diff_id: Digest,
@@ -183,7 +184,8 @@ impl OciImage {
     /// Reads layer `index` (0 is the lowest) and tells the sink what it holds.
     ///
     /// # Errors
-    /// [`ImageError`], also where the content does not match the layer's digests: then what the sink was told is void.
+    /// [`ImageError`], also where the content does not match the layer's digests: then what the sink was told
+    /// is void.
     pub fn read_layer(
         &self,
         index: usize,
@@ -225,8 +227,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Opens a file by its name in the layout; its size comes with it. Names hold no `..`: callers pass constants and
-    /// names made of digests, and an archive's members are looked up, not opened.
+    /// Opens a file by its name in the layout; its size comes with it. Names hold no `..`: callers pass
+    /// constants and names made of digests, and an archive's members are looked up, not opened.
     fn open(&self, name: &str) -> Result<(Box<dyn Read>, u64), ImageError> {
         match self {
             Self::Archive(archive) => archive.open(name),

@@ -36,8 +36,8 @@ pub enum Presence {
 
 /// How much of an image is known, shown as users see it: the image, or why there is none.
 ///
-/// `ready`: every layer is indexed whole. `building`: at least one layer's index is not built yet, and look-ups go to
-/// the disk. `partial:<why>`: an index has holes. `unavailable:<why>`: nothing is known.
+/// `ready`: every layer is indexed whole. `building`: at least one layer's index is not built yet, and
+/// look-ups go to the disk. `partial:<why>`: an index has holes. `unavailable:<why>`: nothing is known.
 #[derive(Debug, Clone, Copy)]
 pub struct ManifestState<'a>(pub Result<&'a Image, &'a str>);
 
@@ -133,8 +133,8 @@ impl Image {
 
     /// Looks a path up as a process would open it: links are followed, inside the image only.
     ///
-    /// The answer's path is where the file really is in the image (`/usr/bin/dash` for `/bin/sh`); for an absent file
-    /// it is the path with the links above it resolved.
+    /// The answer's path is where the file really is in the image (`/usr/bin/dash` for `/bin/sh`); for an
+    /// absent file it is the path with the links above it resolved.
     pub fn resolve(&self, path: &ImagePath) -> (ImagePath, Presence) {
         let mut pending: Vec<Vec<u8>> = path.components().map(<[u8]>::to_vec).collect();
         pending.reverse();
@@ -193,8 +193,8 @@ impl Image {
         }
     }
 
-    /// Names in a directory of the image, in order; `None` where the image has no such directory. `path` has no links
-    /// in it: it comes from [`Self::resolve`]. One more than `max` names where a layer has more.
+    /// Names in a directory of the image, in order; `None` where the image has no such directory. `path` has
+    /// no links in it: it comes from [`Self::resolve`]. One more than `max` names where a layer has more.
     ///
     /// # Errors
     /// A layer cannot be read, or is known by its index alone, which cannot be listed.
@@ -269,11 +269,12 @@ impl Image {
         self.layers.get(layer)?.read_link(path)
     }
 
-    /// Whether a directory of the image other than its root holds `path`, present or not: the nearest directory above
-    /// it that the image has. `None` where that could not be found out.
+    /// Whether a directory of the image other than its root holds `path`, present or not: the nearest
+    /// directory above it that the image has. `None` where that could not be found out.
     ///
-    /// In a replay the mounts are not known. A path below a directory that the image does not have may well lie on a
-    /// volume, whose mount point the runtime made; one below the image's own directories most likely does not.
+    /// In a replay the mounts are not known. A path below a directory that the image does not have may well
+    /// lie on a volume, whose mount point the runtime made; one below the image's own directories most likely
+    /// does not.
     pub fn has_home_for(&self, path: &ImagePath) -> Option<bool> {
         let parent = path.parent()?;
         if parent.as_bytes() == b"/" {

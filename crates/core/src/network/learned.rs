@@ -1,8 +1,8 @@
 //! Whom the containers of an image talk to: as they were seen to, while the image was being learned.
 //!
-//! Invariants: an image learns for a set time in which containers of it run, then never again; what it has learned only
-//! grows until then and is all in the file; images and peers are bounded, and an image with more peers than are kept calls
-//! no other one unexpected.
+//! Invariants: an image learns for a set time in which containers of it run, then never again; what it has
+//! learned only grows until then and is all in the file; images and peers are bounded, and an image with more
+//! peers than are kept calls no other one unexpected.
 
 use crate::container::declared::reference::{Reference, MAX_REFERENCE};
 use crate::network::baseline::{Baseline, Baselines, Peer};
@@ -40,8 +40,8 @@ pub struct LearnedPeer {
 }
 
 impl LearnedPeer {
-    /// What is learned of a peer. Servers by their name, or else address; clients by the network they are in (/24, /64):
-    /// they come and go.
+    /// What is learned of a peer. Servers by their name, or else address; clients by the network they are in
+    /// (/24, /64): they come and go.
     pub fn of(peer: &Peer<'_>) -> Self {
         let width = match (peer.direction, peer.address) {
             (Direction::Outbound, IpAddr::V4(_)) => 32,
@@ -171,8 +171,8 @@ impl Learned {
         true
     }
 
-    /// Containers of an image were watched for some more seconds; `true` if that ends its learning. An image without any
-    /// peer is learned too: then every peer is unexpected.
+    /// Containers of an image were watched for some more seconds; `true` if that ends its learning. An image
+    /// without any peer is learned too: then every peer is unexpected.
     pub fn watched(&mut self, image: &str, seconds: u64) -> bool {
         if !self.images.contains_key(image) && (self.images.len() >= MAX_IMAGES || !is_learnable(image)) {
             return false;

@@ -1,8 +1,9 @@
 //! Whom containers talk to, against a baseline for each image: reviewed by somebody, or learned.
 //!
-//! `baseline` reads and judges reviewed ones, `learned` has those that are learned, `store` their files, `nameservers` and
-//! `dns` tell what the network itself needs. Invariants: where a reviewed baseline speaks of an image and a direction, it
-//! alone counts; what is not known is `unknown`, and no peer is called unexpected for that; nothing here knows of events.
+//! `baseline` reads and judges reviewed ones, `learned` has those that are learned, `store` their files,
+//! `nameservers` and `dns` tell what the network itself needs. Invariants: where a reviewed baseline speaks
+//! of an image and a direction, it alone counts; what is not known is `unknown`, and no peer is called
+//! unexpected for that; nothing here knows of events.
 
 pub mod baseline;
 pub mod learned;

@@ -1,6 +1,7 @@
 //! The files of baselines: reading them, noticing that they changed, storing what was learned.
 //!
-//! Invariant: a file is replaced as a whole (rename(2)); whoever reads it, after whatever crash, finds the old or the new one.
+//! Invariant: a file is replaced as a whole (rename(2)); whoever reads it, after whatever crash, finds the
+//! old or the new one.
 
 use crate::network::baseline::{Baselines, MAX_BASELINES};
 use crate::network::learned::Learned;

@@ -1,7 +1,7 @@
 //! Packages that came from the image itself: the wheels that its Python carries for new virtual environments.
 //!
-//! `python -m venv` installs pip from them. That is no new package as long as each file is the wheel's, by the checksums in
-//! the wheel: a wheel of the same name from elsewhere is.
+//! `python -m venv` installs pip from them. That is no new package as long as each file is the wheel's, by
+//! the checksums in the wheel: a wheel of the same name from elsewhere is.
 
 use crate::packages::has_sum;
 use crate::packages::inventory::{read, read_head, Database, Ecosystem, PackageChange, Tree};
@@ -85,8 +85,8 @@ fn has_files_of(tree: &dyn Tree, image: &dyn Tree, site: &ImagePath, wheel: &Ima
     Some(seen > 0 && adds_nothing(tree, site, &record.name, &listed)?)
 }
 
-/// Whether the installed record lists no file that the wheel's does not, but for byte code, scripts of its entry points and
-/// what pip notes.
+/// Whether the installed record lists no file that the wheel's does not, but for byte code, scripts of its
+/// entry points and what pip notes.
 fn adds_nothing(tree: &dyn Tree, site: &ImagePath, record: &[u8], listed: &[u8]) -> Option<bool> {
     let path = ImagePath::lexical(site.as_bytes(), record).ok()?;
     let now = read(tree, &path, usize::try_from(MAX.1).ok()?).ok()??;

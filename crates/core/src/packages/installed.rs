@@ -1,8 +1,9 @@
-//! Whose the files are that package managers installed in a running container, and which change of a file that proves.
+//! Whose the files are that package managers installed in a running container, and which change of a file
+//! that proves.
 //!
-//! The databases of the live container tell, read once a package manager of the image has ended and for the packages that
-//! it installed: nobody else's entry in a database makes a file a package's. Invariant: bounded; what does not fit makes
-//! the answer `unknown`, not "nobody's", and proves nothing.
+//! The databases of the live container tell, read once a package manager of the image has ended and for the
+//! packages that it installed: nobody else's entry in a database makes a file a package's. Invariant:
+//! bounded; what does not fit makes the answer `unknown`, not "nobody's", and proves nothing.
 
 use crate::packages::inventory::{read, Changes, Database, Ecosystem, Tree};
 use drift_formats::entry::ImagePath;
@@ -48,12 +49,13 @@ struct Owned {
 /// The packages that were installed at run time, with their files.
 #[derive(Debug, Clone, Default)]
 pub struct Installed {
-    /// By the owner's name (`dpkg:hello`). Of a directory of a package's own (npm, gem) the directory stands for what is
-    /// in it.
+    /// By the owner's name (`dpkg:hello`). Of a directory of a package's own (npm, gem) the directory stands
+    /// for what is in it.
     packages: BTreeMap<Arc<str>, Came>,
     files: HashMap<PathKey, Owned>,
     directories: HashMap<PathKey, Owned>,
-    /// Of the image's packages that the last transaction took away or replaced: their paths, and the transaction.
+    /// Of the image's packages that the last transaction took away or replaced: their paths, and the
+    /// transaction.
     gone: Gone,
     partial: bool,
 }

@@ -1,4 +1,5 @@
-//! Which package owns a file, and which packages there are, by the databases of a layer, an image or a container.
+//! Which package owns a file, and which packages there are, by the databases of a layer, an image or a
+//! container.
 
 pub mod bundled;
 pub mod installed;

@@ -1,8 +1,8 @@
 //! Which package owns a path, for one layer of an image.
 //!
-//! Twelve bytes a path: a keyed hash and a package number. A layer's own databases are enough: dpkg's lists and the
-//! files they name are in the layer that installed the package, and the databases of apk and rpm are whole in every
-//! layer that changes them, so the top-most layer that knows a path decides.
+//! Twelve bytes a path: a keyed hash and a package number. A layer's own databases are enough: dpkg's lists
+//! and the files they name are in the layer that installed the package, and the databases of apk and rpm are
+//! whole in every layer that changes them, so the top-most layer that knows a path decides.
 
 use crate::image::disk::LayerDir;
 use crate::image::layer::{Layer, PathOwners};
@@ -125,7 +125,8 @@ pub fn owner_now(image: &Image, path: &ImagePath, keep_going: &mut dyn FnMut() -
 }
 
 impl Owners {
-    /// Reads the package databases of a layer. What cannot be read, or not whole, is noted ([`PathOwners::is_partial`]).
+    /// Reads the package databases of a layer. What cannot be read, or not whole, is noted
+    /// ([`PathOwners::is_partial`]).
     ///
     /// `None` when `keep_going` said stop.
     pub fn read(layer: &LayerDir, mut keep_going: impl FnMut() -> bool) -> Option<Self> {

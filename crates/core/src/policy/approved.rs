@@ -1,9 +1,9 @@
 //! Images that somebody has approved: lists of references, or Kubernetes manifests that have them.
 //!
-//! A file named `*.yaml`, `*.yml` or `*.json` is a stream of YAML documents (JSON is YAML): every text under a key `image`
-//! counts, whatever the kind, so that each pod template is found, and every item of a list `images`. Any other file has a
-//! reference a line; `#` begins a comment. Invariant: a file that cannot be read whole makes the list fail, never
-//! shorter: what is missing in it would count as not approved.
+//! A file named `*.yaml`, `*.yml` or `*.json` is a stream of YAML documents (JSON is YAML): every text under
+//! a key `image` counts, whatever the kind, so that each pod template is found, and every item of a list
+//! `images`. Any other file has a reference a line; `#` begins a comment. Invariant: a file that cannot be
+//! read whole makes the list fail, never shorter: what is missing in it would count as not approved.
 
 use crate::container::declared::reference::{Reference, MAX_REFERENCE};
 use crate::container::declared::ImageIdentity;
@@ -104,8 +104,8 @@ impl Approved {
         self.repositories.is_empty()
     }
 
-    /// What the list says of an image. A digest decides where the list has any of the repository; a tag only where it was
-    /// approved without one.
+    /// What the list says of an image. A digest decides where the list has any of the repository; a tag only
+    /// where it was approved without one.
     pub fn judge(&self, image: &ImageIdentity) -> Approval {
         let known = |digests: &HashSet<Digest>| {
             image.id.iter().chain(&image.digests).chain(image.digest().iter()).any(|d| digests.contains(d))
@@ -174,8 +174,8 @@ impl Watch {
         &self.list
     }
 
-    /// Looks whether a file changed, unless that was done a moment ago. One that is being written is looked at again next
-    /// time; the last good list counts until then.
+    /// Looks whether a file changed, unless that was done a moment ago. One that is being written is looked
+    /// at again next time; the last good list counts until then.
     ///
     /// # Errors
     /// [`ListError`].

@@ -1,4 +1,5 @@
-//! Files with lists, and folders of them, that the configuration names and that are read again when they change.
+//! Files with lists, and folders of them, that the configuration names and that are read again when they
+//! change.
 
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -46,7 +47,8 @@ pub fn state(paths: &[PathBuf]) -> State {
     files.into_iter().map(look).collect()
 }
 
-/// The files that are meant: of a folder all that are not hidden (a mounted ConfigMap has its own machinery there).
+/// The files that are meant: of a folder all that are not hidden (a mounted ConfigMap has its own machinery
+/// there).
 ///
 /// # Errors
 /// One is missing, or there are too many.

@@ -1,6 +1,7 @@
-//! Paths by what a file there can do: the one list that workers go by. The rules' lists `drift_sensitive_directories`
-//! and `drift_scratch_directories` hold the same (`tests/engine/rules.rs`), and can be changed by users; these decide
-//! only how soon and how often a path is looked at, and the value of `drift.file_sensitive`.
+//! Paths by what a file there can do: the one list that workers go by. The rules' lists
+//! `drift_sensitive_directories` and `drift_scratch_directories` hold the same (`tests/engine/rules.rs`), and
+//! can be changed by users; these decide only how soon and how often a path is looked at, and the value of
+//! `drift.file_sensitive`.
 
 use drift_formats::entry::ImagePath;
 

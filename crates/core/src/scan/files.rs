@@ -1,7 +1,7 @@
 //! The files of a container against those of its image.
 //!
-//! Where the writable layer of an overlay can be reached, only that is walked: whatever is not in it is the image's.
-//! Else the container's whole root is.
+//! Where the writable layer of an overlay can be reached, only that is walked: whatever is not in it is the
+//! image's. Else the container's whole root is.
 
 use super::{Limits, Memory, Summary};
 use crate::container::registry::Container;
@@ -49,7 +49,8 @@ pub struct FileScan {
 }
 
 impl FileScan {
-    /// Opens the container's files. `listing` is the manifest that the container's image was read from, if it was.
+    /// Opens the container's files. `listing` is the manifest that the container's image was read from, if it
+    /// was.
     ///
     /// # Errors
     /// The container is gone, nothing is known of its image, or its files cannot be reached: why.
@@ -129,8 +130,8 @@ impl FileScan {
         matches!(self.tree, Tree::Upper { .. })
     }
 
-    /// Compares, and tells each finding. `keep_going` is asked between files and while reading: it paces, and `false`
-    /// ends the scan.
+    /// Compares, and tells each finding. `keep_going` is asked between files and while reading: it paces, and
+    /// `false` ends the scan.
     pub fn run(
         &self,
         memory: Option<&mut Memory>,
@@ -182,8 +183,8 @@ impl FileScan {
     }
 }
 
-/// podman and CRI-O make this link in each container (podman `libpod/container_internal_common.go`). It tells nothing
-/// that `/proc` does not.
+/// podman and CRI-O make this link in each container (podman `libpod/container_internal_common.go`). It tells
+/// nothing that `/proc` does not.
 pub(super) fn is_runtimes_own(path: &ImagePath, found: &FoundFile) -> bool {
     path.as_bytes() == b"/etc/mtab"
         && found.kind == FileType::Symlink
@@ -298,8 +299,8 @@ impl Run<'_> {
         }
     }
 
-    /// Compares a file that is no directory with the image's at `image_path`, and tells how it differs. `written`
-    /// says that somebody wrote to it, whatever the content is.
+    /// Compares a file that is no directory with the image's at `image_path`, and tells how it differs.
+    /// `written` says that somebody wrote to it, whatever the content is.
     pub(super) fn compare(
         &mut self,
         path: &ImagePath,

@@ -1,9 +1,9 @@
-//! The comparison of a running container with its image, without any event: what is there that the image did not ship,
-//! whoever put it there and whenever.
+//! The comparison of a running container with its image, without any event: what is there that the image did
+//! not ship, whoever put it there and whenever.
 //!
-//! Invariants: everything in the container is hostile ([`walk`]); what could not be looked at, or not all of it, is
-//! said ([`Summary`]), so that no finding means "the same", never "not seen"; findings are told one by one and not kept,
-//! so that memory does not grow with what a container writes.
+//! Invariants: everything in the container is hostile ([`walk`]); what could not be looked at, or not all of
+//! it, is said ([`Summary`]), so that no finding means "the same", never "not seen"; findings are told one by
+//! one and not kept, so that memory does not grow with what a container writes.
 
 pub mod environment;
 pub mod files;
@@ -89,8 +89,8 @@ impl Summary {
     }
 }
 
-/// Files that were found to have the image's content, by path and state: they are not read again while the state is
-/// the same. A change time is the kernel's own and cannot be set back from within a container.
+/// Files that were found to have the image's content, by path and state: they are not read again while the
+/// state is the same. A change time is the kernel's own and cannot be set back from within a container.
 #[derive(Debug, Default)]
 pub struct Memory {
     same: HashMap<PathKey, (InodeId, u64)>,

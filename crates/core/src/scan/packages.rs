@@ -1,10 +1,10 @@
 //! The packages of a running container against those of its image.
 //!
-//! Invariants: the container's databases are read beneath its root and bounded, as everything in it; a database that
-//! cannot be read whole is said to be unknown, never taken for removed packages.
+//! Invariants: the container's databases are read beneath its root and bounded, as everything in it; a
+//! database that cannot be read whole is said to be unknown, never taken for removed packages.
 //!
-//! A disk is not searched for databases: those of the system have fixed places, those of languages are told by the files
-//! that changed ([`Databases::note`]).
+//! A disk is not searched for databases: those of the system have fixed places, those of languages are told
+//! by the files that changed ([`Databases::note`]).
 
 use crate::container::registry::Container;
 use crate::host::{Host, RootDir};
@@ -75,7 +75,8 @@ impl Databases {
         }
     }
 
-    /// Adds the databases that the image has in directories that are gone; `false` when `keep_going` said stop.
+    /// Adds the databases that the image has in directories that are gone; `false` when `keep_going` said
+    /// stop.
     fn look_into(&mut self, image: &Image, keep_going: &mut dyn FnMut() -> bool) -> bool {
         let mut pending: Vec<ImagePath> = std::mem::take(&mut self.gone).into_iter().collect();
         for database in Database::of_systems() {
@@ -114,8 +115,8 @@ impl Databases {
     }
 }
 
-/// What differs in these databases, and why it is not known of others. `keep_going` is asked between databases; `None`
-/// when it said stop.
+/// What differs in these databases, and why it is not known of others. `keep_going` is asked between
+/// databases; `None` when it said stop.
 ///
 /// # Errors
 /// Nothing can be compared: why.

@@ -1,8 +1,8 @@
 //! The ports that a container's processes listen on now, and who declared them.
 //!
-//! Containers of a pod share a network namespace: a listener is this container's when one of its processes has the socket
-//! open. Containers in the host's network namespace are not looked at: what is declared of them says nothing of the
-//! host's ports. Invariants: bounded work, and what was not looked at is said.
+//! Containers of a pod share a network namespace: a listener is this container's when one of its processes
+//! has the socket open. Containers in the host's network namespace are not looked at: what is declared of
+//! them says nothing of the host's ports. Invariants: bounded work, and what was not looked at is said.
 
 use crate::container::declared::Declared;
 use crate::container::live::is_member;
@@ -86,8 +86,8 @@ pub struct PortScan {
     pub gaps: Vec<String>,
 }
 
-/// Looks at the ports that these processes listen on. With `all`, also at declared ones: else those cost no search for
-/// their process. `keep_going` paces; `None` when it said stop.
+/// Looks at the ports that these processes listen on. With `all`, also at declared ones: else those cost no
+/// search for their process. `keep_going` paces; `None` when it said stop.
 pub fn scan(
     host: &Host,
     container: &Container,

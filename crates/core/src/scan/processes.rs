@@ -47,7 +47,8 @@ impl ProcessFinding {
     }
 }
 
-/// Looks at each of these processes that is in the container, in turn. `keep_going` paces; `false` ends the scan.
+/// Looks at each of these processes that is in the container, in turn. `keep_going` paces; `false` ends the
+/// scan.
 ///
 /// `false` when it was ended early.
 pub fn scan(
@@ -79,7 +80,8 @@ pub(super) struct Seen {
     arguments: Vec<u8>,
 }
 
-/// Looks at a process; `None` where it is gone, another container's, a kernel thread, or the runtime on its way in.
+/// Looks at a process; `None` where it is gone, another container's, a kernel thread, or the runtime on its
+/// way in.
 pub(super) fn look_at(host: &Host, container: &Container, pid: i64) -> Option<Seen> {
     let exe = host.executable(pid).ok()?;
     let raw = exe.path()?;

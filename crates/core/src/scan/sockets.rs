@@ -1,7 +1,8 @@
-//! `/proc/<pid>/net/{tcp,tcp6,udp,udp6}`: the ports that something listens on in a network namespace (proc_pid_net(5)).
+//! `/proc/<pid>/net/{tcp,tcp6,udp,udp6}`: the ports that something listens on in a network namespace
+//! (proc_pid_net(5)).
 //!
-//! Parsers take text of the kernel's own; a line that is not as expected is passed over. Invariant: bounded, and what is
-//! beyond the bound is said.
+//! Parsers take text of the kernel's own; a line that is not as expected is passed over. Invariant: bounded,
+//! and what is beyond the bound is said.
 
 use crate::host::Host;
 use drift_formats::ports::Protocol;

@@ -1,4 +1,5 @@
-//! A container's whole root against its image, where there is no writable layer to look at: other storage drivers.
+//! A container's whole root against its image, where there is no writable layer to look at: other storage
+//! drivers.
 
 use crate::host::RootDir;
 use crate::image::view::Presence;
@@ -95,7 +96,8 @@ impl Run<'_> {
         }
     }
 
-    /// What the image's layers have in the directory that the walk has just entered, and the container has not.
+    /// What the image's layers have in the directory that the walk has just entered, and the container has
+    /// not.
     fn deleted_here(&mut self, walk: &Walk, dir: &ImagePath) -> Result<(), Cut> {
         let mut names = BTreeSet::new();
         for layer in self.image().layers() {

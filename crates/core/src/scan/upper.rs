@@ -1,9 +1,9 @@
 //! The writable layer of an overlay against the layers underneath.
 //!
-//! What is in it was written since the container started: new files, copies of changed ones, and the marks of what is
-//! gone (whiteouts, opaque directories) or renamed (redirects). Format: the kernel's
-//! Documentation/filesystems/overlayfs.rst. Marks cannot be made from within the container: overlayfs keeps them for
-//! itself.
+//! What is in it was written since the container started: new files, copies of changed ones, and the marks of
+//! what is gone (whiteouts, opaque directories) or renamed (redirects). Format: the kernel's
+//! Documentation/filesystems/overlayfs.rst. Marks cannot be made from within the container: overlayfs keeps
+//! them for itself.
 
 use crate::host::{FoundFile, RootDir};
 use crate::image::disk::XattrSpace;
@@ -93,7 +93,8 @@ impl Run<'_> {
                     let image_path = self.upper_dir(walk, &path, image_path, &found, &marks, renames)?;
                     above.push(Above { image_path, opaque });
                 }
-                // The runtime mounts nothing in there; what another mount hides is not the container's to see.
+                // The runtime mounts nothing in there; what another mount hides is not the container's to
+                // see.
                 Item::Mount(path) => self.summary.gap(path, "another mount in the writable layer".to_owned()),
                 Item::Problem(path, why) => self.summary.gap(path, why),
             }

@@ -1,8 +1,9 @@
 //! A walk through a directory tree that a container writes to, or that an image's layer is.
 //!
-//! Invariants: nothing is opened outside the tree (one name at a time, `openat2` with `RESOLVE_BENEATH`, no links, no
-//! other mount); nothing is opened for reading but directories; no recursion; names are read as they come, so that a
-//! directory of a million files costs no memory. The walk holds one descriptor for each level it is in.
+//! Invariants: nothing is opened outside the tree (one name at a time, `openat2` with `RESOLVE_BENEATH`, no
+//! links, no other mount); nothing is opened for reading but directories; no recursion; names are read as
+//! they come, so that a directory of a million files costs no memory. The walk holds one descriptor for each
+//! level it is in.
 
 use crate::host::FoundFile;
 use crate::image::disk::{read_xattr, XattrSpace};

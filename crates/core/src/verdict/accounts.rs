@@ -1,5 +1,5 @@
-//! Whether what became of the files of accounts is no more than an entry point needs: another id for the application's
-//! user, an entry for the user that the deployment runs as.
+//! Whether what became of the files of accounts is no more than an entry point needs: another id for the
+//! application's user, an entry for the user that the deployment runs as.
 //!
 //! By content: whoever wrote, a new line that gives uid 0 or the group of root, or has no password, counts.
 
@@ -61,8 +61,8 @@ impl AccountFile {
     }
 }
 
-/// Whether the change of a file of accounts, from the image's to the one of a container, is harmless. What cannot be read is
-/// not.
+/// Whether the change of a file of accounts, from the image's to the one of a container, is harmless. What
+/// cannot be read is not.
 pub fn explains(image: &Image, path: &ImagePath, now: &FoundFile, file: AccountFile, by_tool: bool) -> bool {
     let mut after = Vec::new();
     let read = now.open().and_then(|file| file.take(MAX + 1).read_to_end(&mut after).map_err(|_| Errno::IO));
@@ -77,8 +77,8 @@ pub fn explains(image: &Image, path: &ImagePath, now: &FoundFile, file: AccountF
     read.is_ok_and(|n| n <= max) && is_harmless(file, &before, &after, by_tool)
 }
 
-/// Whether a change is harmless. `by_tool`: the image's useradd or the like wrote, which may change several lines; anything
-/// else may append one to the image's.
+/// Whether a change is harmless. `by_tool`: the image's useradd or the like wrote, which may change several
+/// lines; anything else may append one to the image's.
 pub fn is_harmless(file: AccountFile, before: &[u8], after: &[u8], by_tool: bool) -> bool {
     let lines = |bytes: &'_ [u8]| -> Vec<Vec<u8>> {
         bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()

@@ -1,7 +1,7 @@
 //! What became of a file: its state now against the image's.
 //!
-//! Pure of events: a path is looked at as it is, whatever happened to it before. Invariants: content is read only of
-//! regular files, and only when sizes agree; a file of the container is found beneath its root.
+//! Pure of events: a path is looked at as it is, whatever happened to it before. Invariants: content is read
+//! only of regular files, and only when sizes agree; a file of the container is found beneath its root.
 
 use crate::container::mounts::path_on_root;
 use crate::host::{FoundFile, RootDir};
@@ -90,8 +90,8 @@ pub struct Located {
     pub now: Option<FoundFile>,
 }
 
-/// Finds a path in a container's root; `follow` resolves a symbolic link as the last component too. Nothing that is mounted
-/// below the root is looked at, but where it is a part of the root itself.
+/// Finds a path in a container's root; `follow` resolves a symbolic link as the last component too. Nothing
+/// that is mounted below the root is looked at, but where it is a part of the root itself.
 ///
 /// # Errors
 /// [`Incomparable`].
@@ -196,7 +196,8 @@ pub fn compare(
     }
 }
 
-/// Whether a file has the content that the image has at `path`: for a rename, where the file is elsewhere now.
+/// Whether a file has the content that the image has at `path`: for a rename, where the file is elsewhere
+/// now.
 ///
 /// # Errors
 /// [`Incomparable`].

@@ -1,8 +1,9 @@
 //! The judgement of one file: where it lives, whether the image has it, whether the content is the image's.
 //!
-//! Pure of Falco and of caching: given a container, a file and what the kernel said of it, it answers. Invariants:
-//! a bounded number of system calls; content read only up to `inline_max`; an answer is believed only if the file
-//! found is the file that was meant ([`InodeId::agrees`]), else it rests on the kernel's flags alone or is `unknown`.
+//! Pure of Falco and of caching: given a container, a file and what the kernel said of it, it answers.
+//! Invariants: a bounded number of system calls; content read only up to `inline_max`; an answer is believed
+//! only if the file found is the file that was meant ([`InodeId::agrees`]), else it rests on the kernel's
+//! flags alone or is `unknown`.
 
 use crate::container::live::{is_member, Live};
 use crate::container::mounts::{is_local, path_on_root, Place, Sight};
@@ -99,8 +100,8 @@ pub struct Program<'a> {
     pub flags_given: bool,
     /// As in [`Subject`].
     pub inode: InodeId,
-    /// The executable, held since the event was seen ([`Host::hold_executable`]): what happened to the process and to the
-    /// path meanwhile does not matter.
+    /// The executable, held since the event was seen ([`Host::hold_executable`]): what happened to the
+    /// process and to the path meanwhile does not matter.
     pub held: Option<OwnedFd>,
 }
 
@@ -122,8 +123,8 @@ impl Judge {
         &self.host
     }
 
-    /// Judges the program of an exec, and gives the file where it may be looked at. For the event thread: nothing is asked of
-    /// a file system whose server may not answer.
+    /// Judges the program of an exec, and gives the file where it may be looked at. For the event thread:
+    /// nothing is asked of a file system whose server may not answer.
     pub fn judge_program(
         &self,
         container: &Container,
@@ -156,7 +157,8 @@ impl Judge {
         }
     }
 
-    /// Finds the executable that an event meant: through the process while it runs it still, else by its path on the root.
+    /// Finds the executable that an event meant: through the process while it runs it still, else by its path
+    /// on the root.
     fn see(
         &self,
         container: &Container,
@@ -257,8 +259,8 @@ impl Judge {
         mount: &Mount,
         path: &ImagePath,
     ) -> Judgement {
-        // Another root than the container's as it is known: the process made itself one (then it is a mount like any
-        // other), unless nothing is left of the container as it was known, which was restarted.
+        // Another root than the container's as it is known: the process made itself one (then it is a mount
+        // like any other), unless nothing is left of the container as it was known, which was restarted.
         if mount.mount_point == b"/" && !is_member(&self.host, live.pid(), &container.id) {
             return Judgement::unknown("root file system changed").at(path);
         }
@@ -372,11 +374,12 @@ impl Judge {
     }
 }
 
-/// Why nothing is said of a program that lies on a mount of the host's alone, such as an emulator of `binfmt_misc`.
+/// Why nothing is said of a program that lies on a mount of the host's alone, such as an emulator of
+/// `binfmt_misc`.
 const HOSTS_FILE: &str = "the host's file";
 
-/// What the kernel's own flags say where nothing else could be found out: never less than Falco's rules would say that ask
-/// for `proc.is_exe_upper_layer`.
+/// What the kernel's own flags say where nothing else could be found out: never less than Falco's rules would
+/// say that ask for `proc.is_exe_upper_layer`.
 fn floor(container: &Container, subject: &Subject<'_>, unknown: Judgement) -> Judgement {
     // Of a container that is not here, and described by a manifest, nobody knows what its root is.
     let no_overlay = container.live.as_ref().map_or(container.image.is_ok(), |live| !live.is_overlay);
@@ -395,8 +398,8 @@ fn floor(container: &Container, subject: &Subject<'_>, unknown: Judgement) -> Ju
 /// Why nothing is said of a path that a layer could not be asked for.
 const UNREADABLE: &str = "image layer not readable";
 
-/// Judges a file that cannot be looked at: the process is gone and the path holds another file by now, or this is a
-/// replay. What remains are the kernel's flags and the image.
+/// Judges a file that cannot be looked at: the process is gone and the path holds another file by now, or
+/// this is a replay. What remains are the kernel's flags and the image.
 fn judge_unseen(
     judge: &Judge,
     container: &Container,
@@ -449,9 +452,9 @@ fn judge_unseen(
 
 /// Whether the file that was executed is the layer's own copy.
 ///
-/// The kernel's flag speaks of the overlay that the file was on, and a container that may mount can have an overlay of
-/// its own at any path. That one's files have other change times, which nobody in a container can choose; a file in
-/// the container's own lower layer shows the layer's (fs/overlayfs/util.c, `ovl_copyattr`).
+/// The kernel's flag speaks of the overlay that the file was on, and a container that may mount can have an
+/// overlay of its own at any path. That one's files have other change times, which nobody in a container can
+/// choose; a file in the container's own lower layer shows the layer's (fs/overlayfs/util.c, `ovl_copyattr`).
 fn is_layers_copy(image: &Image, layer: usize, path: &ImagePath, inode: &InodeId) -> bool {
     layers_copy(image, layer, path).is_some_and(|copy| inode.times_agree(&copy))
 }
@@ -463,8 +466,9 @@ fn layers_copy(image: &Image, layer: usize, path: &ImagePath) -> Option<InodeId>
     is_regular.then(|| inode_id(&stat))
 }
 
-/// Whether a file of an overlay that the kernel gave no flags for is in the writable layer; `None` on no overlay, and where
-/// the path leads to another file by now (the file was unlinked, or another one renamed over it).
+/// Whether a file of an overlay that the kernel gave no flags for is in the writable layer; `None` on no
+/// overlay, and where the path leads to another file by now (the file was unlinked, or another one renamed
+/// over it).
 ///
 /// Change times tell: nobody in a container can set them (fs/overlayfs/util.c, `ovl_copyattr`).
 fn is_in_upper(
@@ -494,8 +498,8 @@ fn is_in_upper(
     }
 }
 
-/// Whether a file of a writable image volume is not the image's any more: it is in the volume's own writable layer, as the
-/// kernel's flags say, or that layer itself.
+/// Whether a file of a writable image volume is not the image's any more: it is in the volume's own writable
+/// layer, as the kernel's flags say, or that layer itself.
 fn is_written_to(host: &Host, live: &Live, subject: &Subject<'_>, mount: &Mount, path: &ImagePath) -> bool {
     let ExeFlags { upper, lower, .. } = subject.flags;
     if upper || lower {
@@ -516,10 +520,11 @@ fn origin_of_mount(mount: &Mount, volume: Option<VolumeKind>) -> Origin {
     }
 }
 
-/// Whether the kernel's path is that of a memfd: from events `memfd:name`, from `/proc` `/memfd:name (deleted)`.
+/// Whether the kernel's path is that of a memfd: from events `memfd:name`, from `/proc` `/memfd:name
+/// (deleted)`.
 ///
-/// A path that begins with a slash can be forged by a file of that name in the root directory: only the unlinked
-/// form counts then.
+/// A path that begins with a slash can be forged by a file of that name in the root directory: only the
+/// unlinked form counts then.
 pub fn is_memfd_path(path: &[u8]) -> bool {
     path.starts_with(b"memfd:") || (path.starts_with(b"/memfd:") && path.ends_with(b" (deleted)"))
 }

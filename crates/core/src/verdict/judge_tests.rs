@@ -1,4 +1,5 @@
-//! The floor: whatever is known of the image, no answer is weaker than what the kernel's flags say by themselves.
+//! The floor: whatever is known of the image, no answer is weaker than what the kernel's flags say by
+//! themselves.
 
 use super::*;
 use crate::container::registry::Declaration;

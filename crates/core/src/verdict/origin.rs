@@ -13,7 +13,8 @@ pub enum Origin {
     ImageUnverified,
     /// The image does not have the path.
     Added,
-    /// In the writable layer by the kernel's word, where there is no image to compare with: added or modified.
+    /// In the writable layer by the kernel's word, where there is no image to compare with: added or
+    /// modified.
     AddedOrModified,
     /// On a volume.
     Volume,
@@ -23,7 +24,8 @@ pub enum Origin {
     Tmpfs,
     /// An anonymous file in memory (memfd_create(2)).
     Memfd,
-    /// On a file system that is mounted nowhere: made with fsmount(2) and never attached, or taken off the tree.
+    /// On a file system that is mounted nowhere: made with fsmount(2) and never attached, or taken off the
+    /// tree.
     Detached,
     /// The container runtime's own: runc's cloned init, the program that `--init` puts first.
     Runtime,
@@ -103,7 +105,8 @@ impl Origin {
         }
     }
 
-    /// Whether the image did not ship it. The one place that decides so, for events, for scans and for the command.
+    /// Whether the image did not ship it. The one place that decides so, for events, for scans and for the
+    /// command.
     pub const fn is_drift(self) -> bool {
         match self {
             Self::ImageModified

@@ -1,8 +1,9 @@
-//! Whether a change of a file is what a package manager's transaction brought: by the databases, not by who wrote.
+//! Whether a change of a file is what a package manager's transaction brought: by the databases, not by who
+//! wrote.
 //!
-//! Hooks, maintainer scripts and build steps run as the package manager's children and may do anything. So only a path
-//! counts that a package owns which came with that transaction, with the content that the database records where it
-//! records one; and what grants privileges to somebody never counts.
+//! Hooks, maintainer scripts and build steps run as the package manager's children and may do anything. So
+//! only a path counts that a package owns which came with that transaction, with the content that the
+//! database records where it records one; and what grants privileges to somebody never counts.
 
 use crate::content::compiled_from;
 use crate::host::RootDir;
@@ -50,15 +51,16 @@ pub struct Subject<'a> {
     pub transaction: i64,
 }
 
-/// Whether a change counts whoever made it: set-id bits, accounts, sudoers, cron, SSH keys, preloaded libraries.
+/// Whether a change counts whoever made it: set-id bits, accounts, sudoers, cron, SSH keys, preloaded
+/// libraries.
 pub fn is_nobodys(path: &ImagePath, gained: &[&'static str]) -> bool {
     !gained.is_empty()
         || NEVER.iter().any(|never| path.is_within(never))
         || path.components().any(|part| part == b".ssh")
 }
 
-/// The package that brought a change; `None` where nothing proves that one did. Content of more than `max` bytes is not
-/// read, and proves nothing where the database records a checksum.
+/// The package that brought a change; `None` where nothing proves that one did. Content of more than `max`
+/// bytes is not read, and proves nothing where the database records a checksum.
 pub fn brought_by(
     installed: &Installed,
     root: &RootDir,

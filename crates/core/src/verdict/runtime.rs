@@ -1,9 +1,9 @@
-//! Whether a process that goes by the name of a container runtime is the host's runtime, on its way into a container
-//! (`runc init`), and so does nothing that the container would have to answer for.
+//! Whether a process that goes by the name of a container runtime is the host's runtime, on its way into a
+//! container (`runc init`), and so does nothing that the container would have to answer for.
 //!
-//! Invariant: a name is never enough, nor a parent outside: with the host's process ids an orphan's parent is outside,
-//! too. What counts cannot be made in a container: process ids of the host where the container has none, the host's
-//! mount namespace, the times of the host's own binary, its content.
+//! Invariant: a name is never enough, nor a parent outside: with the host's process ids an orphan's parent is
+//! outside, too. What counts cannot be made in a container: process ids of the host where the container has
+//! none, the host's mount namespace, the times of the host's own binary, its content.
 
 use crate::command::interpreter;
 use crate::container::registry::Container;
@@ -96,8 +96,8 @@ pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool
     }
 }
 
-/// Whether the executable lies on a mount that the container has, or that its processes made: the host's runtime is not
-/// executed from there.
+/// Whether the executable lies on a mount that the container has, or that its processes made: the host's
+/// runtime is not executed from there.
 fn is_on_containers_mount(host: &Host, container: &Container, pid: i64) -> bool {
     let (Some(live), Ok(exe)) = (&container.live, host.hold_executable(pid)) else { return false };
     mount_of(&exe).is_some_and(|id| live.mount_of(host, &container.id, pid, id).is_some())

@@ -148,8 +148,8 @@ const STDIN: &[u8] = b"/dev/stdin";
 /// Most programs that start one another on one command line: `ld.so ld.so sh`.
 const MAX_NESTED: usize = 4;
 
-/// Most arguments of a program that are looked at for [`Judge::argument_of`]: each costs a look at the file system. With
-/// more operands than that a program works on a list of data.
+/// Most arguments of a program that are looked at for [`Judge::argument_of`]: each costs a look at the file
+/// system. With more operands than that a program works on a list of data.
 const MAX_ARGUMENTS: usize = 32;
 
 /// Where the names of one command line are looked for.
@@ -338,8 +338,8 @@ impl Judge {
         Some(Script { path: real, judgement, ino: found.inode.ino, via: Via::SearchPath })
     }
 
-    /// The first argument, or file on standard input, of a program that names a file or directory which is not what the
-    /// image shipped: for rule authors, of programs that interpret nothing.
+    /// The first argument, or file on standard input, of a program that names a file or directory which is
+    /// not what the image shipped: for rule authors, of programs that interpret nothing.
     ///
     /// Bounded: `MAX_ARGUMENTS` names are looked at.
     pub fn argument_of(&self, container: &Container, runner: Runner<'_>, argv: &[&[u8]]) -> Option<Script> {
@@ -405,8 +405,8 @@ impl Judge {
         self.host().cwd_of(runner.pid).unwrap_or_else(|| runner.cwd.to_vec())
     }
 
-    /// Looks for the file as the process would open it: from its own root (a chroot, perhaps) when it lives. Nothing is
-    /// asked of a file system whose server may not answer.
+    /// Looks for the file as the process would open it: from its own root (a chroot, perhaps) when it lives.
+    /// Nothing is asked of a file system whose server may not answer.
     fn find_script(&self, look: &Look<'_>, path: &ImagePath, argument: &[u8]) -> Result<FoundFile, Unseen> {
         let live = look.container.live.as_ref().ok_or(Unseen::Gone)?;
         let (host, container, pid) = (self.host(), &look.container.id, look.runner.pid);

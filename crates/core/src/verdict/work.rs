@@ -1,15 +1,15 @@
 //! What the image's own programs do that brings new files about: building, and setting up at the start.
 //!
-//! Pure functions of paths: whether a program of that name is the image's is for the caller to find out. Anything else can
-//! take any name.
+//! Pure functions of paths: whether a program of that name is the image's is for the caller to find out.
+//! Anything else can take any name.
 
 /// Work of the image's own that a file was written by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageWork {
     /// A build, by its outermost tool.
     Build(&'static str),
-    /// The container's entry point, a shell that runs a script of the image or the declared command, while the container
-    /// starts.
+    /// The container's entry point, a shell that runs a script of the image or the declared command, while
+    /// the container starts.
     Start,
     /// The same, by a program of the image that keeps accounts, such as useradd.
     Accounts,
@@ -36,8 +36,8 @@ impl std::fmt::Display for ImageWork {
     }
 }
 
-/// Programs that compile, link, or run those that do. None that applications are run by (what descends from `npm start` is
-/// no build), and none that takes any file apart or copies it (ar, strip, objcopy).
+/// Programs that compile, link, or run those that do. None that applications are run by (what descends from
+/// `npm start` is no build), and none that takes any file apart or copies it (ar, strip, objcopy).
 const PROGRAMS: [&str; 40] = [
     "as",
     "bazel",
@@ -108,8 +108,8 @@ const SCRIPTS: [&str; 17] = [
     "sbt",
 ];
 
-/// The build tool that a process is; `exe` is the path of its executable, `script` the script that an interpreter was
-/// started on, `args` its arguments without the program's name.
+/// The build tool that a process is; `exe` is the path of its executable, `script` the script that an
+/// interpreter was started on, `args` its arguments without the program's name.
 pub fn build_tool(exe: &[u8], script: Option<&[u8]>, args: &[&[u8]]) -> Option<&'static str> {
     let (name, tools): (&[u8], &[&'static str]) = match script {
         Some(script) => (base_name(script), &SCRIPTS),
@@ -143,7 +143,8 @@ fn reads_its_rules_from_stdin(args: &[&[u8]]) -> bool {
     args.iter().enumerate().any(|(at, arg)| of_option(arg, args.get(at + 1)))
 }
 
-/// Whether a process of a build writes programs and libraries by itself: a compiler or a linker, not `cp` below make.
+/// Whether a process of a build writes programs and libraries by itself: a compiler or a linker, not `cp`
+/// below make.
 pub fn writes_objects(exe: &[u8], work: ImageWork) -> bool {
     let name = plain_name(base_name(exe));
     match (work, name) {
@@ -208,7 +209,8 @@ pub fn start_tool(exe: &[u8], script: Option<&[u8]>) -> Option<ImageWork> {
     }
 }
 
-/// Whether an executable is one of the small programs that containers are started by, to look after the real one.
+/// Whether an executable is one of the small programs that containers are started by, to look after the real
+/// one.
 pub fn is_init(exe: &[u8]) -> bool {
     matches!(
         base_name(exe),
@@ -216,7 +218,8 @@ pub fn is_init(exe: &[u8]) -> bool {
     )
 }
 
-/// Whether an executable is one of those that entry points are started by, or start themselves again by as another user.
+/// Whether an executable is one of those that entry points are started by, or start themselves again by as
+/// another user.
 pub fn is_launcher(exe: &[u8]) -> bool {
     const LAUNCHERS: [&[u8]; 12] = [
         b"chpst",

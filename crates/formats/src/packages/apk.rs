@@ -1,5 +1,5 @@
-//! Alpine's database of installed packages, `/lib/apk/db/installed` (apk-installed(5)): records of `X:value` lines,
-//! an empty line between them.
+//! Alpine's database of installed packages, `/lib/apk/db/installed` (apk-installed(5)): records of `X:value`
+//! lines, an empty line between them.
 
 use super::{lines, show, word, word_with, Checksum, Parsed};
 use crate::entry::{ImagePath, MAX_PATH};
@@ -7,8 +7,8 @@ use crate::entry::{ImagePath, MAX_PATH};
 /// The most packages kept.
 const MAX_PACKAGES: usize = 100_000;
 
-/// The most bytes of file paths kept. Each is its directory's and its own name, so a short record could otherwise
-/// grow a thousandfold. Ten times what Alpine's largest images have.
+/// The most bytes of file paths kept. Each is its directory's and its own name, so a short record could
+/// otherwise grow a thousandfold. Ten times what Alpine's largest images have.
 const MAX_PATH_BYTES: usize = 64 << 20;
 
 /// An installed package.
@@ -179,7 +179,8 @@ a:0:0:755
         );
         assert_eq!(parsed.value.len(), 1);
         assert_eq!(parsed.value[0].files, [b"/bin/fine"]);
-        // Seven files; two names (one of them missing); and a line that is no field in a record without a name.
+        // Seven files; two names (one of them missing); and a line that is no field in a record without a
+        // name.
         assert_eq!(parsed.warnings.len(), 7 + 2 + 2);
         assert!(parsed.warnings[0].starts_with("line 2: "), "{:?}", parsed.warnings);
     }

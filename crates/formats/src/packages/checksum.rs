@@ -27,7 +27,8 @@ impl Checksum {
         unbase64(value.strip_prefix(b"Q1")?).map(Self::Sha1)
     }
 
-    /// The second column of a `RECORD`: `sha256=` and the digest in URL-safe base64 without padding (PEP 376, PEP 427).
+    /// The second column of a `RECORD`: `sha256=` and the digest in URL-safe base64 without padding (PEP 376,
+    /// PEP 427).
     pub fn from_record(column: &[u8]) -> Option<Self> {
         unbase64(column.strip_prefix(b"sha256=")?).map(Self::Sha256)
     }

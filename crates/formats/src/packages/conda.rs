@@ -1,5 +1,5 @@
-//! conda's installed packages: `conda-meta/<name>-<version>-<build>.json` in an environment (conda's "Environment
-//! metadata"; conda/models/records.py, `PrefixRecord`).
+//! conda's installed packages: `conda-meta/<name>-<version>-<build>.json` in an environment (conda's
+//! "Environment metadata"; conda/models/records.py, `PrefixRecord`).
 
 use super::{show, word_with};
 use serde::de::{SeqAccess, Visitor};
@@ -37,7 +37,8 @@ pub fn parse_record(bytes: &[u8]) -> Result<CondaPackage, String> {
     Ok(CondaPackage { name: text(&record.name, "name")?, version: text(&record.version, "version")?, subdir })
 }
 
-/// The files of a record (`files`), relative to the environment. The list is as long as the bytes allow, no longer.
+/// The files of a record (`files`), relative to the environment. The list is as long as the bytes allow, no
+/// longer.
 ///
 /// # Errors
 /// It is no JSON of that form.

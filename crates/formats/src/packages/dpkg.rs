@@ -1,5 +1,5 @@
-//! dpkg's database under `/var/lib/dpkg`: `status`, `status.d/*` (distroless), `info/*.list`, `info/*.md5sums` and
-//! `diversions` (deb-control(5), dpkg-query(1), dpkg-divert(1)).
+//! dpkg's database under `/var/lib/dpkg`: `status`, `status.d/*` (distroless), `info/*.list`,
+//! `info/*.md5sums` and `diversions` (deb-control(5), dpkg-query(1), dpkg-divert(1)).
 
 use super::{lines, show, word, Parsed};
 
@@ -15,8 +15,8 @@ pub struct DpkgPackage {
     pub version: String,
     /// `Architecture`; empty where the stanza has none.
     pub architecture: String,
-    /// Whether its files are there: by its `Status` neither `not-installed` nor `config-files`. Stanzas without a
-    /// `Status`, as in `status.d`, are of installed packages.
+    /// Whether its files are there: by its `Status` neither `not-installed` nor `config-files`. Stanzas
+    /// without a `Status`, as in `status.d`, are of installed packages.
     pub installed: bool,
     /// `Multi-Arch: same`: its lists are named with the architecture.
     pub multi_arch_same: bool,
@@ -123,8 +123,8 @@ fn finish(stanza: Stanza<'_>, parsed: &mut Parsed<Vec<DpkgPackage>>) {
     parsed.value.push(DpkgPackage { name, version, architecture, installed, multi_arch_same });
 }
 
-/// The paths of an `info/*.list`, absolute as listed; the root (`/.`) and lines that are no absolute path are passed
-/// over.
+/// The paths of an `info/*.list`, absolute as listed; the root (`/.`) and lines that are no absolute path are
+/// passed over.
 pub fn parse_list(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(|b| *b == b'\n').filter(|line| line.starts_with(b"/") && *line != b"/." && line.len() > 1)
 }

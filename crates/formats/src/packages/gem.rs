@@ -1,5 +1,5 @@
-//! RubyGems' installed gems: `specifications/<name>-<version>[-<platform>].gemspec`. These are Ruby programs, which are not
-//! evaluated: RubyGems itself reads the line `# stub: name version platform paths` first
+//! RubyGems' installed gems: `specifications/<name>-<version>[-<platform>].gemspec`. These are Ruby programs,
+//! which are not evaluated: RubyGems itself reads the line `# stub: name version platform paths` first
 //! (lib/rubygems/stub_specification.rb).
 
 use crate::packages::word;

@@ -1,12 +1,12 @@
-//! Which package owns a file, and which packages there are: the databases that package managers leave in an image or
-//! a container. Parsers take bytes; `owners` reads the databases of a layer, `inventory` those of an image or a
-//! container's root, to compare them. And what processes do to packages: `manager`.
+//! Which package owns a file, and which packages there are: the databases that package managers leave in an
+//! image or a container. Parsers take bytes; `owners` reads the databases of a layer, `inventory` those of an
+//! image or a container's root, to compare them. And what processes do to packages: `manager`.
 //!
-//! Databases are as hostile as the container they come from: a malformed record is passed over with a warning, names
-//! that a file name is made of are checked, and what is kept is bounded.
+//! Databases are as hostile as the container they come from: a malformed record is passed over with a
+//! warning, names that a file name is made of are checked, and what is kept is bounded.
 //!
-//! A list may say `/bin/x` for what merged-/usr images hold as `/usr/bin/x`: paths are given as listed, and the
-//! caller resolves them against the image's symbolic links.
+//! A list may say `/bin/x` for what merged-/usr images hold as `/usr/bin/x`: paths are given as listed, and
+//! the caller resolves them against the image's symbolic links.
 
 pub mod apk;
 mod checksum;
@@ -59,8 +59,8 @@ pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .map(|(at, line)| (at + 1, line.strip_suffix(b"\r").unwrap_or(line)))
 }
 
-/// A package name, version or architecture as text; `None` if it is empty, longer than 200 bytes, or has a byte that
-/// none of the managers allows (a slash above all: names become file names).
+/// A package name, version or architecture as text; `None` if it is empty, longer than 200 bytes, or has a
+/// byte that none of the managers allows (a slash above all: names become file names).
 pub fn word(raw: &[u8]) -> Option<String> {
     word_with(b"+-._~:^", raw)
 }

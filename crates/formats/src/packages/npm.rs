@@ -1,6 +1,6 @@
-//! npm's packages: `node_modules/.package-lock.json`, the "hidden" lock file that npm writes beside what it installed
-//! (docs.npmjs.com, package-lock.json), and packages' own `package.json`, where there is no such file (global
-//! installations; other managers).
+//! npm's packages: `node_modules/.package-lock.json`, the "hidden" lock file that npm writes beside what it
+//! installed (docs.npmjs.com, package-lock.json), and packages' own `package.json`, where there is no such
+//! file (global installations; other managers).
 
 use super::{show, word_with, Parsed};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -17,7 +17,8 @@ pub struct NpmPackage {
     pub name: String,
     /// Its version; empty where none is given.
     pub version: String,
-    /// Where it is, relative to the directory that holds `node_modules`; empty for one from its own `package.json`.
+    /// Where it is, relative to the directory that holds `node_modules`; empty for one from its own
+    /// `package.json`.
     pub place: String,
 }
 

@@ -1,5 +1,6 @@
-//! Python's installed distributions: directories `*.dist-info` with `METADATA` and `RECORD` (packaging.python.org,
-//! "Recording installed projects"), and before them `*.egg-info`, a directory with `PKG-INFO` or that file itself.
+//! Python's installed distributions: directories `*.dist-info` with `METADATA` and `RECORD`
+//! (packaging.python.org, "Recording installed projects"), and before them `*.egg-info`, a directory with
+//! `PKG-INFO` or that file itself.
 
 use super::{show, word_with, Checksum};
 
@@ -43,13 +44,15 @@ pub fn parse_metadata(bytes: &[u8]) -> Result<PipPackage, String> {
 
 /// Whether a name in a directory is that of a distribution's record.
 ///
-/// pip renames what it is about to remove to `~name`, and Python takes no record for one whose name begins so.
+/// pip renames what it is about to remove to `~name`, and Python takes no record for one whose name begins
+/// so.
 pub fn is_record(file_name: &[u8]) -> bool {
     let named = file_name.strip_suffix(b".dist-info").or_else(|| file_name.strip_suffix(b".egg-info"));
     named.is_some_and(|n| n.first().is_some_and(u8::is_ascii_alphanumeric))
 }
 
-/// The distribution by the name of its record alone: `six-1.16.0.dist-info`, `foo-1.0-py3.11.egg-info`, `foo.egg-info`.
+/// The distribution by the name of its record alone: `six-1.16.0.dist-info`, `foo-1.0-py3.11.egg-info`,
+/// `foo.egg-info`.
 pub fn by_record_name(file_name: &[u8]) -> Option<PipPackage> {
     if !is_record(file_name) {
         return None;
@@ -73,8 +76,8 @@ pub fn normalised(name: &str) -> String {
     out
 }
 
-/// The paths of a `RECORD`: the first column of a CSV file, absolute or relative to the directory that the record is in
-/// (`../../../bin/six`). Malformed lines are passed over.
+/// The paths of a `RECORD`: the first column of a CSV file, absolute or relative to the directory that the
+/// record is in (`../../../bin/six`). Malformed lines are passed over.
 pub fn parse_record(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     parse_record_sums(bytes).map(|(path, _)| path)
 }

@@ -1,6 +1,6 @@
-//! Berkeley DB's hash `Packages` (rpm's lib/backend/bdb_ro.c; Berkeley DB's dbinc/db_page.h): buckets, each a chain of
-//! pages with keys and values; a long value is a chain of overflow pages. Numbers are in the order of the machine
-//! that made it. The key is a header's number; number 0 holds the highest one.
+//! Berkeley DB's hash `Packages` (rpm's lib/backend/bdb_ro.c; Berkeley DB's dbinc/db_page.h): buckets, each a
+//! chain of pages with keys and values; a long value is a chain of overflow pages. Numbers are in the order
+//! of the machine that made it. The key is a header's number; number 0 holds the highest one.
 
 use super::{Broken, EachHeader, ReadAt, MAX_HEADER, MAX_PACKAGES};
 use crate::read_at::{be32, le32, Metered};

@@ -9,8 +9,8 @@ use crate::rpm::MAX_HEADER;
 /// rpm's own limit (`HEADER_TAGS_MAX` in lib/header.c).
 const MAX_ENTRIES: u32 = 65_535;
 
-/// The most bytes of file paths given: each is a directory's and a name of its own, so that a small header could
-/// otherwise grow to gigabytes.
+/// The most bytes of file paths given: each is a directory's and a name of its own, so that a small header
+/// could otherwise grow to gigabytes.
 const MAX_PATH_BYTES: usize = 256 << 20;
 
 // Tags and types (include/rpm/rpmtag.h).
@@ -76,7 +76,8 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// The entry of a tag. Later ones replace earlier ones: what rpm adds at installation follows what was signed.
+    /// The entry of a tag. Later ones replace earlier ones: what rpm adds at installation follows what was
+    /// signed.
     fn entry(&self, tag: u32) -> Option<Entry> {
         let line = self.index.chunks_exact(16).rev().find(|line| be32(line, 0) == Some(tag))?;
         Some(Entry { kind: be32(line, 4)?, offset: be32(line, 8)? as usize, count: be32(line, 12)? })
@@ -126,7 +127,8 @@ impl<'a> Header<'a> {
         self.each_file_with_sum(&mut |path, _| each(path));
     }
 
-    /// As [`Self::each_file`], with the digest of each regular file. Which algorithm it is (`FILEDIGESTALGO`), its length tells.
+    /// As [`Self::each_file`], with the digest of each regular file. Which algorithm it is
+    /// (`FILEDIGESTALGO`), its length tells.
     pub fn each_file_with_sum(&self, each: &mut dyn FnMut(&[u8], Option<Checksum>)) {
         let mut room = MAX_PATH_BYTES;
         let mut sums = self.strings(FILE_DIGESTS);

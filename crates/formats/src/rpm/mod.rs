@@ -1,12 +1,14 @@
-//! rpm's database: one header (`header`) for each installed package, kept in one of three containers, of which a
-//! directory has one: SQLite ([`crate::sqlite`], since Fedora 33), ndb (`ndb`, SUSE), Berkeley DB (`bdb`, before).
+//! rpm's database: one header (`header`) for each installed package, kept in one of three containers, of
+//! which a directory has one: SQLite ([`crate::sqlite`], since Fedora 33), ndb (`ndb`, SUSE), Berkeley DB
+//! (`bdb`, before).
 //!
-//! Containers are read where they lie, one header in memory at a time: a database may be larger than what Drift wants
-//! to hold. A container that is damaged gives an error and no packages: half a list would look like removed packages.
+//! Containers are read where they lie, one header in memory at a time: a database may be larger than what
+//! Drift wants to hold. A container that is damaged gives an error and no packages: half a list would look
+//! like removed packages.
 //!
-//! SQLite's own library is not used: its `sqlite3_deserialize` refuses a database in WAL mode, as rpm keeps it, so the
-//! log would have to be laid over the database here in any case. What is then left to do is one table's b-tree:
-//! less code than the settings that make a megabyte of C safe on a hostile file.
+//! SQLite's own library is not used: its `sqlite3_deserialize` refuses a database in WAL mode, as rpm keeps
+//! it, so the log would have to be laid over the database here in any case. What is then left to do is one
+//! table's b-tree: less code than the settings that make a megabyte of C safe on a hostile file.
 
 pub mod bdb;
 pub mod header;
@@ -95,8 +97,8 @@ impl Backend {
     }
 }
 
-/// The headers of the table `Packages` (rpm's lib/backend/sqlite.c). A database that rpm has just made, and not filled yet, has
-/// no tables.
+/// The headers of the table `Packages` (rpm's lib/backend/sqlite.c). A database that rpm has just made, and
+/// not filled yet, has no tables.
 fn sqlite_headers(
     database: &dyn ReadAt,
     log: Option<&dyn ReadAt>,

@@ -1,5 +1,5 @@
-//! ndb's `Packages.db` (rpm's lib/backend/ndb/rpmpkg.c): slots of 16 bytes that say where the headers are, then the
-//! headers, each between a head of 16 and a tail of 12 bytes. Numbers are little-endian.
+//! ndb's `Packages.db` (rpm's lib/backend/ndb/rpmpkg.c): slots of 16 bytes that say where the headers are,
+//! then the headers, each between a head of 16 and a tail of 12 bytes. Numbers are little-endian.
 
 use super::{Broken, EachHeader, ReadAt, MAX_HEADER, MAX_PACKAGES};
 use crate::read_at::{le32, Metered};

@@ -278,7 +278,8 @@ fn the_log_is_read_as_far_as_it_is_committed() {
     assert_eq!(listed(Backend::Sqlite, &database, Some(&log)), WITH_WAL);
     assert_eq!(listed(Backend::Sqlite, &database, Some(b"")), INSTALLED, "a log that was written back");
     assert_eq!(listed(Backend::Sqlite, &database, Some(&log[..40])), INSTALLED);
-    // The last commit of the transactions is the last frame; without it, or with a damaged one, the one before counts.
+    // The last commit of the transactions is the last frame; without it, or with a damaged one, the one
+    // before counts.
     let frame = 24 + 4096;
     let cut = listed(Backend::Sqlite, &database, Some(&log[..log.len() - frame]));
     assert!(cut != WITH_WAL && cut.lines().any(|l| l.starts_with("gamma ")), "{cut}");

@@ -1,7 +1,8 @@
 //! Tables of SQLite databases that others write (sqlite.org/fileformat2.html): rpm's, podman's.
 //!
-//! Only what a walk through a table needs: no indexes, no text encodings (the schema's names are compared as ASCII), no
-//! rollback journal (both have a write-ahead log). `crate::rpm` says why SQLite's own library is not used.
+//! Only what a walk through a table needs: no indexes, no text encodings (the schema's names are compared as
+//! ASCII), no rollback journal (both have a write-ahead log). `crate::rpm` says why SQLite's own library is
+//! not used.
 
 mod wal;
 
@@ -17,8 +18,8 @@ const MAX_DEPTH: usize = 20;
 /// The largest row: what is read of an rpm header, and its other columns.
 const MAX_ROW: usize = (32 << 20) + 4096;
 
-/// Gives every row of a table to `each`, for [`column()`]; none where there is no such table. `log` is the write-ahead log beside
-/// the database.
+/// Gives every row of a table to `each`, for [`column()`]; none where there is no such table. `log` is the
+/// write-ahead log beside the database.
 ///
 /// # Errors
 /// [`Broken`]; some rows may have been given by then.
@@ -99,8 +100,8 @@ impl<'a> Database<'a> {
         Ok(Level { page, start: if number == 1 { FILE_HEADER } else { 0 }, next: 0 })
     }
 
-    /// Gives the rows of a table, in the order of their numbers. A tree that leads back into itself ends at the depth
-    /// limit, or at the limit of bytes read.
+    /// Gives the rows of a table, in the order of their numbers. A tree that leads back into itself ends at
+    /// the depth limit, or at the limit of bytes read.
     fn each_row(&self, root: u32, each: &mut dyn FnMut(&[u8]) -> Result<(), Broken>) -> Result<(), Broken> {
         let short = Broken::Format("an SQLite page cut short");
         let mut levels = vec![self.level(root)?];
@@ -197,7 +198,8 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-/// The bytes of a row's column: text, a blob, or a big-endian number. `None` for NULL, and where there is none.
+/// The bytes of a row's column: text, a blob, or a big-endian number. `None` for NULL, and where there is
+/// none.
 pub fn column(row: &[u8], want: usize) -> Option<&[u8]> {
     let (header, _) = varint(row)?;
     let header = usize::try_from(header).ok()?;

@@ -1,8 +1,8 @@
-//! SQLite's write-ahead log (sqlite.org/fileformat2.html#the_write_ahead_log): pages that were committed, but not
-//! written into the database yet.
+//! SQLite's write-ahead log (sqlite.org/fileformat2.html#the_write_ahead_log): pages that were committed, but
+//! not written into the database yet.
 //!
-//! rpm writes the log into the database when it closes it, unless somebody else is reading. A log may also hold what
-//! the database has already: its pages are then the same.
+//! rpm writes the log into the database when it closes it, unless somebody else is reading. A log may also
+//! hold what the database has already: its pages are then the same.
 
 use crate::read_at::{be32, le32, Broken, Metered};
 use std::collections::HashMap;
@@ -22,9 +22,9 @@ pub(super) struct Wal<'a> {
 }
 
 impl<'a> Wal<'a> {
-    /// Reads a log up to its last commit. What follows is of transactions that did not end, or of an earlier use of
-    /// the file: it is told by its salt and checksum. An empty log, or one whose header is damaged, has no pages, as
-    /// SQLite takes it.
+    /// Reads a log up to its last commit. What follows is of transactions that did not end, or of an earlier
+    /// use of the file: it is told by its salt and checksum. An empty log, or one whose header is damaged,
+    /// has no pages, as SQLite takes it.
     ///
     /// # Errors
     /// [`Broken`].

@@ -1,7 +1,7 @@
 //! What on a package manager's command line makes it run something else, or work on another root.
 //!
-//! Manuals: dpkg(1), apt.conf(5), rpm(8), apk(8), dnf(8), zypper(8), pacman(8), `pip install --help`, npm's "config". Only
-//! names are given, without values.
+//! Manuals: dpkg(1), apt.conf(5), rpm(8), apk(8), dnf(8), zypper(8), pacman(8), `pip install --help`, npm's
+//! "config". Only names are given, without values.
 
 use super::parse::text;
 use super::{Action, Manager, MAX_ARGUMENTS};

@@ -1,4 +1,5 @@
-//! The command lines of other languages' package managers, from their manuals: Ruby, Rust, Go, PHP, Perl and Lua.
+//! The command lines of other languages' package managers, from their manuals: Ruby, Rust, Go, PHP, Perl and
+//! Lua.
 
 use crate::command::manager::names::Form;
 use crate::command::manager::table::{

@@ -1,13 +1,13 @@
 //! What a process does to packages, from what it is and how it was started.
 //!
-//! Pure functions of an executable's path and its arguments: no files are read. A program counts by what it *is*: the
-//! base name of the executable, of the script that an interpreter runs, of the module that Python runs or of the applet
-//! of a multi-call binary. Wrappers (env, sudo, nice, timeout, xargs, a shell) are no package managers: they start one,
-//! and its own exec is judged.
+//! Pure functions of an executable's path and its arguments: no files are read. A program counts by what it
+//! *is*: the base name of the executable, of the script that an interpreter runs, of the module that Python
+//! runs or of the applet of a multi-call binary. Wrappers (env, sudo, nice, timeout, xargs, a shell) are no
+//! package managers: they start one, and its own exec is judged.
 //!
-//! Invariants: never panics, whatever the arguments; looks at [`MAX_ARGUMENTS`] arguments, keeps [`MAX_NAMES`] names of
-//! [`MAX_NAME_LEN`] bytes. A command line that is not understood is `other`, never a query: what changes nothing has
-//! to be said by the command line.
+//! Invariants: never panics, whatever the arguments; looks at [`MAX_ARGUMENTS`] arguments, keeps
+//! [`MAX_NAMES`] names of [`MAX_NAME_LEN`] bytes. A command line that is not understood is `other`, never a
+//! query: what changes nothing has to be said by the command line.
 
 mod hooks;
 mod language;
@@ -151,8 +151,8 @@ pub struct Invocation {
     pub manager: Manager,
     /// What it was asked to do.
     pub action: Action,
-    /// The packages named, without versions and paths; none for queries and refreshes, and where a file lists them
-    /// (`-r requirements.txt`).
+    /// The packages named, without versions and paths; none for queries and refreshes, and where a file lists
+    /// them (`-r requirements.txt`).
     pub names: Vec<Box<str>>,
     /// Options that make it run something else, or work on another root.
     pub hooks: Vec<Box<str>>,
@@ -160,10 +160,10 @@ pub struct Invocation {
 
 /// What a process does to packages; `None` where it is no package manager.
 ///
-/// `exe` is the path of its executable, links resolved; `argv` its arguments, `argv[0]` first; `script` the script that
-/// an interpreter was started on ([`crate::command::interpreter::script_argument`]); `owner` the image's package that
-/// owns the executable, or the script where there is one, as `dpkg:apt`, where known: programs that share a package
-/// manager's name are told apart by it.
+/// `exe` is the path of its executable, links resolved; `argv` its arguments, `argv[0]` first; `script` the
+/// script that an interpreter was started on ([`crate::command::interpreter::script_argument`]); `owner` the
+/// image's package that owns the executable, or the script where there is one, as `dpkg:apt`, where known:
+/// programs that share a package manager's name are told apart by it.
 pub fn identify(
     exe: &[u8],
     argv: &[&[u8]],
@@ -208,7 +208,8 @@ pub fn is_impostor(owner: &str) -> bool {
     table::is_impostor(owner)
 }
 
-/// Whether programs of other packages go by a name of this manager's, so that it matters who owns the program.
+/// Whether programs of other packages go by a name of this manager's, so that it matters who owns the
+/// program.
 pub fn has_impostors(manager: Manager) -> bool {
     table::impostors(manager)
 }

@@ -1,7 +1,8 @@
-//! A package's name out of the argument that names it: versions, architectures, extras, paths and URLs taken off.
+//! A package's name out of the argument that names it: versions, architectures, extras, paths and URLs taken
+//! off.
 //!
-//! Every answer is a part of the argument itself. What is a path or URL and does not tell a name by its format (a
-//! folder, a requirements file) gives none.
+//! Every answer is a part of the argument itself. What is a path or URL and does not tell a name by its
+//! format (a folder, a requirements file) gives none.
 
 /// How a package manager's arguments spell packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +194,8 @@ fn drop_dashed(stem: &[u8], count: usize) -> &[u8] {
     left
 }
 
-/// Up to the first dash before a number that a dot, or nothing, follows: `left-pad-1.3.0`, `base-64-1.0`, `x-2`.
+/// Up to the first dash before a number that a dot, or nothing, follows: `left-pad-1.3.0`, `base-64-1.0`,
+/// `x-2`.
 fn before_version(stem: &[u8]) -> &[u8] {
     for (at, _) in stem.iter().enumerate().filter(|(at, b)| **b == b'-' && *at > 0) {
         let tail = stem.get(at + 1..).unwrap_or_default();

@@ -73,7 +73,8 @@ pub(super) static NPX: Table = Table::new(Command {
     ..COMMAND
 });
 
-// Yarn's documentation, classic and later. Without a verb it installs; a word that is none is a script of the project.
+// Yarn's documentation, classic and later. Without a verb it installs; a word that is none is a script of the
+// project.
 pub(super) static YARN: Table = Table::new(Command {
     kind: Kind::Verbs(&[
         named("add link", Install),

@@ -106,7 +106,8 @@ fn plain_marks(marks: &Marks) -> Action {
     }
 }
 
-// dpkg(1), ACTIONS and OPTIONS. `-l`, `-W` and their kin are handed to dpkg-query, `-I`, `-c` and theirs to dpkg-deb.
+// dpkg(1), ACTIONS and OPTIONS. `-l`, `-W` and their kin are handed to dpkg-query, `-I`, `-c` and theirs to
+// dpkg-deb.
 pub(super) static DPKG: Table = Table::new(Command {
     kind: Kind::Marks(plain_marks),
     options: &[

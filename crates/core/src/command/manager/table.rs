@@ -1,7 +1,8 @@
 //! The shape of a package manager's command line, and which programs have which.
 //!
-//! The command lines themselves are in `system`, `python`, `node` and `language`. They hold what decides the action and the names: verbs,
-//! options that take an argument, options that change what happens. An option that no table names is a flag.
+//! The command lines themselves are in `system`, `python`, `node` and `language`. They hold what decides the
+//! action and the names: verbs, options that take an argument, options that change what happens. An option
+//! that no table names is a flag.
 
 use super::{language as l, node, python, system as s, Action, Manager};
 use crate::command::manager::names::Form;

@@ -42,7 +42,8 @@ fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|b| *b == b'/').next().unwrap_or(path)
 }
 
-/// What kind of interpreter a base name is, as a bit of [`runs`]; the dynamic loader started by hand runs programs.
+/// What kind of interpreter a base name is, as a bit of [`runs`]; the dynamic loader started by hand runs
+/// programs.
 fn interpreter(base: &[u8]) -> Option<u8> {
     let kinds: [(&[&[u8]], u8); 7] = [
         (&[b"python", b"pypy", b"platform-python"], runs::PYTHON),
@@ -99,8 +100,8 @@ fn python_module(module: &[u8]) -> Option<&'static Program> {
     }
 }
 
-/// The module of `python -m`; python(1): `-I` leaves out the working directory, `PYTHON*` and the user's directory, `-E`,
-/// `-s` and `-P` one of them each.
+/// The module of `python -m`; python(1): `-I` leaves out the working directory, `PYTHON*` and the user's
+/// directory, `-E`, `-s` and `-P` one of them each.
 pub(super) fn started_module<'a>(exe: &[u8], argv: &[&'a [u8]]) -> Option<PythonModule<'a>> {
     if interpreter(base_name(exe)) != Some(runs::PYTHON) {
         return None;

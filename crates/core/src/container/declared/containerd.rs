@@ -1,11 +1,11 @@
 //! What containerd keeps of containers and images, below its root (`/var/lib/containerd`): records in
 //! `io.containerd.metadata.v1.bolt/meta.db`, manifests and configurations in the content store.
 //!
-//! Formats: containerd `core/metadata/buckets.go` (schema of the database; the same since 1.0), the CRI plugin's
-//! `internal/cri/store/container/metadata.go`, image-spec `image-index.md` and `manifest.md`.
+//! Formats: containerd `core/metadata/buckets.go` (schema of the database; the same since 1.0), the CRI
+//! plugin's `internal/cri/store/container/metadata.go`, image-spec `image-index.md` and `manifest.md`.
 //!
-//! Invariant: a name may have been given to another image since; an image counts as the container's only if the CRI
-//! plugin recorded its id, or its layers are those that the container's snapshot stands on.
+//! Invariant: a name may have been given to another image since; an image counts as the container's only if
+//! the CRI plugin recorded its id, or its layers are those that the container's snapshot stands on.
 
 use drift_formats::bolt::{self, Bolt, BoltError, Pages};
 use drift_formats::digest::Digest;
@@ -200,8 +200,8 @@ fn architecture() -> &'static str {
     }
 }
 
-/// Chain id of an image's layers, which names the snapshot that holds them all (image-spec `config.md`, "Layer
-/// ChainID").
+/// Chain id of an image's layers, which names the snapshot that holds them all (image-spec `config.md`,
+/// "Layer ChainID").
 pub fn chain_id(config: &ImageConfig) -> Option<Digest> {
     let (first, rest) = config.diff_ids.split_first()?;
     Some(rest.iter().fold(*first, |chain, layer| Digest::of(format!("{chain} {layer}").as_bytes())))

@@ -1,9 +1,9 @@
 //! What Docker Engine keeps of a container and its image, below its data root (`/var/lib/docker`).
 //!
 //! Formats: moby `daemon/container/container.go` (`config.v2.json`), `api/types/container/hostconfig.go`
-//! (`hostconfig.json`), `daemon/internal/refstore/store.go` (`repositories.json`), `daemon/internal/image/store.go`
-//! (`imagedb/content`). With the containerd image store (`"Snapshotter"` drivers) the image is in containerd's stores, and
-//! `ImageManifest` names its manifest.
+//! (`hostconfig.json`), `daemon/internal/refstore/store.go` (`repositories.json`),
+//! `daemon/internal/image/store.go` (`imagedb/content`). With the containerd image store (`"Snapshotter"`
+//! drivers) the image is in containerd's stores, and `ImageManifest` names its manifest.
 
 use crate::container::declared::reference::Reference;
 use drift_formats::digest::Digest;
@@ -20,7 +20,8 @@ pub const MAX_STATE: usize = 16 << 20;
 pub struct DockerContainer {
     /// Reference as the user gave it.
     pub reference: String,
-    /// `Image`: digest of the image's configuration; with the containerd image store that of its index or manifest.
+    /// `Image`: digest of the image's configuration; with the containerd image store that of its index or
+    /// manifest.
     pub image: Option<Digest>,
     /// Digest of the manifest that was unpacked; containerd image store only.
     pub manifest: Option<Digest>,
@@ -124,8 +125,8 @@ impl HostConfig {
     }
 }
 
-/// Digests under which an image was pulled, by `image/<driver>/repositories.json`: those of the reference's repository
-/// first.
+/// Digests under which an image was pulled, by `image/<driver>/repositories.json`: those of the reference's
+/// repository first.
 ///
 /// # Errors
 /// [`ConfigError`].

@@ -1,5 +1,5 @@
-//! What podman records of a container beside containers/storage: `db.sql` below the storage's root (podman 4.8 and later),
-//! or `libpod/bolt_state.db` (before, and where it was upgraded).
+//! What podman records of a container beside containers/storage: `db.sql` below the storage's root (podman
+//! 4.8 and later), or `libpod/bolt_state.db` (before, and where it was upgraded).
 //!
 //! Formats: podman `libpod/sqlite_state_internal.go` (tables), `libpod/boltdb_state_internal.go` (buckets),
 //! `libpod/container_config.go`.
@@ -46,7 +46,8 @@ pub fn ports<P: Pages>(pages: &P, id: &str) -> Result<Option<Vec<Ports>>, BoltEr
     config.map(|json| ports_of(&json).ok_or(BoltError::Damaged(NO_CONFIG))).transpose()
 }
 
-/// What is wrong where a record is not what podman writes: then ports are not known, which is not to say that there are none.
+/// What is wrong where a record is not what podman writes: then ports are not known, which is not to say that
+/// there are none.
 const NO_CONFIG: &str = "a container's configuration that is none";
 
 fn ports_of(json: &[u8]) -> Option<Vec<Ports>> {
@@ -99,7 +100,8 @@ mod tests {
         assert_eq!(ports_of(b"{"), None, "not known is not none");
     }
 
-    /// A database that SQLite itself made, as podman has it: open, with all of it in the log; and when it was closed.
+    /// A database that SQLite itself made, as podman has it: open, with all of it in the log; and when it was
+    /// closed.
     #[test]
     fn the_newer_database_is_read() {
         const MAKE: &str = r#"

@@ -1,10 +1,10 @@
-//! What was declared of a container: by its image, and by whoever deployed it. Read from the files that runtimes keep on
-//! the node; no daemon is asked.
+//! What was declared of a container: by its image, and by whoever deployed it. Read from the files that
+//! runtimes keep on the node; no daemon is asked.
 //!
-//! `spec`, `docker`, `storage`, `libpod` and `containerd` parse what each of them writes, `bolt` reads their databases,
-//! `place` tells where to look, `read` does it. Invariants: everything read is bounded; what is absent, damaged or
-//! half-written leaves a part unknown, with the reason, and never makes another part wrong; values of environment
-//! variables are kept as keyed hashes only.
+//! `spec`, `docker`, `storage`, `libpod` and `containerd` parse what each of them writes, `bolt` reads their
+//! databases, `place` tells where to look, `read` does it. Invariants: everything read is bounded; what is
+//! absent, damaged or half-written leaves a part unknown, with the reason, and never makes another part
+//! wrong; values of environment variables are kept as keyed hashes only.
 
 pub mod containerd;
 pub mod docker;
@@ -54,7 +54,8 @@ pub struct ImageIdentity {
     pub reference: Option<String>,
     /// Digest of the configuration.
     pub id: Option<Digest>,
-    /// Digests of the manifest: that of the index first, where the image was pulled by one, then the platform's.
+    /// Digests of the manifest: that of the index first, where the image was pulled by one, then the
+    /// platform's.
     pub digests: Vec<Digest>,
 }
 
@@ -98,8 +99,8 @@ impl Declared {
 
     /// Whether a container's first process runs what is declared; `None` where that is not known.
     ///
-    /// `argv` is what the process has: for a script the kernel puts the interpreter, perhaps one argument, and the
-    /// script's path before its arguments (execve(2)).
+    /// `argv` is what the process has: for a script the kernel puts the interpreter, perhaps one argument,
+    /// and the script's path before its arguments (execve(2)).
     pub fn runs_entrypoint(&self, argv: &[&[u8]]) -> Option<bool> {
         if let Some(args) = &self.args {
             return Some(is_command(args, argv));
@@ -115,7 +116,8 @@ fn image_ports(config: &ImageConfig) -> Vec<Ports> {
     config.exposed_ports.iter().filter_map(|p| Ports::parse(p)).collect()
 }
 
-/// Most bytes of arguments that an event carries (`MAX_PROC_ARG_ENV` of libs' drivers), what is cut off the end.
+/// Most bytes of arguments that an event carries (`MAX_PROC_ARG_ENV` of libs' drivers), what is cut off the
+/// end.
 const EVENT_ARGS: usize = 4095;
 
 /// Nested interpreters, each with one argument (the kernel allows 4).

@@ -1,4 +1,5 @@
-//! What a deployment changes against the image and against the engines' defaults: the values of `drift.runtime_overrides`.
+//! What a deployment changes against the image and against the engines' defaults: the values of
+//! `drift.runtime_overrides`.
 
 use crate::container::declared::spec::RunSpec;
 use crate::container::volume::{is_kept_for_containers, INIT_PROGRAMS};
@@ -99,7 +100,8 @@ fn command(args: &[String], image: &ImageConfig, found: &mut Vec<String>) {
 
 /// Whether the container runs as somebody else than the image says.
 ///
-/// The image may name a user that only its own /etc/passwd has a number for. Such a user is taken for anyone but root.
+/// The image may name a user that only its own /etc/passwd has a number for. Such a user is taken for anyone
+/// but root.
 fn is_other_user(run: &RunSpec, user: &str) -> bool {
     let (user, group) = user.split_once(':').map_or((user, None), |(u, g)| (u, Some(g)));
     let other_group = |group: &str| match group {

@@ -1,8 +1,9 @@
 //! Where a container's runtime keeps what it was told: the bundle, and the root of the engine's storage.
 //!
-//! Found by the process that runs the container (containerd's shim, conmon), which names the bundle, and by the writable
-//! layer's directory, which lies below the storage's root; so roots that somebody moved are found as well. Only then the
-//! usual places are tried. Invariant: a process of the container itself is never asked.
+//! Found by the process that runs the container (containerd's shim, conmon), which names the bundle, and by
+//! the writable layer's directory, which lies below the storage's root; so roots that somebody moved are
+//! found as well. Only then the usual places are tried. Invariant: a process of the container itself is never
+//! asked.
 
 use crate::container::declared::spec::Bind;
 use crate::container::live::is_member;
@@ -70,8 +71,8 @@ pub fn find(host: &Host, id: &str, pid: i64, upper: Option<&[u8]>, storage_roots
     places
 }
 
-/// Command line and working directory of the process that runs the container: the nearest ancestor outside it that names
-/// the container, or a shim, which may have been started for another container of the pod.
+/// Command line and working directory of the process that runs the container: the nearest ancestor outside it
+/// that names the container, or a shim, which may have been started for another container of the pod.
 fn keeper(host: &Host, id: &str, pid: i64) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     let mut at = pid;
     for _ in 0..MAX_ANCESTORS {
@@ -111,7 +112,8 @@ impl Places {
         }
         if let Some(namespace) = argument(line, &[b"-namespace"]).and_then(|n| std::str::from_utf8(n).ok()) {
             self.namespaces.push(namespace.to_owned());
-            // A shim works in the bundle of the container that it was started for; the pod's others lie beside it.
+            // A shim works in the bundle of the container that it was started for; the pod's others lie
+            // beside it.
             let beside = cwd.map(path).and_then(|cwd| cwd.parent().map(Path::to_owned));
             self.bundles.extend(beside.map(|dir| dir.join(id)));
         }
@@ -131,8 +133,8 @@ impl Places {
         }
     }
 
-    /// Docker mounts files of its own in every container, from `<data root>/containers/<id>/hosts`: the data root may lie
-    /// anywhere, and with containerd's image store the layers do not tell where.
+    /// Docker mounts files of its own in every container, from `<data root>/containers/<id>/hosts`: the data
+    /// root may lie anywhere, and with containerd's image store the layers do not tell where.
     pub fn add_binds(&mut self, binds: &[Bind]) {
         let Some(root) = binds.iter().find_map(docker_root) else { return };
         self.docker.retain(|known| known != root);
@@ -172,8 +174,8 @@ impl Places {
     }
 }
 
-/// Docker's data root, by the name of a file that it mounts in containers. Of a container that shares another's network, the
-/// id is the other's.
+/// Docker's data root, by the name of a file that it mounts in containers. Of a container that shares
+/// another's network, the id is the other's.
 fn docker_root(bind: &Bind) -> Option<&Path> {
     let (dir, file) = bind.source.rsplit_once('/')?;
     let (containers, id) = dir.rsplit_once('/')?;

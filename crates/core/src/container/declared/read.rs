@@ -25,8 +25,8 @@ use std::time::Duration;
 const ATTEMPTS: usize = 5;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
-/// Reads all that is known of `container`, looked at through `live`. Takes milliseconds: not for the event thread of a
-/// live capture.
+/// Reads all that is known of `container`, looked at through `live`. Takes milliseconds: not for the event
+/// thread of a live capture.
 pub fn read(host: &Host, container: &str, live: &Live, storage_roots: &[PathBuf]) -> Declared {
     if !place::is_name(container) {
         return Declared { missing: vec!["the id is no name".into()], ..Declared::default() };
@@ -243,8 +243,9 @@ impl Reader<'_> {
         None
     }
 
-    /// Ports in podman's own record; `None` where it has none of the container, `Err`, with the reason noted, where it
-    /// cannot be read. podman writes it while it starts the container: what is read meanwhile may not fit together.
+    /// Ports in podman's own record; `None` where it has none of the container, `Err`, with the reason noted,
+    /// where it cannot be read. podman writes it while it starts the container: what is read meanwhile may
+    /// not fit together.
     fn libpod_ports(&mut self, root: &Path) -> Result<Option<Vec<Ports>>, ()> {
         let [sqlite, bolt] = [libpod::SQLITE[0], libpod::BOLT].map(|name| root.join(name));
         let mut failed = None;
@@ -330,8 +331,8 @@ impl Reader<'_> {
         told
     }
 
-    /// Follows an index or manifest in a content store to the configuration that `recorded` (id, chain of layers) speaks
-    /// for; adds the manifest's digest to `digests`.
+    /// Follows an index or manifest in a content store to the configuration that `recorded` (id, chain of
+    /// layers) speaks for; adds the manifest's digest to `digests`.
     fn by_manifest(
         &mut self,
         root: &Path,

@@ -206,8 +206,8 @@ fn podman() {
     assert!(!format!("{declared:?}").contains("planted"));
 }
 
-/// podman writes its database while it starts a container. What does not fit together says nothing of ports: they are not
-/// known, and none is undeclared.
+/// podman writes its database while it starts a container. What does not fit together says nothing of ports:
+/// they are not known, and none is undeclared.
 #[test]
 fn a_record_of_ports_that_cannot_be_read_is_not_no_ports() {
     let (root, image) = ("/var/lib/containers/storage", Digest::of(CONFIG.as_bytes()));

@@ -1,7 +1,7 @@
 //! References to images: `registry.example/app:1.2@sha256:…` (distribution, `reference/reference.go`).
 //!
-//! Invariant: two references to the same repository have the same [`Reference::repository`], however short they are
-//! written: `nginx` is `docker.io/library/nginx`.
+//! Invariant: two references to the same repository have the same [`Reference::repository`], however short
+//! they are written: `nginx` is `docker.io/library/nginx`.
 
 use drift_formats::digest::Digest;
 

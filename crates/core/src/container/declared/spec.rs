@@ -1,8 +1,8 @@
 //! What a container's runtime was told to run: the bundle's `config.json` (OCI runtime-spec, `config.md` and
 //! `config-linux.md`).
 //!
-//! Invariant: values of environment variables are hashed as they are read; of the annotations only those with a known
-//! name are kept.
+//! Invariant: values of environment variables are hashed as they are read; of the annotations only those with
+//! a known name are kept.
 
 use drift_formats::image_config::{ConfigError, EnvVar};
 use serde::Deserialize;

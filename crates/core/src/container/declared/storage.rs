@@ -2,8 +2,8 @@
 //! (`/var/lib/containers/storage`).
 //!
 //! Formats: containers/storage `containers.go` (`<driver>-containers/containers.json`), `images.go`
-//! (`<driver>-images/images.json`), `utils.go` (names of big data files); podman writes the record's `metadata` in
-//! `libpod/runtime_ctr.go` and `pkg/storage`, CRI-O in `internal/storage/runtime.go`.
+//! (`<driver>-images/images.json`), `utils.go` (names of big data files); podman writes the record's
+//! `metadata` in `libpod/runtime_ctr.go` and `pkg/storage`, CRI-O in `internal/storage/runtime.go`.
 
 use drift_formats::digest::Digest;
 use drift_formats::image_config::ConfigError;
@@ -76,8 +76,8 @@ pub fn manifests(json: &[u8], image: &Digest) -> Result<Option<Vec<Digest>>, Con
     Ok(Some(digests))
 }
 
-/// Name of the file that has an image's configuration, in `<driver>-images/<image>`: what has a character beyond letters,
-/// digits and dots is written as `=` and base64.
+/// Name of the file that has an image's configuration, in `<driver>-images/<image>`: what has a character
+/// beyond letters, digits and dots is written as `=` and base64.
 pub fn config_file(image: &Digest) -> String {
     format!("={}", base64(image.to_string().as_bytes()))
 }

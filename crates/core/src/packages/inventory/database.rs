@@ -41,8 +41,8 @@ impl Ecosystem {
 pub struct Database {
     /// What is in it.
     pub ecosystem: Ecosystem,
-    /// Its directory: of dpkg, apk and rpm the one with the files; of Python the one with the records (`site-packages`);
-    /// `node_modules`; of Ruby `specifications`; `conda-meta`.
+    /// Its directory: of dpkg, apk and rpm the one with the files; of Python the one with the records
+    /// (`site-packages`); `node_modules`; of Ruby `specifications`; `conda-meta`.
     pub dir: ImagePath,
 }
 
@@ -99,7 +99,8 @@ fn system(path: &ImagePath) -> Option<Database> {
 
 /// Databases of languages may be anywhere: names tell them.
 fn language(path: &ImagePath) -> Option<Database> {
-    // Asked of each file that is written: of almost all two bytes side by side say no, and of the others the names alone.
+    // Asked of each file that is written: of almost all two bytes side by side say no, and of the others the
+    // names alone.
     if !may_have_sign(path.as_bytes()) {
         return None;
     }
@@ -140,7 +141,8 @@ fn language(path: &ImagePath) -> Option<Database> {
     None
 }
 
-/// Whether a path has a pair of letters that each of the names has: `-info`, `conda-meta`, `node_modules`, `specifications`.
+/// Whether a path has a pair of letters that each of the names has: `-info`, `conda-meta`, `node_modules`,
+/// `specifications`.
 fn may_have_sign(path: &[u8]) -> bool {
     let after = path.get(1..).unwrap_or_default();
     // Without an early end, so that the compiler takes many bytes at a time.
@@ -158,8 +160,8 @@ fn is_site(dir: &[u8]) -> bool {
     dir == b"site-packages" || dir == b"dist-packages"
 }
 
-/// Whether a path in `node_modules` tells of packages: npm's lock, yarn's and pnpm's state, and each package's description
-/// (global installations have nothing else, nor has what was unpacked by hand).
+/// Whether a path in `node_modules` tells of packages: npm's lock, yarn's and pnpm's state, and each
+/// package's description (global installations have nothing else, nor has what was unpacked by hand).
 fn is_node(rest: &[&[u8]]) -> bool {
     match rest {
         [state] => matches!(

@@ -1,8 +1,8 @@
-//! The packages of a root: what the package databases of a live container or of an image hold, and what differs
-//! between two states.
+//! The packages of a root: what the package databases of a live container or of an image hold, and what
+//! differs between two states.
 //!
-//! Only the databases that are named are read: those of languages may be anywhere, and a disk is not searched. A path
-//! that was changed tells its database ([`database_of`]).
+//! Only the databases that are named are read: those of languages may be anywhere, and a disk is not
+//! searched. A path that was changed tells its database ([`database_of`]).
 
 mod database;
 mod read;
@@ -26,8 +26,8 @@ pub struct Release {
     pub version: String,
     /// Architecture or platform; empty where the manager knows none.
     pub architecture: String,
-    /// What tells one installation from the next of the same version, where the database says so: apk's checksum, rpm's
-    /// time of installation. Else empty.
+    /// What tells one installation from the next of the same version, where the database says so: apk's
+    /// checksum, rpm's time of installation. Else empty.
     pub stamp: String,
 }
 
@@ -115,8 +115,8 @@ impl Changes {
     }
 }
 
-/// Compares two states, database by database. One that only one of the two inventories has is taken as empty in the
-/// other.
+/// Compares two states, database by database. One that only one of the two inventories has is taken as empty
+/// in the other.
 pub fn changes(before: &Inventory, after: &Inventory) -> Changes {
     let mut out = Changes::default();
     let nothing = Ok(Packages::default());

@@ -1,7 +1,7 @@
 //! Reads one package database of a tree.
 //!
-//! A record that cannot be read is passed over with a warning, or known by its file's name; a database that cannot be
-//! read as a whole is an error: half of it would look like removed packages.
+//! A record that cannot be read is passed over with a warning, or known by its file's name; a database that
+//! cannot be read as a whole is an error: half of it would look like removed packages.
 
 use super::{Packages, Release};
 use crate::packages::inventory::database::{Database, Ecosystem};

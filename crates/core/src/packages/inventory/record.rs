@@ -1,13 +1,14 @@
 //! Which package a changed path of a database is the record of.
 //!
-//! A package that is installed again in the version that it had leaves its database as it was, but for its own record.
+//! A package that is installed again in the version that it had leaves its database as it was, but for its
+//! own record.
 
 use crate::packages::inventory::database::{Database, Ecosystem};
 use drift_formats::entry::ImagePath;
 use drift_formats::packages::{gem, npm, pip, word, word_with};
 
-/// The package whose own record `path` is, by the key of [`crate::packages::inventory::Packages::by_name`]. `None` for files that tell of
-/// several, such as dpkg's `status`, and where the name is not in the path.
+/// The package whose own record `path` is, by the key of [`crate::packages::inventory::Packages::by_name`].
+/// `None` for files that tell of several, such as dpkg's `status`, and where the name is not in the path.
 pub fn record_of(path: &ImagePath, database: &Database) -> Option<String> {
     let rest = path.as_bytes().strip_prefix(database.dir.as_bytes())?.strip_prefix(b"/")?;
     let parts: Vec<&[u8]> = rest.split(|b| *b == b'/').collect();

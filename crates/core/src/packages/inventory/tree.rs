@@ -1,7 +1,7 @@
 //! Read access to a tree of files: the root of a live container, or an image.
 //!
-//! Invariants: paths are followed as a process in the container would follow them, and never out of the tree. What is
-//! not there is `None`; what cannot be read is an error, never "not there".
+//! Invariants: paths are followed as a process in the container would follow them, and never out of the tree.
+//! What is not there is `None`; what cannot be read is an error, never "not there".
 
 use crate::host::{FoundFile, RootDir};
 use crate::image::view::{Image, Presence};
@@ -63,8 +63,8 @@ pub fn read_head(tree: &dyn Tree, path: &ImagePath, max: usize) -> Result<Option
     Ok(Some(bytes))
 }
 
-/// The root of a live container. What is mounted into it is not of it, and counts as unreadable: the image says nothing
-/// of what is on a volume.
+/// The root of a live container. What is mounted into it is not of it, and counts as unreadable: the image
+/// says nothing of what is on a volume.
 #[derive(Debug)]
 pub struct LiveTree<'a> {
     root: &'a RootDir,
