@@ -82,6 +82,10 @@ fn each_example_changes_its_own_cases_and_no_other() {
         let mut by_case: BTreeMap<String, Vec<Alert>> = BTreeMap::new();
         for alert in evaluator.alerts(rules).unwrap() {
             let time = alert.output_fields["evt.time"].as_u64().unwrap();
+            // Programs of a replay are not known; what an exception is for is another rule's.
+            if alert.rule == "Drift verdict unavailable" {
+                continue;
+            }
             by_case.entry(setting.capture.case_at(time).unwrap().to_owned()).or_default().push(alert);
         }
         by_case
