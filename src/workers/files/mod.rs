@@ -588,6 +588,8 @@ fn undone(
     match (seen, now) {
         // Of one that was made and renamed the new name is reported.
         _ if said.moved && !in_image => None,
+        // Gone without having been removed: renamed, as editors and `sed -i` do with what they write first.
+        (Some(_), None) if !in_image && !said.deleted => None,
         (Some(seen), _) => Some(seen.clone()),
         _ if said.set_ids != 0 && !has_set_ids => of(Change::Metadata),
         (None, None) if !in_image && said.created && said.deleted => of(Change::Created),

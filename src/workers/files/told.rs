@@ -90,7 +90,9 @@ impl Told {
         let gained = compared.gained.len();
         let content = compared.now.as_ref().map_or(0, content_of);
         if let Some(told) = self.states.get(&key) {
-            let same = told.change == compared.change && told.gained >= gained;
+            // Of a file that was reported as renamed nothing is left at the old name.
+            let is_renamed = told.change == Change::Renamed && compared.change == Change::Deleted;
+            let same = (told.change == compared.change || is_renamed) && told.gained >= gained;
             // A file that was added stays so, whatever is written to it next.
             let known = told.mark == mark || compared.change == Change::Created;
             if same && known && !told.undone {

@@ -32,7 +32,7 @@ const ROWS: [(&str, Option<&str>); 6] = [
     ("touch LIBS/libm.so.6; LD_PRELOAD=LIBS/libm.so.6 /bin/true", None),
     // Whatever it is called.
     (
-        "cp LIBS/libm.so.6 /opt/opaque/notes; LD_PRELOAD=/opt/opaque/notes /bin/true",
+        "(cat LIBS/libm.so.6; echo) > /opt/opaque/notes; LD_PRELOAD=/opt/opaque/notes /bin/true",
         Some("added /opt/opaque/notes"),
     ),
     // Through a link, and again: once is enough.
