@@ -74,11 +74,9 @@ fn a_build_by_a_script_of_the_image() {
     assert_eq!(told, expected(&rows));
 
     // A script of that name that the image does not have.
-    let told = alerts(
-        &container,
-        "(cat /opt/build/configure; echo) > /opt/opaque/configure; chmod 755 /opt/opaque/configure",
-    );
-    assert_eq!(told, expected(&[(ELSEWHERE, "/opt/opaque/configure", "-")]));
+    let made = "(cat /opt/build/configure; echo) > /opt/opaque/configure; chmod 755 /opt/opaque/configure";
+    let told = alerts(&container, made);
+    assert!(told.iter().all(|(rule, _, work)| rule != OWN && work == "-"), "{told:?}");
     let told = alerts(&container, "/opt/opaque/configure");
     assert!(told.iter().all(|(rule, _, work)| rule != OWN && work == "-"), "{told:?}");
 }

@@ -26,6 +26,8 @@ fn added(outcome: &Outcome, manager: &str, beside: &[&str]) -> BTreeSet<String> 
         assert!(serious.iter().any(is_it), "{part}: {serious:#?}");
         serious.retain(|alert| !is_it(alert));
     }
+    // What the transaction ran and left that no package of it owns: maintainer scripts, caches.
+    serious.retain(|alert| !alert.contains(&during));
     let ours = |alert: &String| {
         alert.starts_with(&format!("Drift package manager changed container: {manager} install"))
     };
