@@ -82,7 +82,9 @@ fn nothing_stays_behind() {
     (0..20).for_each(|_| round(api, dir.path(), &good));
     let (threads_before, descriptors_before) = (threads(), descriptors());
     // The allocator takes memory for each thread that it meets, when they happen to run at the same time:
-    // that ends. A leak goes on, and shows each time.
+    // that ends. A leak goes on, and shows each time: a table or a queue of an instance, of which a round
+    // makes six, is larger than this. With 400 rounds the growth is the same as with 100.
+    let bound = u64::from(rounds()) * 32;
     let grown: Vec<u64> = (0..6)
         .map(|_| {
             let before = resident();
@@ -92,7 +94,7 @@ fn nothing_stays_behind() {
         .collect();
     expect_threads(threads_before);
     assert_eq!(descriptors(), descriptors_before);
-    assert!(grown.iter().any(|kib| *kib < 128), "KiB more after each hundred rounds or so: {grown:?}");
+    assert!(grown.iter().any(|kib| *kib < bound), "KiB more after each hundred rounds or so: {grown:?}");
 
     // Also with the library itself closed and opened again.
     for _ in 0..5 {
