@@ -1,8 +1,8 @@
 //! From an event to answers: which thread, in which container, with which image, and what to think of it.
 //!
-//! A type for each concern, each with its own state in its own file: [`threads`] and the [`containers`] they
-//! are in, [`programs`], [`scripts`], [`provenance`] (who wrote which file), [`packages`], [`files`],
-//! [`libraries`], [`ports`], [`peers`]. They borrow what else they need. [`Engine`] holds them, follows the
+//! A type for each concern, each with its own state in its own file: `threads` and the `containers` they
+//! are in, `programs`, `scripts`, `provenance` (who wrote which file), `packages`, `files`,
+//! `libraries`, `ports`, `peers`. They borrow what else they need. [`Engine`] holds them, follows the
 //! events, and lends them to a [`Query`].
 //!
 //! Invariants: an answer given before is given from memory (no allocation, lock or system call); each first

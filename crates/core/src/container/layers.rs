@@ -5,12 +5,12 @@
 //! the originals lie where the names still tell:
 //!
 //! - containers/storage: `<home>/<id>/mapped/<n>/<rel>` is a copy of `<home>/<rel>`
-//! (drivers/overlay/overlay.go,
+//!   (drivers/overlay/overlay.go,
 //!   `getMappedMountRoot`),
 //! - containerd 2: `…/ovl-idmapped<random>/<n>/fs` is one of `<snapshots>/<n>/fs`, the directory that the
-//! writable layer
+//!   writable layer
 //!   is in as well (core/mount/mount_linux.go, `doPrepareIDMappedOverlay`). Of an image of one layer the name
-//! is lost.
+//!   is lost.
 //!
 //! Invariant: a directory that is there and shows nothing, while the root shows otherwise, is no layer
 //! (composefs, which mounts data alone): then nothing is known, rather than all of the image taken for new.

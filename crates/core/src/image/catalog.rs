@@ -9,7 +9,7 @@ pub struct Member {
     pub size: u64,
     /// What its content is known by.
     pub mark: Mark,
-    /// Position of the archive among [`Catalog::archives`].
+    /// Position of the archive among the archives of the catalog.
     pub archive: u32,
     /// Position of the archive's member that is itself an archive and holds this one.
     pub nested: Option<u32>,

@@ -6,9 +6,9 @@
 //!     outbound:
 //!       - to: [10.0.0.0/8, "*.example.com"]
 //!         ports: [5432/tcp, 443]
-//!     inbound:
+//!         inbound:
 //!       - from: [10.0.0.0/8]
-//! ```
+//!         ```
 //!
 //! Invariant: a file is understood whole or refused; what is missing in it would count as unexpected.
 
