@@ -161,7 +161,8 @@ fn the_published_library_runs_with_falcos_glibc() {
             assert!(version <= OLDEST_GLIBC, "{} needs {name}", path.display());
         }
         assert!(elf.syms.is_empty(), "{} is not stripped", path.display());
-        for word in ["/home/", "/root/", env!("CARGO_MANIFEST_DIR")] {
+        // `/root/.ssh` and the like are what it watches in containers.
+        for word in ["/home/", "/.cargo/", "/.rustup/", env!("CARGO_MANIFEST_DIR")] {
             let found = bytes.windows(word.len()).any(|w| w == word.as_bytes());
             assert!(!found, "{} has a path of the machine that built it: {word}", path.display());
         }
