@@ -17,6 +17,8 @@ use drift_formats::entry::ImagePath;
 use drift_formats::mountinfo::{Mount, MountTable};
 use std::sync::Arc;
 
+/// Most files of the image that one file is compared with on the event thread.
+const CANDIDATES: u32 = 8;
 /// Most answers cached.
 const MAX_CACHED: usize = 2048;
 
@@ -69,7 +71,12 @@ impl Contents {
             return known.clone();
         }
         let image = container.image.as_ref().ok()?;
-        let source = source_of(image, &root, path, &found, max, &mut || true);
+        // A few candidates of the same size, no more: what is not found by then alerts.
+        let mut left = CANDIDATES;
+        let source = source_of(image, &root, path, &found, max, &mut || {
+            left = left.saturating_sub(1);
+            left > 0
+        });
         let explained = source.map(|source| Arc::new(Explained::of(source, path)));
         // Before the layers' files are listed nothing is known of the content: asked again then.
         if explained.is_some() || image.layers().iter().all(|layer| layer.catalog().is_some()) {
