@@ -13,7 +13,7 @@
 mod common;
 
 use common::abi::{drift, thread, Engine, Functions, Question};
-use common::event::{exec, openat, openat_to_write, Inode};
+use common::event::{exec, openat, openat_to_read, openat_to_write, Inode};
 use common::image::{cgroup, Hosts, CONTAINER};
 use common::report::{quick, Report};
 use falco_plugin::base::Plugin;
@@ -303,6 +303,41 @@ impl Bench {
         }
         engine.background(false);
     }
+
+    /// What each file that is opened to read costs the event thread: of the image, which is passed over, and
+    /// of a container's own layer, which may be code: again and again by one thread, and another each time.
+    fn reads(&mut self, rival: f64) {
+        let host = Hosts::new(LAYERS);
+        let inode = host.executables(1);
+        let mut engine = Engine::new(drift(), &config(&host));
+        engine.background(true);
+        host.process(10, CONTAINER, 0);
+        let started = exec(10, &cgroup(CONTAINER), "/usr/bin/x0", &[], inode);
+        engine.parse(&started, 1);
+        self.wait_until_ready(&engine, &started);
+        engine.threads.put(10, thread(10, &cgroup(CONTAINER), "/usr/bin/x0", inode));
+        for (what, is_upper, ending, files) in [
+            ("of the image", false, "php", u64::MAX),
+            ("changed code, again", true, "php", 1),
+            ("changed data, another each time", true, "txt", u64::MAX),
+            ("changed code, another each time", true, "php", u64::MAX),
+        ] {
+            let mut times = Vec::new();
+            for n in 0..self.rounds.min(20_000) as u64 {
+                let file = n % files;
+                let path = format!("/srv/data/file-{file}.{ending}");
+                let mut event = openat_to_read(10, &path, 900_000 + file, is_upper);
+                event[..8].copy_from_slice(&(common::event::NOW + n * 100_000).to_ne_bytes());
+                // The engine's number is never one of those that are let through whatever they are.
+                times.push(time(|| engine.parse(&event, 1000 + n * 16 + 1)));
+                if n % 200 == 199 {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+            self.report.times(&format!("extraction/read, {what}/parsed"), &mut times, Some(rival));
+        }
+        engine.background(false);
+    }
 }
 
 /// Asks for `answers` first answers and ends: what strace counts.
@@ -451,6 +486,7 @@ fn main() {
     let rival = bench.rivals();
     bench.cached(rival);
     bench.writes(rival.0);
+    bench.reads(rival.0);
     for how in ["layers", "indexed", "unlisted"] {
         bench.first(how, rival.0);
     }

@@ -39,6 +39,9 @@ pub struct RawConfig {
     /// Whether drift looks for libraries that processes load. `false` saves it where no rule is about
     /// drift_library. Default: true.
     pub watch_libraries: Option<bool>,
+    /// Whether drift looks for code that running interpreters read: included, imported, required or sourced
+    /// files. `false` saves it where no rule is about drift_code. Default: true.
+    pub watch_code: Option<bool>,
     /// Globs on paths in containers: what changes there is not compared with the image. `*` matches across
     /// directories.
     pub ignore: Option<Vec<String>>,
@@ -255,6 +258,8 @@ pub struct Config {
     pub watch_files: bool,
     /// Whether libraries are looked for.
     pub watch_libraries: bool,
+    /// Whether code that is read is looked for.
+    pub watch_code: bool,
     /// Paths in containers whose changes are not compared.
     pub ignored_files: globset::GlobSet,
     /// Where relative layer names are looked up.
@@ -374,6 +379,7 @@ impl TryFrom<RawConfig> for Config {
             confirm_mmap: raw.confirm_mmap.unwrap_or(false),
             watch_files: raw.watch_files.unwrap_or(true),
             watch_libraries: raw.watch_libraries.unwrap_or(true),
+            watch_code: raw.watch_code.unwrap_or(true),
             ignored_files: globs("ignore", &raw.ignore.unwrap_or_default())?,
             storage_roots: match &raw.storage_roots {
                 Some(roots) => absolute("storage_roots", roots)?,

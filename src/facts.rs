@@ -3,6 +3,7 @@
 //!
 //! Below all three: it knows none of them.
 
+use drift_core::command::languages::Language;
 use drift_core::command::manager::{Action, Manager};
 use drift_core::container::declared::environment::Variables;
 use drift_core::container::registry::Container;
@@ -341,6 +342,61 @@ pub struct LibraryJob {
     pub binary_origin: Option<Origin>,
     /// Who wrote the file, where that was seen.
     pub written: Option<Written>,
+}
+
+/// A file that a process opened to read, and that may be code which is not the image's.
+#[derive(Debug, Clone)]
+pub struct CodeJob {
+    /// The container.
+    pub container: Arc<Container>,
+    /// Path in the container, absolute; links not resolved.
+    pub path: ImagePath,
+    /// The process.
+    pub pid: i64,
+    /// The thread.
+    pub tid: i64,
+    /// Descriptor of the file in the process.
+    pub fd: i64,
+    /// Inode number; 0 where it is not known.
+    pub inode: u64,
+    /// It lies in an overlay's upper layer, by the kernel's word.
+    pub upper: bool,
+    /// The language that the process runs, by its executable's name.
+    pub language: Option<Language>,
+    /// Command line of the process.
+    pub command: Arc<str>,
+    /// Origin of the process's executable.
+    pub binary_origin: Origin,
+    /// The package manager's transaction that the process takes part in.
+    pub during: Option<During>,
+    /// Who wrote the file, where that was seen.
+    pub written: Option<Written>,
+}
+
+/// A process of a container opened the memory of a process to write to it.
+#[derive(Debug, Clone)]
+pub struct Injection {
+    /// The container.
+    pub container: Arc<Container>,
+    /// The file of memory.
+    pub path: ImagePath,
+    /// The thread that opened it.
+    pub tid: i64,
+    /// Command line of its process.
+    pub command: Arc<str>,
+    /// Origin of its executable, where it is known.
+    pub binary_origin: Option<Origin>,
+}
+
+/// What an event says of code that a process takes in.
+#[derive(Debug, Clone)]
+pub enum CodeNotice {
+    /// It may read it from a file.
+    Read(Box<CodeJob>),
+    /// A file on a mount of its own has a name of code by now.
+    Renamed(Arc<Container>, ImagePath),
+    /// It may have it written into its memory.
+    Injected(Box<Injection>),
 }
 
 /// A port that a container opened.

@@ -10,6 +10,7 @@
 
 use crate::event::open::{opening, Opening};
 use crate::event::raw::SyscallEvent;
+use crate::event::reading::RECENT;
 use crate::logging;
 use crate::metrics;
 use crate::plugin::Drift;
@@ -188,7 +189,7 @@ unsafe extern "C-unwind" fn plugin_parse_event(
     })
 }
 
-/// Whether an event is one to read a file, which tells drift nothing.
+/// Whether an event is one to read a file, which tells drift nothing, or nothing new.
 ///
 /// # Safety
 /// The pointer is null, or valid and so is the event that it names.
@@ -203,5 +204,12 @@ unsafe fn is_passed_over(input: *const ss_plugin_event_input) -> bool {
         }
         RawEvent::from_ptr(input.evt.cast())
     };
-    raw.is_ok_and(|raw| opening(&SyscallEvent::from(&raw)) == Some(Opening::Reading))
+    raw.is_ok_and(|raw| {
+        let event = SyscallEvent::from(&raw);
+        match opening(&event) {
+            Some(Opening::Reading) => true,
+            Some(Opening::LikeALoader | Opening::ReadingChanged) => RECENT.knows(&event),
+            Some(Opening::Writing) | None => false,
+        }
+    })
 }

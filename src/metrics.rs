@@ -112,6 +112,8 @@ metrics! {
     verifier_dropped: Counter,
     /// Opened libraries that were not looked at.
     libraries_dropped: Counter,
+    /// Files that interpreters read, and writes to memory, that were not looked at.
+    code_dropped: Counter,
     /// Containers whose declaration was not read when it was first asked for, and ports and environments that
     /// were not judged.
     declarer_dropped: Counter,
@@ -132,6 +134,8 @@ metrics! {
     files_changed: Counter,
     /// Libraries that were loaded and are not the image's, reported by the event `drift_library`.
     libraries_loaded: Counter,
+    /// Files of code that were read and are not the image's, reported by the event `drift_code`.
+    code_loaded: Counter,
     /// Packages that were installed, upgraded or removed in containers, reported by the event
     /// `drift_packages`.
     packages_changed: Counter,

@@ -40,6 +40,15 @@ pub fn openat_to_write(tid: i64, path: &str, inode: u64) -> Vec<u8> {
     event(OPENAT_X, tid, &[&fd, &dir, &path, &flags, &zero, &zero, &inode.to_ne_bytes()])
 }
 
+/// A call that opened a file to read, of an overlay's upper layer or of a lower one.
+pub fn openat_to_read(tid: i64, path: &str, inode: u64, is_upper: bool) -> Vec<u8> {
+    let (fd, dir, zero) = (3i64.to_ne_bytes(), (-100i64).to_ne_bytes(), [0u8; 4]);
+    // PPM_O_RDONLY, PPM_FD_UPPER_LAYER or PPM_FD_LOWER_LAYER.
+    let flags = (1u32 | if is_upper { 1 << 15 } else { 1 << 16 }).to_ne_bytes();
+    let path = format!("{path}\0").into_bytes();
+    event(OPENAT_X, tid, &[&fd, &dir, &path, &flags, &zero, &zero, &inode.to_ne_bytes()])
+}
+
 /// A process's end (`PPME_PROCEXIT_1_E`).
 pub fn exit(tid: i64) -> Vec<u8> {
     let zero = [0u8; 8];

@@ -9,7 +9,7 @@ use super::processes::Processes;
 use super::provenance::Writers;
 use super::recent::RecentlySeen;
 use super::threads::WriterProcess;
-use super::{agents, paths, secrets, work};
+use super::{agents, loads, paths, secrets, work};
 use crate::event::file::{self, Act, FileCall};
 use crate::event::raw::EventKey;
 use crate::facts::{Evidence, FileJob, FileNotice, Provenance, Said, Unnamed, Writer, Written};
@@ -82,6 +82,11 @@ impl EventFile {
     /// Whether the call changes owner, mode or the like, and no content.
     pub(super) fn only_metadata(&self) -> bool {
         self.act == Act::Metadata
+    }
+
+    /// Whether the call removes it.
+    pub(super) fn is_removed(&self) -> bool {
+        self.act == Act::Deleted
     }
 
     /// Whether it lies on a mount of its own, not on the container's root.
@@ -163,8 +168,9 @@ impl Files {
         if file.compared.set(()).is_ok() {
             let writer = writer(cx, file.pid, packages, p);
             log::debug!("file {:?}: {:?} by {writer:?}", (&*file.container.id, &file.path), file.change);
-            if file.mount.is_none() {
-                note_written(cx, &file, &writer, &mut p.writers);
+            let named = loads::note_name(cx, &file).map(loads::by_path);
+            if let Some(key) = if file.mount.is_none() { file.inode } else { named } {
+                note_written(cx, &file, &writer, key, &mut p.writers);
             }
             agents::note_database(cx, &file, packages, p);
             if file.doubtful {
@@ -309,13 +315,12 @@ fn find(cx: &Context<'_>, call: &FileCall<'_>, p: &mut Processes) -> Option<Even
     })
 }
 
-/// Notes the writer of the file that the event's call opened for writing, if it did.
-fn note_written(cx: &Context<'_>, file: &EventFile, writer: &Writer, writers: &mut Writers) {
-    let Some(inode) = file.inode else { return };
+/// Notes the writer of the file that the event's call opened for writing, or of code on a mount of its own.
+fn note_written(cx: &Context<'_>, file: &EventFile, writer: &Writer, key: u64, writers: &mut Writers) {
     let Writer { during, work, .. } = *writer;
     let command = Arc::clone(&writer.command);
     let written = Written { command, during, proved: false, work, at: cx.event.ts };
-    writers.note(&file.container.id, inode, written);
+    writers.note(&file.container.id, key, written);
 }
 
 /// Hands the paths of a file on the container's root to the workers.

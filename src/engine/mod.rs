@@ -18,6 +18,7 @@ mod declared;
 mod environment;
 mod files;
 mod libraries;
+mod loads;
 #[cfg(test)]
 mod memory_tests;
 mod packages;
@@ -45,6 +46,7 @@ use crate::config::Config;
 use crate::event::exec::refused_format;
 use crate::event::open::{opening, Opening};
 use crate::event::raw::{code, SyscallEvent};
+use crate::event::reading::RECENT;
 use crate::event::threads::ThreadReader;
 use crate::events::{container, file, ContainerReport, FileReport, OwnEvent, Payload};
 use crate::metrics::Metrics;
@@ -56,6 +58,7 @@ use drift_core::host::Host;
 use drift_core::verdict::judge::Judge;
 use files::Files;
 use libraries::Libraries;
+use loads::Loads;
 use packages::Packages;
 use peers::Peers;
 use ports::Ports;
@@ -81,6 +84,7 @@ struct State {
     packages: Packages,
     files: Files,
     libraries: Libraries,
+    loads: Loads,
     ports: Ports,
     peers: Peers,
 }
@@ -92,6 +96,7 @@ impl State {
             packages: Packages::new(deps),
             files: Files::new(),
             libraries: Libraries::new(),
+            loads: Loads::new(),
             ports: Ports::new(),
             peers: Peers::new(),
         }
@@ -103,6 +108,7 @@ impl State {
         let forgotten = self.processes.forget(&id, FORGET)
             + self.files.forget(&id, FORGET)
             + self.libraries.forget(&id, FORGET)
+            + self.loads.forget(&id, FORGET)
             + self.ports.forget(&id, FORGET)
             + self.peers.forget(&id, FORGET);
         if forgotten == 0 {
@@ -175,6 +181,7 @@ impl Engine {
             code::OPEN_X | code::OPENAT_X | code::OPENAT2_X => state.observe_open(&cx),
             code::EXECVE_X | code::EXECVEAT_X => {
                 if let Some(exec) = cx.exec() {
+                    RECENT.note_exec(event);
                     state.processes.programs.note_flags(exec.flags);
                     if let Some(id) = threads.containers.id_of_exec(deps, &exec) {
                         state.processes.programs.hold(deps, &id, &exec);
@@ -207,16 +214,26 @@ impl Engine {
 }
 
 impl State {
-    /// Looks at files that are opened for writing, and at libraries that are loaded. No rule has to ask: each
+    /// Looks at files that are opened for writing, and at libraries and code that are loaded. No rule has to ask: each
     /// that is evaluated on every open costs Falco several times what this does.
     fn observe_open(&mut self, cx: &Context<'_>) {
         let config = &cx.deps.config;
-        match opening(cx.event) {
+        let opening = opening(cx.event);
+        if opening == Some(Opening::Writing) {
+            RECENT.note_written(cx.event);
+        }
+        match opening {
             Some(Opening::Writing) if config.watch_files => {
                 _ = self.files.change(cx, &mut self.packages, &mut self.processes);
+                _ = self.loads.watch_memory(cx, &mut self.processes);
             }
-            Some(Opening::LikeALoader) if config.watch_libraries => {
-                _ = self.libraries.watch(cx, &mut self.processes);
+            Some(Opening::LikeALoader | Opening::ReadingChanged) => {
+                if config.watch_libraries {
+                    _ = self.libraries.watch(cx, &mut self.processes);
+                }
+                if config.watch_code {
+                    _ = self.loads.watch(cx, &mut self.packages, &mut self.processes);
+                }
             }
             _ => {}
         }

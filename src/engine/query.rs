@@ -9,6 +9,7 @@ use super::peers::PeerFacts;
 use super::ports::Ports;
 use super::{agents, scripts, work, State};
 use crate::event::exec::ExecFacts;
+use crate::event::injection::Means;
 use crate::event::raw::SyscallEvent;
 use crate::facts::{Agent, Provenance, Written};
 use drift_core::container::registry::Container;
@@ -227,6 +228,12 @@ impl<'e> Query<'e> {
     /// may.
     pub fn watch_library(&mut self) -> bool {
         self.state.libraries.watch(&self.cx, &mut self.state.processes)
+    }
+
+    /// How the event's call writes to another process's memory or registers; once for each pair of processes
+    /// in an interval.
+    pub fn injection(&mut self) -> Option<Means> {
+        self.state.loads.injection(&self.cx, &mut self.state.processes)
     }
 
     /// The package manager that the event's process is, or that the nearest ancestor in its container is.

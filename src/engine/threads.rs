@@ -10,6 +10,7 @@ use super::work::WorkState;
 use crate::event::exec::ExecFacts;
 use crate::event::threads::Thread;
 use crate::facts::{Agent, Writer};
+use drift_core::command::languages::Language;
 use drift_core::command::manager::Invocation;
 use drift_core::container::registry::{Container, LoadedManifest};
 use drift_core::verdict::binary::Binary;
@@ -29,6 +30,8 @@ pub(super) struct ThreadState {
     /// `None`: the thread is the host's.
     pub(super) container: Option<Arc<Container>>,
     pub(super) binary: Option<Arc<Binary>>,
+    /// The language that its program runs; outer `None`: not asked yet.
+    pub(super) language: Option<Option<Language>>,
     /// Outer `None`: not asked yet; inner: the process runs no script.
     pub(super) script: Option<Option<Arc<Script>>>,
     /// Which run of its executable this is, and of its script; `None`: not asked yet, or not counted.

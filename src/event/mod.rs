@@ -2,9 +2,11 @@
 
 pub mod exec;
 pub mod file;
+pub mod injection;
 pub mod library;
 pub mod open;
 pub mod raw;
+pub mod reading;
 pub mod socket;
 // The SDK's derive makes public items without docs.
 #[allow(missing_docs)]

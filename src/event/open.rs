@@ -4,7 +4,7 @@
 //! over before the engine's tables are made ready, which costs several times this look.
 
 use super::raw::{code, SyscallEvent};
-use super::{file, library};
+use super::{file, library, reading};
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Opening {
     Writing,
     /// As a dynamic loader opens a library, and not from the image's own layers.
     LikeALoader,
+    /// To read, of a file that may not be as the image or the deployment brought it.
+    ReadingChanged,
     /// To read, or to look at.
     Reading,
 }
@@ -28,6 +30,7 @@ pub fn opening(event: &SyscallEvent<'_>) -> Option<Opening> {
     Some(match () {
         () if file::writes(flags) => Opening::Writing,
         () if library::may_be_a_loaders(flags) => Opening::LikeALoader,
+        () if reading::may_be_changed(event, flags) => Opening::ReadingChanged,
         () => Opening::Reading,
     })
 }
@@ -39,14 +42,16 @@ mod tests {
 
     #[test]
     fn an_open_is_for_what_its_flags_say() {
-        use Opening::{LikeALoader, Reading, Writing};
+        use Opening::{LikeALoader, Reading, ReadingChanged, Writing};
         let (fd, at, name) = (3i64.to_ne_bytes(), (-100i64).to_ne_bytes(), b"/tmp/x\0");
         let (read, write, truncate, directory, close, temporary, created) =
             (1 << 0, 1 << 1, 1 << 8, 1 << 10, 1 << 12, 1 << 13, 1 << 14);
         let (upper, lower) = (1 << 15, 1 << 16);
         for (flags, what) in [
             (read, Reading),
-            (read | upper, Reading),
+            (read | upper, ReadingChanged),
+            (read | lower, Reading),
+            (read | upper | directory, Reading),
             (read | write, Writing),
             (write | close, Writing),
             (read | created, Writing),

@@ -5,6 +5,7 @@
 //! environment variables and contents of files are in none.
 
 mod binary;
+mod code;
 pub(crate) mod container;
 mod environment;
 pub(crate) mod file;
@@ -16,6 +17,7 @@ mod port;
 mod secret;
 
 pub use binary::Finding;
+pub use code::CodeReport;
 pub use container::ContainerReport;
 pub use environment::EnvironmentReport;
 pub use file::FileReport;
@@ -25,7 +27,7 @@ pub use packages::{Effect, PackageReport};
 pub use peer::PeerReport;
 
 use crate::event::raw::{EventKey, SyscallEvent};
-use crate::facts::{EarlyPort, Tampering};
+use crate::facts::{EarlyPort, Injection, Tampering};
 use drift_formats::entry::ImagePath;
 use falco_event::events::{Event, EventMetadata};
 use falco_plugin::async_event::AsyncHandler;
@@ -53,6 +55,8 @@ pub(crate) const EVENTS: &[&str] = &[
     FileReport::NAME,
     Tampering::NAME,
     LibraryReport::NAME,
+    CodeReport::NAME,
+    Injection::NAME,
     ContainerReport::NAME,
     PackageReport::NAME,
     PeerReport::NAME,

@@ -99,7 +99,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.process_work",
         FieldType::String,
-        "As drift.binary_work, of the process itself: the work that it takes part in now.",
+        "As drift.binary_work, of the process itself: the work that it takes part in now. On drift_code `package:` and the \
+         package manager that it works for.",
         process_work,
     ),
     field(

@@ -53,7 +53,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.file_kind",
         FieldType::String,
         "Kind of that file: `elf_exec`, `elf_shared` or `script` by its first bytes, `package_db` or `config` by its \
-         path, else `other`.",
+         path, else `other`. On drift_code `code` or `bytecode`.",
         kind,
     ),
     field(
@@ -102,8 +102,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.file_count",
         FieldType::Uint64,
-        "On drift_file that sums up: how many more files of the directory drift.file_path changed in this way. Absent \
-         where the event is about one file.",
+        "On drift_file and drift_code that sum up: how many more files of the directory drift.file_path changed in this \
+         way, or were loaded. Absent where the event is about one file.",
         nothing,
     ),
     field(
@@ -134,15 +134,16 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.file_content",
         FieldType::String,
-        "On drift_file and drift_library, as drift.binary_content, of that file; also `derived`: compiled from a source of \
-         the image, whose time and size it records and whose names alone it uses (Python's byte code); or \
-         `engine`: the container engine made it.",
+        "On drift_file, drift_library and drift_code, as drift.binary_content, of that file; also `derived`: compiled from a \
+         source of the image, whose time and size it records and whose names alone it uses (Python's byte code); \
+         `engine`: the container engine made it; or `generated`: the program that loads it wrote it, to a cache, under a hash \
+         as its name.",
         own_event_only,
     ),
     field(
         "drift.file_content_of",
         FieldType::String,
-        "On drift_file and drift_library: the file of the image that has that content, or that source.",
+        "On drift_file, drift_library and drift_code: the file of the image that has that content, or that source.",
         own_event_only,
     ),
     field(

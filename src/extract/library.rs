@@ -1,4 +1,4 @@
-//! Fields of libraries that are loaded.
+//! Fields of libraries and code that are loaded.
 
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
@@ -16,9 +16,17 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.process_cmdline",
         FieldType::String,
-        "On drift_library: command line of the process that loaded the library, as it was then. On drift_port: of the one that \
-         opened the port. On drift_environment: of the one that was started. On drift_secret: of the one that changes it.",
+        "On drift_library and drift_code: command line of the process that loaded the file, as it was then. On drift_port: of \
+         the one that opened the port. On drift_environment: of the one that was started. On drift_secret: of the one that \
+         changes it. On drift_injection: of the one that writes.",
         process_cmdline,
+    ),
+    field(
+        "drift.injection",
+        FieldType::String,
+        "How a process of a container writes into another process: `ptrace` (memory or registers) or `process_vm_writev`, on \
+         those calls, and `proc_mem` on drift_injection. Once for each pair of processes within `files.interval_seconds`.",
+        injection,
     ),
 ];
 
@@ -27,6 +35,10 @@ fn watch<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
         true => Value::Bool(true),
         false => Value::Absent,
     }
+}
+
+fn injection<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.injection().map(|means| Value::Text(means.as_str().as_bytes())))
 }
 
 /// Told by drift's own events only, whose fields come from their payload.

@@ -11,7 +11,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
             "drift.lost",
             FieldType::String,
             "On drift_lost: what was not looked at, with numbers, such as `files:1200`: `programs` (compared or hashed), \
-             `files`, `libraries`, `packages`, `ports` and `peers`.",
+             `files`, `libraries`, `code`, `packages`, `ports` and `peers`.",
             nothing,
         )
     },

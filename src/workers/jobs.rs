@@ -4,7 +4,7 @@ use super::packages::PackageNotice;
 use super::settings::Setting;
 use super::worker::Job;
 use super::{declarer, network};
-use crate::facts::{FileNotice, LibraryJob, NewImage, VerifyJob};
+use crate::facts::{CodeNotice, FileNotice, LibraryJob, NewImage, VerifyJob};
 use drift_core::container::registry::Container;
 
 impl Job for NewImage {
@@ -31,6 +31,25 @@ impl Job for LibraryJob {
 
     fn loss(&self) -> Option<(&Container, &'static str)> {
         Some((&self.container, "libraries"))
+    }
+}
+
+impl Job for CodeNotice {
+    fn container(&self) -> Option<&str> {
+        Some(match self {
+            Self::Read(job) => &job.container.id,
+            Self::Renamed(container, _) => &container.id,
+            Self::Injected(injection) => &injection.container.id,
+        })
+    }
+
+    fn loss(&self) -> Option<(&Container, &'static str)> {
+        match self {
+            // A program of another name most likely copies or searches files.
+            Self::Read(job) => job.language.map(|_| (&*job.container, "code")),
+            Self::Renamed(..) => None,
+            Self::Injected(injection) => Some((&injection.container, "code")),
+        }
     }
 }
 

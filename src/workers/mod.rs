@@ -5,12 +5,14 @@
 //! unloaded.
 
 pub mod declarer;
+mod directories;
 mod early_ports;
 pub mod files;
 pub mod indexer;
 mod jobs;
 pub mod libraries;
 mod loaded;
+mod loads;
 mod lost;
 pub mod network;
 pub mod packages;
@@ -22,7 +24,7 @@ pub mod worker;
 use crate::config::Config;
 use crate::events::{FileReport, Finding, Reporter};
 use crate::facts::{
-    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, Unnamed, VerifyJob, Writer,
+    CodeNotice, EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, Unnamed, VerifyJob, Writer,
 };
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
@@ -43,6 +45,8 @@ const INDEX_QUEUE: usize = 1024;
 const VERIFY_QUEUE: usize = 512;
 /// Opened libraries waiting to be taken in.
 const LIBRARY_QUEUE: usize = 4096;
+/// Files that interpreters read waiting to be taken in.
+const CODE_QUEUE: usize = 4096;
 /// Containers waiting for what was declared of them to be read.
 const DECLARE_QUEUE: usize = 4096;
 /// Environments and ports waiting to be judged, each of 4 KiB at most.
@@ -85,6 +89,7 @@ pub struct Workers {
     verifier: Worker<VerifyJob>,
     files: Worker<FileNotice>,
     libraries: Worker<LibraryJob>,
+    loads: Worker<CodeNotice>,
     declarer: Worker<declarer::Notice>,
     settings: Worker<Setting>,
     network: Option<Worker<network::Notice>>,
@@ -158,6 +163,20 @@ impl Workers {
                 let (host, stop) = (h.clone(), Arc::clone(&s));
                 libraries::Libraries::new(host, Arc::clone(&c), Arc::clone(&m), stop, losing.clone())
                     .run(jobs, &|event| r.report(event));
+            },
+        )?;
+        let (h, c, m, s) = means();
+        let r = reporter.clone();
+        let loads = Worker::start(
+            "drift-code",
+            CODE_QUEUE,
+            &common,
+            |m| &m.code_dropped,
+            move |jobs| {
+                let (host, stop) = (h.clone(), Arc::clone(&s));
+                let reports =
+                    loads::Reports { code: &|event| r.report(event), injections: &|event| r.report(event) };
+                loads::Loads::new(host, &c, Arc::clone(&m), stop).run(jobs, reports);
             },
         )?;
         let (h, c, m, s) = means();
@@ -242,6 +261,7 @@ impl Workers {
             verifier,
             files,
             libraries,
+            loads,
             declarer,
             settings,
             network,
@@ -292,6 +312,11 @@ impl Workers {
     /// Asks whether an opened file is a library that was loaded.
     pub fn library(&self, job: LibraryJob) {
         let _ = self.libraries.send(job);
+    }
+
+    /// Hands over code that a process takes in.
+    pub fn code(&self, notice: CodeNotice) {
+        let _ = self.loads.send(notice);
     }
 
     /// Asks for a peer of an image's container to be learned; `false` if there is no room.
@@ -355,7 +380,7 @@ impl Drop for Workers {
         }
         self.common.losses = None;
         each!(self.indexer, self.verifier, self.files, self.libraries, self.declarer, self.packages);
-        each!(self.settings);
+        each!(self.settings, self.loads);
         if let Some(network) = &mut self.network {
             network.join(deadline);
         }

@@ -7,7 +7,6 @@
 //! share; what does not fit is looked for in the container's layer, and what even that does not find in time
 //! is counted and reported (`drift_lost`); the same state of a path is reported once.
 
-mod directories;
 mod sweeps;
 mod told;
 mod waiting;
@@ -18,11 +17,11 @@ use crate::events::FileReport;
 use crate::facts::{Evidence, FileJob, FileNotice, Said, Tampering};
 use crate::ledger::{Ledger, Reported};
 use crate::metrics::Metrics;
+use crate::workers::directories::Directories;
 use crate::workers::lost::Losses;
 use crate::workers::worker::{Inbox, Refused};
 use crate::workers::{overflowed_by, Overflowed};
 use crossbeam_channel::RecvTimeoutError;
-use directories::Directories;
 use drift_core::content;
 use drift_core::content::Explained;
 use drift_core::host::{FoundFile, Host, RootDir};
@@ -93,7 +92,7 @@ pub struct Files {
     /// Roots that waiting paths hold, one descriptor for each container.
     roots: HashMap<Box<str>, Weak<RootDir>>,
     told: Told,
-    directories: Directories,
+    directories: Directories<FileReport>,
     losses: Losses,
     overflowed: Overflowed,
 }
@@ -628,13 +627,13 @@ fn is_at_namespace_root(host: &Host, pid: i64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::facts::Writer;
     use drift_core::container::registry::{Container, Declaration};
 
     /// A container that nobody has looked at.
-    pub(super) fn container(id: &str) -> Arc<Container> {
+    pub(in crate::workers) fn container(id: &str) -> Arc<Container> {
         Arc::new(Container {
             id: id.into(),
             live: None,

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{anyhow, bail, Context, Result};
 use serde_json::Value;
 
-use super::{Actor, By, Case, Happening, Mount, Place, SocketCall};
+use super::{Actor, By, Case, Happening, KernelCall, Mount, Place, SocketCall};
 use crate::live::event::{Event, Facts};
 use crate::live::layer::Layer;
 use crate::live::process::{Exe, Process};
@@ -40,6 +40,9 @@ const CONNECT_X: u16 = 23;
 const LISTEN_X: u16 = 25;
 const ACCEPT_X: u16 = 247;
 const MOUNT_X: u16 = 257;
+const PTRACE_X: u16 = 169;
+const IO_URING_SETUP_X: u16 = 339;
+const PROCESS_VM_WRITEV_X: u16 = 423;
 
 /// A capture of cases.
 #[derive(Debug)]
@@ -322,6 +325,28 @@ impl Stage {
                 let params =
                     Params::default().i64(0).text(b"/dev/sdb1").text(target.as_bytes()).text(b"ext4").u32(0);
                 self.events.extend(params.event(ts, process.tid, MOUNT_X));
+            }
+            Happening::Call { by, call } => {
+                let (process, ts) = (self.by(by)?, self.now());
+                let other = process.tid + 1;
+                let (params, kind) = match call {
+                    KernelCall::Ptrace(request) => {
+                        let dynamic = [0u8; 9];
+                        let params = Params::default().i64(0).bytes(&dynamic).bytes(&dynamic);
+                        (params.u16(*request).i64(other), PTRACE_X)
+                    }
+                    KernelCall::ProcessVmWritev => {
+                        (Params::default().i64(4).i64(other).bytes(b"code"), PROCESS_VM_WRITEV_X)
+                    }
+                    KernelCall::Socket(family) => {
+                        (Params::default().i64(self.fd()).u32(*family).u32(5).u32(0), SOCKET_X)
+                    }
+                    KernelCall::IoUring(result) => {
+                        let params = Params::default().i64(*result);
+                        ((0..7).fold(params, |params, _| params.u32(0)), IO_URING_SETUP_X)
+                    }
+                };
+                self.events.extend(params.event(ts, process.tid, kind));
             }
             Happening::Told { by, name, payload } => {
                 let (process, ts) = (self.by(by)?, self.now());

@@ -113,6 +113,19 @@ pub enum SocketCall {
     Accept,
 }
 
+/// A system call that has its name and little else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelCall {
+    /// ptrace(2), with this request (`PPM_PTRACE_*`).
+    Ptrace(u16),
+    /// process_vm_writev(2).
+    ProcessVmWritev,
+    /// A socket of this family is made.
+    Socket(u32),
+    /// io_uring_setup(2), with this result.
+    IoUring(i64),
+}
+
 /// Something that happens.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happening {
@@ -157,6 +170,13 @@ pub enum Happening {
         by: By,
         /// Where.
         target: String,
+    },
+    /// A process makes another system call.
+    Call {
+        /// Who.
+        by: By,
+        /// Which.
+        call: KernelCall,
     },
     /// Drift tells something by an event of its own.
     Told {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{anyhow, bail, Context, Result};
 use serde_json::Value;
 
-use super::{Actor, By, Case, Happening, Mount, Place, SocketCall};
+use super::{Actor, By, Case, Happening, KernelCall, Mount, Place, SocketCall};
 use crate::yaml::Node;
 
 pub(super) fn case(name: &str, item: &Node) -> Result<Case> {
@@ -75,6 +75,20 @@ fn happening(event: &Node) -> Result<Happening> {
             only(event, &[&["mount", "by", "process"], &ACTOR[..]].concat())?;
             Ok(Happening::Mount { by: by(event)?, target: word(event, "mount")? })
         }
+        "call" => {
+            only(event, &[&["call", "by", "process"], &ACTOR[..]].concat())?;
+            let call = match word(event, "call")?.as_str() {
+                "ptrace-peek" => KernelCall::Ptrace(2),
+                "ptrace-poke" => KernelCall::Ptrace(5),
+                "process_vm_writev" => KernelCall::ProcessVmWritev,
+                "socket-inet" => KernelCall::Socket(2),
+                "socket-alg" => KernelCall::Socket(38),
+                "io_uring" => KernelCall::IoUring(7),
+                "io_uring-refused" => KernelCall::IoUring(-1),
+                other => bail!("{other:?} is no call that cases have"),
+            };
+            Ok(Happening::Call { by: by(event)?, call })
+        }
         "told" => {
             only(event, &[&["told", "payload", "by", "process"], &ACTOR[..]].concat())?;
             Ok(Happening::Told {
@@ -88,7 +102,7 @@ fn happening(event: &Node) -> Result<Happening> {
             Ok(Happening::Source(payload(event, "found")?))
         }
         other => bail!(
-            "{other:?} is none of exec, refused, open, bind, listen, connect, accept, mount, told, found"
+            "{other:?} is none of exec, refused, open, bind, listen, connect, accept, mount, call, told, found"
         ),
     }
 }

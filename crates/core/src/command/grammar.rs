@@ -192,7 +192,7 @@ fn is_elf_interpreter(name: &[u8]) -> bool {
 /// `python3.11` → `python`, `perl5.36-x86_64-linux-gnu` → `perl`, `luajit-2.1.0-beta3` → `luajit`,
 /// `bash-static` →
 /// `bash`; a name of another shape is left as it is.
-fn stem(name: &[u8]) -> &[u8] {
+pub(super) fn stem(name: &[u8]) -> &[u8] {
     for suffix in [&b"-static"[..], b".static", b"-dbg"] {
         if let Some(head) = name.strip_suffix(suffix).filter(|h| !h.is_empty()) {
             return stem(head);

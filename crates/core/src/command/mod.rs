@@ -2,5 +2,6 @@
 
 mod grammar;
 pub mod interpreter;
+pub mod languages;
 pub mod manager;
 pub mod pipeline;

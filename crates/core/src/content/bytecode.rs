@@ -34,7 +34,7 @@ pub(super) fn source(
 
 /// The source that a compiled module was made from, as it is now, whoever owns it; `None` if it is not one,
 /// or does not fit its source.
-pub(crate) fn compiled_from(
+pub fn compiled_from(
     root: &RootDir,
     path: &ImagePath,
     found: &FoundFile,

@@ -11,8 +11,7 @@ mod bytecode;
 mod catalog;
 mod engine;
 
-pub(crate) use bytecode::compiled_from;
-
+pub use bytecode::compiled_from;
 pub use catalog::build;
 pub use engine::is_engines;
 

@@ -158,6 +158,15 @@ impl Host {
         Some(mapped.any(|m| matches!(m.protection, [_, _, b'x', _]) && m.path == path))
     }
 
+    /// Paths of the files that a process has mapped to be executed, in its mount namespace.
+    pub fn mapped_executables(&self, pid: i64) -> HashSet<Vec<u8>> {
+        let Ok(maps) = read_bounded(&self.proc(pid, "maps"), MAX_MAPS) else { return HashSet::new() };
+        mappings(&maps)
+            .filter(|m| matches!(m.protection, [_, _, b'x', _]))
+            .map(|m| m.path.to_vec())
+            .collect()
+    }
+
     /// Working directory of a process, as a path in its mount namespace.
     pub fn cwd_of(&self, pid: i64) -> Option<Vec<u8>> {
         let link = rustix::fs::readlink(self.proc(pid, "cwd"), Vec::new()).ok()?;
@@ -261,6 +270,8 @@ mod tests {
         assert_eq!(has(i64::from(std::process::id()), &exe), Some(true));
         assert_eq!(has(i64::from(std::process::id()), Path::new("/etc/passwd")), Some(false));
         assert_eq!(has(i64::from(i32::MAX), &exe), None);
+        let mapped = host.mapped_executables(i64::from(std::process::id()));
+        assert!(mapped.contains(exe.as_os_str().as_bytes()));
     }
 
     #[test]

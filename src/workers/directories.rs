@@ -3,7 +3,7 @@
 //! Invariants: bounded in directories; what gives somebody rights is always reported alone; nothing is left
 //! out uncounted.
 
-use crate::events::FileReport;
+use crate::events::{CodeReport, FileReport};
 use drift_core::policy::sensitive::is_alone;
 use drift_core::verdict::change::Change;
 use drift_formats::entry::ImagePath;
@@ -11,43 +11,54 @@ use drift_formats::path_key::{path_key, value_key, PathKey};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Files of a directory that are reported one by one.
-const FIRST: u64 = 8;
 /// How long more of them are only counted.
 const WINDOW: Duration = Duration::from_secs(600);
 /// Most directories counted.
 const MAX_DIRECTORIES: usize = 4096;
 
-type Key = (u64, PathKey, &'static str);
+/// What tells directories apart: the container, the path, and what happens there.
+pub(super) type Key = (u64, PathKey, &'static str);
+
+/// A report that may be one of many.
+pub(super) trait OfDirectory: Sized {
+    /// Files of a directory that are reported one by one.
+    const FIRST: u64;
+
+    /// The container, the directory, and what happened; `None` where it is reported alone in any case.
+    fn directory(&self) -> Option<(&str, ImagePath, &'static str)>;
+
+    /// One report in place of `count`, of which this is the last.
+    fn summary(self, count: u64) -> Option<Self>;
+}
 
 #[derive(Debug)]
-struct Directory {
+struct Directory<R> {
     since: Instant,
     reported: u64,
     /// The last one that was only counted, and how many there were.
-    rest: Option<(FileReport, u64)>,
+    rest: Option<(R, u64)>,
 }
 
-/// Directories in which files changed.
-#[derive(Debug, Default)]
-pub(super) struct Directories(HashMap<Key, Directory>);
+/// Directories in which something happened to files.
+#[derive(Debug)]
+pub(super) struct Directories<R>(HashMap<Key, Directory<R>>);
 
-impl Directories {
+impl<R> Default for Directories<R> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<R: OfDirectory> Directories<R> {
     /// Gives a report back where it is to be sent now; else counts it.
-    pub(super) fn take(&mut self, report: FileReport, now: Instant) -> Option<FileReport> {
-        // What a package manager's transaction writes is held until the databases say whose it is.
-        let alone = report.writer.during.is_some()
-            || !report.gained.is_empty()
-            || report.change == Change::Renamed
-            || is_alone(&report.path)
-            || report.kind == "package_db";
-        let Some(dir) = report.path.parent().filter(|_| !alone) else { return Some(report) };
-        let key = (value_key(report.container.id.as_bytes()), path_key(&dir), report.change.as_str());
+    pub(super) fn take(&mut self, report: R, now: Instant) -> Option<R> {
+        let Some((container, dir, what)) = report.directory() else { return Some(report) };
+        let key = (value_key(container.as_bytes()), path_key(&dir), what);
         if !self.0.contains_key(&key) && self.0.len() >= MAX_DIRECTORIES {
             return Some(report);
         }
         let known = self.0.entry(key).or_insert(Directory { since: now, reported: 0, rest: None });
-        if known.reported < FIRST {
+        if known.reported < R::FIRST {
             known.reported += 1;
             return Some(report);
         }
@@ -62,22 +73,49 @@ impl Directories {
     }
 
     /// One report for each directory whose time is over.
-    pub(super) fn sum_up(&mut self, now: Instant) -> Vec<FileReport> {
+    pub(super) fn sum_up(&mut self, now: Instant) -> Vec<R> {
         let mut sums = Vec::new();
         self.0.retain(|_, dir| {
             if now < dir.since + WINDOW {
                 return true;
             }
-            sums.extend(dir.rest.take().and_then(|(last, count)| summary(last, count)));
+            sums.extend(dir.rest.take().and_then(|(last, count)| last.summary(count)));
             false
         });
         sums
     }
 }
 
-fn summary(last: FileReport, count: u64) -> Option<FileReport> {
-    let path: ImagePath = last.path.parent()?;
-    Some(FileReport { path, new_path: None, kind: "directory", package: None, count: Some(count), ..last })
+impl OfDirectory for FileReport {
+    const FIRST: u64 = 8;
+
+    fn directory(&self) -> Option<(&str, ImagePath, &'static str)> {
+        // What a package manager's transaction writes is held until the databases say whose it is.
+        let alone = self.writer.during.is_some()
+            || !self.gained.is_empty()
+            || self.change == Change::Renamed
+            || is_alone(&self.path)
+            || self.kind == "package_db";
+        let dir = self.path.parent().filter(|_| !alone)?;
+        Some((&self.container.id, dir, self.change.as_str()))
+    }
+
+    fn summary(self, count: u64) -> Option<Self> {
+        let path: ImagePath = self.path.parent()?;
+        Some(Self { path, new_path: None, kind: "directory", package: None, count: Some(count), ..self })
+    }
+}
+
+impl OfDirectory for CodeReport {
+    const FIRST: u64 = 4;
+
+    fn directory(&self) -> Option<(&str, ImagePath, &'static str)> {
+        Some((&self.job.container.id, self.directory.clone()?, self.origin.as_str()))
+    }
+
+    fn summary(self, count: u64) -> Option<Self> {
+        Some(Self { path: self.directory.clone()?, kind: "directory", count: Some(count), ..self })
+    }
 }
 
 #[cfg(test)]
@@ -113,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_fills_is_a_few_reports_and_a_sum() {
-        let mut directories = Directories::default();
+        let mut directories = Directories::<FileReport>::default();
         let now = Instant::now();
         let sent =
             (0..10_000).filter(|n| directories.take(report("a", &format!("/app/c/{n}")), now).is_some());
@@ -134,7 +172,7 @@ mod tests {
     /// F15: the one file that counts among thousands of decoys.
     #[test]
     fn what_gives_rights_is_never_one_of_many() {
-        let mut directories = Directories::default();
+        let mut directories = Directories::<FileReport>::default();
         let now = Instant::now();
         for n in 0..1000 {
             directories.take(report("a", &format!("/etc/{n}")), now);
