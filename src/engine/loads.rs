@@ -23,7 +23,7 @@ use drift_formats::path_key::value_key;
 use std::sync::Arc;
 
 /// Most files remembered as looked at, by container, program and file.
-const MAX_SEEN: usize = 8192;
+const MAX_SEEN: usize = 4096;
 /// Most processes remembered as written to, by container, writer and target.
 pub(super) const MAX_INJECTED: usize = 1024;
 
@@ -196,8 +196,8 @@ pub(super) fn by_path(path: &ImagePath) -> u64 {
     value_key(path.as_bytes())
 }
 
-/// Notes that a file has a name of code by now which may lie on no overlay, so that opens of it are looked at.
-/// Gives the name that it has on a mount of its own.
+/// Notes that a file has a name of code by now which may lie on no overlay, so that opens of it are looked
+/// at. Gives the name that it has on a mount of its own.
 pub(super) fn note_name<'f>(cx: &Context<'_>, file: &'f EventFile) -> Option<&'f ImagePath> {
     let name = file.new_path.as_ref().or(file.path.as_ref())?;
     if !cx.deps.config.watch_code || file.is_removed() || !is_code_name(name.as_bytes()) {

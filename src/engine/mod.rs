@@ -214,8 +214,8 @@ impl Engine {
 }
 
 impl State {
-    /// Looks at files that are opened for writing, and at libraries and code that are loaded. No rule has to ask: each
-    /// that is evaluated on every open costs Falco several times what this does.
+    /// Looks at files that are opened for writing, and at libraries and code that are loaded. No rule has to
+    /// ask: each that is evaluated on every open costs Falco several times what this does.
     fn observe_open(&mut self, cx: &Context<'_>) {
         let config = &cx.deps.config;
         let opening = opening(cx.event);

@@ -156,7 +156,10 @@ impl Recent {
     }
 
     /// A time of an event, never 0.
-    #[expect(clippy::cast_possible_truncation, reason = "it goes round every fifty days, and is compared by difference")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it goes round every fifty days, and is compared by difference"
+    )]
     fn time(event: &SyscallEvent<'_>) -> u32 {
         (event.ts >> 20) as u32 | 1
     }

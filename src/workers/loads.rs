@@ -111,12 +111,7 @@ impl std::fmt::Debug for Reports<'_> {
 
 impl Loads {
     /// A worker that works until `stop`.
-    pub(crate) fn new(
-        host: Host,
-        config: &Config,
-        metrics: Arc<Metrics>,
-        stop: Arc<AtomicBool>,
-    ) -> Self {
+    pub(crate) fn new(host: Host, config: &Config, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
         Self {
             judge: Judge::new(host, config.background_max),
             max: config.background_max,
@@ -284,7 +279,8 @@ impl Loads {
             writer: &written.command,
             transaction: during.leader,
         };
-        brought_by(&installed, &root, &subject, self.max, &mut || !self.stop.load(Ordering::Relaxed)).is_some()
+        brought_by(&installed, &root, &subject, self.max, &mut || !self.stop.load(Ordering::Relaxed))
+            .is_some()
     }
 
     fn root(&self, job: &CodeJob) -> Option<RootDir> {
@@ -365,7 +361,9 @@ fn cache_of(path: &ImagePath) -> Option<ImagePath> {
 fn is_generated(path: &ImagePath) -> bool {
     let is_hash = |name: &[u8]| {
         name.split(|b| !b.is_ascii_hexdigit()).any(|digits| {
-            digits.len() >= HASH && digits.iter().any(u8::is_ascii_digit) && digits.iter().any(u8::is_ascii_alphabetic)
+            digits.len() >= HASH
+                && digits.iter().any(u8::is_ascii_digit)
+                && digits.iter().any(u8::is_ascii_alphabetic)
         })
     };
     cache_of(path).is_some() && path.file_name().is_some_and(is_hash)
@@ -391,7 +389,10 @@ mod tests {
         let cache = |dir: &str| Some(dir.to_owned());
         for (path, want) in [
             ("/app/var/cache/prod/twig/ab/abf3e04c2b8c5d6e7f80.php", (true, cache("/app/var/cache"))),
-            ("/app/templates_c/0d9f8e7c6b5a49382716^f5_0.file.index.tpl.php", (true, cache("/app/templates_c"))),
+            (
+                "/app/templates_c/0d9f8e7c6b5a49382716^f5_0.file.index.tpl.php",
+                (true, cache("/app/templates_c")),
+            ),
             ("/app/var/cache/prod/shell.php", (false, cache("/app/var/cache"))),
             ("/app/uploads/abf3e04c2b8c5d6e7f80.php", (false, None)),
             ("/app/cache/defacedfacadedeadbeef.php", (false, cache("/app/cache"))),

@@ -24,7 +24,8 @@ pub mod worker;
 use crate::config::Config;
 use crate::events::{FileReport, Finding, Reporter};
 use crate::facts::{
-    CodeNotice, EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, Unnamed, VerifyJob, Writer,
+    CodeNotice, EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, Unnamed, VerifyJob,
+    Writer,
 };
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;

@@ -13,6 +13,7 @@ mod execs;
 mod falco;
 mod files;
 mod image;
+mod loaded;
 mod network;
 mod packages;
 mod scripts;

@@ -102,7 +102,8 @@ fn happening(event: &Node) -> Result<Happening> {
             Ok(Happening::Source(payload(event, "found")?))
         }
         other => bail!(
-            "{other:?} is none of exec, refused, open, bind, listen, connect, accept, mount, call, told, found"
+            "{other:?} is none of exec, refused, open, bind, listen, connect, accept, mount, call, told, \
+             found"
         ),
     }
 }

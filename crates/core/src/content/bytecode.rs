@@ -34,11 +34,7 @@ pub(super) fn source(
 
 /// The source that a compiled module was made from, as it is now, whoever owns it; `None` if it is not one,
 /// or does not fit its source.
-pub fn compiled_from(
-    root: &RootDir,
-    path: &ImagePath,
-    found: &FoundFile,
-) -> Option<(Located, FoundFile)> {
+pub fn compiled_from(root: &RootDir, path: &ImagePath, found: &FoundFile) -> Option<(Located, FoundFile)> {
     let cache = path.parent()?;
     if cache.file_name() != Some(b"__pycache__") || found.size > MAX {
         return None;

@@ -161,10 +161,7 @@ impl Host {
     /// Paths of the files that a process has mapped to be executed, in its mount namespace.
     pub fn mapped_executables(&self, pid: i64) -> HashSet<Vec<u8>> {
         let Ok(maps) = read_bounded(&self.proc(pid, "maps"), MAX_MAPS) else { return HashSet::new() };
-        mappings(&maps)
-            .filter(|m| matches!(m.protection, [_, _, b'x', _]))
-            .map(|m| m.path.to_vec())
-            .collect()
+        mappings(&maps).filter(|m| matches!(m.protection, [_, _, b'x', _])).map(|m| m.path.to_vec()).collect()
     }
 
     /// Working directory of a process, as a path in its mount namespace.
