@@ -10,7 +10,7 @@ use lru::LruCache;
 use std::collections::VecDeque;
 
 /// Containers with other names.
-const CONTAINERS: usize = 256;
+const CONTAINERS: usize = 128;
 /// Names of each kind in one container.
 const NAMES: usize = 16;
 /// Longest path that is kept, bytes.
@@ -64,6 +64,13 @@ impl Aliases {
     /// A file has got a second name.
     pub(super) fn note_linked(&mut self, container: &str, one: &ImagePath, other: &ImagePath) {
         keep(&mut self.names(container).linked, (one, other), false);
+    }
+
+    /// See [`super::cache::ContainerCache::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        // Paths of usual length.
+        self.0.cap().get() * 2 * NAMES * (std::mem::size_of::<Pair>() + 2 * 64)
     }
 
     /// Whether directories of the container were renamed of which nothing is known here.

@@ -134,8 +134,8 @@ impl Files {
 
     /// See [`super::cache::ContainerCache::bytes_when_full`].
     #[cfg(test)]
-    pub(super) fn bytes_when_full(&self) -> usize {
-        self.tampered.bytes_when_full()
+    pub(super) fn bytes_when_full(&self) -> (usize, usize) {
+        (self.tampered.bytes_when_full(), self.aliases.bytes_when_full())
     }
 
     /// The file that the event's call changed, or may have; `None` for other events, for files of the host,

@@ -63,7 +63,7 @@ impl Processes {
     /// package that accounts for it.
     pub(super) fn script(&mut self, cx: &Context<'_>) -> Option<Arc<Script>> {
         let script = self.scripts.of_event(cx, &mut self.threads)?;
-        let others = std::mem::take(&mut self.threads.of_event(cx)?.other_scripts);
+        let others = self.scripts.take_others(cx);
         if others.is_empty() || !self.is_excused(cx, &script) {
             return Some(script);
         }

@@ -16,11 +16,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Scripts {
     runs: Runs,
+    /// Further files of code that the thread which was judged last was started on, and that are drift.
+    others: (i64, Vec<Script>),
 }
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        Self { runs: Runs::new() }
+        Self { runs: Runs::new(), others: Default::default() }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
@@ -59,8 +61,19 @@ impl Scripts {
             state.script_run = self.runs.count(run_key(&container, script), script.judgement.origin);
         }
         state.script = Some(script.clone());
-        (state.other_scripts, state.pipe, state.is_cut) = (others, pipe, is_cut);
+        (state.pipe, state.is_cut) = (pipe, is_cut);
+        self.others = (cx.event.tid, others);
         script
+    }
+
+    /// Further files of code that the event's process was started on and that are drift, once.
+    pub(super) fn take_others(&mut self, cx: &Context<'_>) -> Vec<Script> {
+        let (tid, others) = std::mem::take(&mut self.others);
+        if tid == cx.event.tid {
+            others
+        } else {
+            Vec::new()
+        }
     }
 
     /// Of several files of code that the event's process was started on, this one is what is reported.
@@ -85,11 +98,11 @@ impl Scripts {
         if let Some(known) = threads.peek(tid).and_then(|state| state.script.clone()) {
             return known;
         }
-        let Started { script, others, pipe, is_cut, .. } = judge_thread(cx, (tid, thread), container);
+        let Started { script, pipe, is_cut, .. } = judge_thread(cx, (tid, thread), container);
         let script = script.map(Arc::new);
         if let Some(state) = threads.peek_mut(tid) {
             state.script = Some(script.clone());
-            (state.other_scripts, state.pipe, state.is_cut) = (others, pipe, is_cut);
+            (state.pipe, state.is_cut) = (pipe, is_cut);
         }
         script
     }

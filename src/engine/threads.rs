@@ -31,8 +31,6 @@ pub(super) struct ThreadState {
     pub(super) binary: Option<Arc<Binary>>,
     /// Outer `None`: not asked yet; inner: the process runs no script.
     pub(super) script: Option<Option<Arc<Script>>>,
-    /// Further files of code that the process was started on and that are drift, until one is chosen.
-    pub(super) other_scripts: Vec<Script>,
     /// Which run of its executable this is, and of its script; `None`: not asked yet, or not counted.
     pub(super) run: Option<u64>,
     pub(super) script_run: Option<u64>,
