@@ -1,5 +1,6 @@
 //! `drift diff`: the comparison of one container.
 
+use crate::arguments::{Diff, Format, Global};
 use crate::containers::{find, Target};
 use crate::{archive, json, output};
 use anyhow::{anyhow, Context, Result};
@@ -12,33 +13,7 @@ use drift_core::scan::{
     environment, processes, EnvironmentFinding, FileChange, FileFinding, FileScan, Limits, PortFinding,
     ProcessFinding, Summary,
 };
-use std::path::{Path, PathBuf};
-
-/// What was asked for.
-#[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) container: String,
-    pub(crate) json: bool,
-    pub(crate) all: bool,
-    pub(crate) tar: Option<PathBuf>,
-    pub(crate) image: Option<PathBuf>,
-    pub(crate) host_root: Option<String>,
-    pub(crate) max_findings: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            container: String::new(),
-            json: false,
-            all: false,
-            tar: None,
-            image: None,
-            host_root: None,
-            max_findings: 200_000,
-        }
-    }
-}
+use std::path::Path;
 
 /// What a comparison found.
 #[derive(Debug)]
@@ -92,9 +67,9 @@ impl Report {
 }
 
 /// Compares, and prints; `true` when there is drift.
-pub(crate) fn run(options: &Options) -> Result<bool> {
+pub(crate) fn run(global: &Global, options: &Diff) -> Result<bool> {
     let image = options.image.as_deref().map(load).transpose()?;
-    let target = find(&options.container, options.host_root.as_deref(), image.as_ref())?;
+    let target = find(&options.container, global.host_root.as_deref(), image.as_ref())?;
     let limits = Limits { max_findings: options.max_findings, ..Limits::default() };
     let scan = match (image, &options.image) {
         (Some(image), Some(listing)) => {
@@ -104,7 +79,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     };
     let scan = scan.map_err(|why| anyhow!("container {}: {why}", target.container.id))?;
     let report = compare(&target, &scan);
-    let digests = match options.json || options.tar.is_some() {
+    let format = options.format();
+    let digests = match format == Format::Json || options.tar.is_some() {
         true => output::digests(&report, &scan, limits.max_file),
         false => Vec::new(),
     };
@@ -112,9 +88,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         archive::write(path, &report, &scan, &digests, limits.max_file)
             .with_context(|| format!("writing {}", path.display()))?;
     }
-    match options.json {
-        true => json::print(&report, options.all, &digests)?,
-        false => output::text(&report, options.all)?,
+    match format {
+        Format::Json => json::print(&report, options.all, &digests)?,
+        Format::Text | Format::Html => output::text(&report, options.all)?,
     }
     match (report.is_drift(), report.gaps()) {
         (true, _) => Ok(true),
