@@ -144,7 +144,7 @@ fn run_in(container: &Container) {
     assert!(json.stdout.is_ascii(), "nothing but ASCII reaches a terminal");
 
     // By the beginning of the id, by process, as text, with what was only touched.
-    let text = drift(&["diff", "--all", &id[..12]]);
+    let text = drift(&["diff", "--full", &id[..12]]);
     assert_eq!(status(&text), 1);
     let text = out(&text);
     for line in [

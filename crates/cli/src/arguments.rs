@@ -47,6 +47,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Ls(Ls),
     Diff(Diff),
     Manifest(Manifest),
     Lint(Lint),
@@ -67,14 +68,48 @@ pub(crate) enum Format {
     Html,
 }
 
+/// List the running containers, those that drifted most first
+///
+/// Each is compared with its image and its deployment, as `drift diff` does.
+#[derive(Debug, Args)]
+#[command(visible_alias = "list")]
+pub(crate) struct Ls {
+    /// Format of the list
+    #[arg(long, short, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    output: String,
+    /// The same as `--output json`
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+    /// Also the containers that only hold a pod's namespaces
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// List again every so many seconds, until interrupted
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5")]
+    pub(crate) watch: Option<u64>,
+}
+
+impl Ls {
+    /// The format that was asked for, by whichever option.
+    pub(crate) fn format(&self) -> Format {
+        match self.json || self.output == "json" {
+            true => Format::Json,
+            false => Format::Text,
+        }
+    }
+}
+
 /// Compare a running container with its image and its deployment
 ///
 /// Lists the files, packages, ports, environments and processes that are not the image's or not declared.
-/// Many changes below one directory are one line; `--all` lists each.
+/// Many changes below one directory are one line; `--full` lists each.
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// Its id, the beginning of one, or the id of a process in it
-    pub(crate) container: String,
+    /// Its name, its pod as [NAMESPACE/]POD[/CONTAINER], its id, or the id of a process in it
+    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
+    pub(crate) container: Option<String>,
+    /// Compare every running container
+    #[arg(long, short = 'A', conflicts_with_all = ["container", "tar", "image"])]
+    pub(crate) all: bool,
     /// Format of the report
     #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) output: Format,
@@ -83,10 +118,13 @@ pub(crate) struct Diff {
     pub(crate) json: bool,
     /// List each file, also those only touched, declared ports, and processes of the image
     #[arg(long)]
-    pub(crate) all: bool,
+    pub(crate) full: bool,
     /// Also put the changed files into a new tar archive; its first member, manifest.json, lists them
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) tar: Option<PathBuf>,
+    /// Also write the report as one page that needs no network
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
     /// Compare with this image or mtree manifest, where the container's layers cannot be seen
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) image: Option<PathBuf>,

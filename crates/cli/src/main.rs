@@ -11,11 +11,15 @@ mod archive;
 mod arguments;
 mod containers;
 mod diff;
+mod fold;
+mod html;
 mod json;
 mod lint;
+mod ls;
 mod manifest;
 mod output;
 mod pages;
+mod report;
 mod style;
 
 use arguments::{Arguments, Command};
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
         clap::ColorChoice::Never => anstream::ColorChoice::Never,
     });
     let done = match command {
+        Command::Ls(options) => ls::run(&global, &options),
         Command::Diff(options) => diff::run(&global, &options),
         Command::Manifest(options) => manifest::run(&global, &options).map(|()| false),
         Command::Lint(options) => lint::run(&options),

@@ -1,7 +1,7 @@
 //! `drift manifest`: an image's files as an mtree(5) manifest.
 
 use crate::arguments::{Global, Manifest};
-use crate::containers::find;
+use crate::containers::Node;
 use anyhow::{anyhow, Context, Result};
 use drift_core::image::listing::Listing;
 use drift_formats::limits::Limits;
@@ -28,7 +28,8 @@ pub(crate) fn run(global: &Global, options: &Manifest) -> Result<()> {
 
 fn of_container(global: &Global, options: &Manifest, limits: &Limits) -> Result<Listing> {
     let name = options.subject.to_str().context("no image of that name, and no container")?;
-    let target = find(name, global.host_root.as_deref(), None)
+    let target = Node::open(global, None)
+        .and_then(|mut node| node.find(name))
         .with_context(|| format!("no file or directory {name:?}"))?;
     let image = target.container.image.as_ref().map_err(|why| anyhow!("{why}"))?;
     drift_core::scan::layers::list(image.layers(), limits.max_files, &mut || true)
