@@ -125,7 +125,8 @@ impl Node {
         let looked = container.as_ref().and_then(|c| Some((c, c.live.as_ref()?)));
         let (container, live) = looked.with_context(|| {
             format!(
-                "container {} cannot be looked at: run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                "container {} cannot be looked at: run as root, or with CAP_SYS_PTRACE and \
+                 CAP_DAC_READ_SEARCH",
                 running.id
             )
         })?;

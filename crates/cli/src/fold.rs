@@ -103,6 +103,9 @@ impl Directory {
     }
 }
 
+/// A file of a directory: its path, its place in the list, and its sum.
+type Leaf<'t> = (Vec<u8>, usize, &'t Group);
+
 /// The lines for those findings that are shown. `max`: how many, at least 1.
 pub(crate) fn fold(findings: &[FileFinding], shown: impl Fn(&FileFinding) -> bool, max: usize) -> Vec<Line> {
     let root = Directory::of(findings, shown);
@@ -122,7 +125,7 @@ pub(crate) fn fold(findings: &[FileFinding], shown: impl Fn(&FileFinding) -> boo
         own.extend(directory.own.map(|i| (path.clone(), "", Line::One(i))));
         let (leaves, mut below): (Vec<_>, Vec<_>) =
             directory.children.iter().partition(|(_, child)| child.children.is_empty());
-        let mut by_change: BTreeMap<&str, Vec<(Vec<u8>, usize, &Group)>> = BTreeMap::new();
+        let mut by_change: BTreeMap<&str, Vec<Leaf<'_>>> = BTreeMap::new();
         for (name, leaf) in leaves {
             let Some(i) = leaf.own else { continue };
             let change = leaf.sum.changes.keys().next().copied().unwrap_or_default();

@@ -2,7 +2,8 @@
 //!
 //! Invariants: everything a container chose is escaped for the terminal ([`printable`]) and then for HTML;
 //! the page is bounded ([`MAX_ROWS`]), whatever the container wrote; of contents only differences of small
-//! configuration files that everybody in the container may read are shown, and no line that may hold a secret.
+//! configuration files that everybody in the container may read are shown, and no line that may hold a
+//! secret.
 
 use crate::containers::Target;
 use crate::fold::is_code;
@@ -44,8 +45,10 @@ code, pre, td, summary { font-family: ui-monospace, monospace; font-size: .85rem
 .cards { display: flex; flex-wrap: wrap; gap: .6rem; margin: .8rem 0 }
 .card { background: var(--card); border-radius: .4rem; padding: .5rem .9rem; min-width: 6rem }
 .card b { display: block; font-size: 1.4rem }
-.bad { color: var(--bad) } .warn { color: var(--warn) } .good { color: var(--good) } .dim { color: var(--dim) }
-table { border-collapse: collapse } td, th { text-align: left; padding: .1rem .9rem .1rem 0; vertical-align: top }
+.bad { color: var(--bad) } .warn { color: var(--warn) } .good { color: var(--good) }
+.dim { color: var(--dim) }
+table { border-collapse: collapse }
+td, th { text-align: left; padding: .1rem .9rem .1rem 0; vertical-align: top }
 td { overflow-wrap: anywhere }
 details { margin-left: 1.1rem } .top > details { margin-left: 0 } .file { margin-left: 2.2rem; font-family:
   ui-monospace, monospace; font-size: .85rem; overflow-wrap: anywhere }
@@ -89,7 +92,7 @@ pub(crate) fn page(parts: &[Part]) -> String {
         page.push_str("</ul>\n");
     }
     for (i, part) in parts.iter().enumerate() {
-        let _ = write!(page, "<section id=c{i}>\n<h1>{}</h1>\n{}</section>\n", part.title, part.body);
+        let _ = writeln!(page, "<section id=c{i}>\n<h1>{}</h1>\n{}</section>", part.title, part.body);
     }
     page.push_str("</body></html>\n");
     page
@@ -114,10 +117,10 @@ fn text(raw: &[u8]) -> String {
 fn body(report: &Report, texts: &[(String, String)], parents: &BTreeMap<i64, i64>) -> String {
     let mut out = String::new();
     let image = report.image.as_deref().map_or("unknown".to_owned(), |i| text(i.as_bytes()));
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<dl><dt>Image</dt><dd><code>{image}</code></dd><dt>Id</dt><dd><code>{}</code></dd>\
-         <dt>Process</dt><dd>{}</dd><dt>Image view</dt><dd>{}</dd></dl>\n",
+         <dt>Process</dt><dd>{}</dd><dt>Image view</dt><dd>{}</dd></dl>",
         text(report.container_id.as_bytes()),
         report.pid,
         text(report.manifest_state.as_bytes())
@@ -143,7 +146,7 @@ fn body(report: &Report, texts: &[(String, String)], parents: &BTreeMap<i64, i64
     processes(&mut out, report, parents);
     files(&mut out, report);
     for (path, difference) in texts {
-        let _ = write!(out, "<details><summary>{path}</summary><pre>{difference}</pre></details>\n");
+        let _ = writeln!(out, "<details><summary>{path}</summary><pre>{difference}</pre></details>");
     }
     let packages = report.packages.iter().map(|p| {
         let versions = |releases| text(PackageFinding::versions(releases).as_bytes());
@@ -181,8 +184,8 @@ fn rows(out: &mut String, title: &str, head: &[&str], rows: impl Iterator<Item =
         out.push_str("</tr>\n");
     }
     let _ = match rows.count() {
-        0 => write!(out, "</table>\n"),
-        more => write!(out, "</table>\n<p class=dim>and {more} more</p>\n"),
+        0 => writeln!(out, "</table>"),
+        more => writeln!(out, "</table>\n<p class=dim>and {more} more</p>"),
     };
 }
 
@@ -220,9 +223,9 @@ fn processes(out: &mut String, report: &Report, parents: &BTreeMap<i64, i64>) {
         };
         let indent = "&nbsp;&nbsp;".repeat(depth.min(MAX_DEPTH));
         let script = p.script.as_ref().map(|(path, origin)| format!("script {origin} {}", text(path)));
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<tr><td>{}</td><td class={class}>{}</td><td>{indent}{}{}</td><td>{}</td></tr>\n",
+            "<tr><td>{}</td><td class={class}>{}</td><td>{indent}{}{}</td><td>{}</td></tr>",
             p.pid,
             p.origin,
             text(&p.path),
@@ -242,9 +245,9 @@ fn files(out: &mut String, report: &Report) {
         return;
     }
     let code = changed.iter().filter(|f| is_code(f)).count();
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<h2>Files</h2>\n<p>{} changes, {code} of them programs, libraries or scripts.</p>\n",
+        "<h2>Files</h2>\n<p>{} changes, {code} of them programs, libraries or scripts.</p>",
         changed.len()
     );
     out.push_str("<div class=top>");
@@ -262,9 +265,9 @@ fn files(out: &mut String, report: &Report) {
         for directory in wanted.into_iter().skip(same) {
             let count = below.get(directory).copied().unwrap_or_default();
             let state = if count <= 20 { " open" } else { "" };
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<details{state}><summary>{}/ <span class=dim>{count}</span></summary>\n",
+                "<details{state}><summary>{}/ <span class=dim>{count}</span></summary>",
                 text(directory)
             );
             open.push(directory);
@@ -274,7 +277,7 @@ fn files(out: &mut String, report: &Report) {
     open.iter().for_each(|_| out.push_str("</details>\n"));
     out.push_str("</div>\n");
     if changed.len() > MAX_ROWS {
-        let _ = write!(out, "<p class=dim>and {} more</p>\n", changed.len() - MAX_ROWS);
+        let _ = writeln!(out, "<p class=dim>and {} more</p>", changed.len() - MAX_ROWS);
     }
 }
 
@@ -300,7 +303,7 @@ fn file(out: &mut String, f: &FileFinding) {
     if let Some(from) = &f.image_path {
         about.push(format!("in the image {}", text(from.as_bytes())));
     }
-    let _ = write!(out, "<span class=dim>{}</span></div>\n", about.join(", "));
+    let _ = writeln!(out, "<span class=dim>{}</span></div>", about.join(", "));
 }
 
 /// Path and difference of each small configuration file that changed.
@@ -352,7 +355,7 @@ fn unified(before: &str, now: &str) -> String {
                 true => "(a line that may hold a secret)".to_owned(),
                 false => text(line.as_bytes()),
             };
-            let _ = write!(out, "<span class={class}>{sign} {line}</span>\n");
+            let _ = writeln!(out, "<span class={class}>{sign} {line}</span>");
         }
     }
     out

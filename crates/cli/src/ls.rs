@@ -134,7 +134,7 @@ fn text(reports: &[Report], failed: &[(Box<str>, String)], now: u64) -> String {
             cell(Some(WARN), "none"),
         ]);
     }
-    let mut out = style::render(&table);
+    let mut out = style::render(&mut table);
     for (id, why) in failed {
         out += &format!("{}: {}\n", id.get(..12).unwrap_or(id), printable(why.as_bytes()));
     }

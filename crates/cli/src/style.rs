@@ -45,10 +45,12 @@ pub(crate) fn cell(style: Option<Style>, text: impl ToString) -> Cell {
     }
 }
 
-/// A table as text: without the blank that it puts before each line and the blanks after it.
-pub(crate) fn render(table: &Table) -> String {
-    let lines = table.lines();
-    lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end())).collect()
+/// A table as text.
+pub(crate) fn render(table: &mut Table) -> String {
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 /// Shows on standard error that work goes on; nothing where that is not a terminal.
