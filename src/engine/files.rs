@@ -228,12 +228,7 @@ impl Files {
     }
 }
 
-fn find(
-    cx: &Context<'_>,
-    call: &FileCall<'_>,
-    aliases: &Aliases,
-    p: &mut Processes,
-) -> Option<EventFile> {
+fn find(cx: &Context<'_>, call: &FileCall<'_>, aliases: &Aliases, p: &mut Processes) -> Option<EventFile> {
     let place = paths::place(cx, &p.threads)?;
     let mut doubtful = false;
     let (container, path, new_path) = match p.container_and_origin(cx) {
@@ -290,7 +285,8 @@ fn find(
         return None;
     }
     let linked = call.linked.and_then(|name| paths::named(cx, Some(&container), &place, name).path);
-    let is_relative = |name: &Named<'_>| !matches!(name, Named::Path(p) | Named::At(_, p) if p.starts_with(b"/"));
+    let is_relative =
+        |name: &Named<'_>| !matches!(name, Named::Path(p) | Named::At(_, p) if p.starts_with(b"/"));
     let moved = path.as_ref().filter(|_| is_relative(&call.file));
     let moved = moved.and_then(|path| aliases.moved(&container.id, path));
     let other_path = moved.or_else(|| aliases.linked(&container.id, path.as_ref()?));
@@ -343,7 +339,9 @@ fn note_written(cx: &Context<'_>, file: &EventFile, writer: &Writer, writers: &m
 
 /// Notes what will be called otherwise than it is, or has two names.
 fn note_names(cx: &Context<'_>, file: &EventFile, aliases: &mut Aliases) {
-    let EventFile { container, path: Some(path), new_path, linked, act, mount: None, .. } = file else { return };
+    let EventFile { container, path: Some(path), new_path, linked, act, mount: None, .. } = file else {
+        return;
+    };
     if let Some(other) = linked {
         let is_worth_it = |path: &ImagePath| {
             is_sensitive(path)

@@ -535,7 +535,7 @@ impl Files {
         let told = work.map(|work| work.to_string().into());
         let explained = self.explain(job, path, &compared);
         let excuse =
-                told::excuse(explained.as_ref(), work, job.writer.during.map(|during| during.manager), kind);
+            told::excuse(explained.as_ref(), work, job.writer.during.map(|during| during.manager), kind);
         self.told.note_excuse(&job.container.id, path, &compared, excuse);
         if excused == Some(excuse) {
             return Outcome::Done;

@@ -141,7 +141,13 @@ impl Told {
     }
 
     /// Notes what excuses the change that is told now.
-    pub(super) fn note_excuse(&mut self, container: &str, path: &ImagePath, compared: &Compared, excuse: u64) {
+    pub(super) fn note_excuse(
+        &mut self,
+        container: &str,
+        path: &ImagePath,
+        compared: &Compared,
+        excuse: u64,
+    ) {
         if let Some(told) = self.states.get_mut(&key(container, path)) {
             told.mark = compared.now.as_ref().and_then(mark);
             told.content = compared.now.as_ref().map_or(0, content_of);

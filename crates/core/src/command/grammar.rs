@@ -248,8 +248,8 @@ use Effect::{
 
 static ALL: &[&Grammar] = &[
     &SH, &BASH, &ZSH, &KSH, &KSH93, &CSH, &FISH, &PYTHON, &PERL, &RUBY, &NODE, &PHP, &LUA, &LUAJIT, &RSCRIPT,
-    &R, &JAVA, &AWK, &SED, &MAKE, &TCLSH, &EXPECT, &VIM, &SQLITE, &GDB, &PWSH, &GUILE, &DENO, &DOTNET, &PLAIN,
-    &EMACS, &LISP, &LD_SO,
+    &R, &JAVA, &AWK, &SED, &MAKE, &TCLSH, &EXPECT, &VIM, &SQLITE, &GDB, &PWSH, &GUILE, &DENO, &DOTNET,
+    &PLAIN, &EMACS, &LISP, &LD_SO,
 ];
 
 // dash(1), busybox ash.
@@ -804,7 +804,18 @@ static DOTNET: Grammar = Grammar {
 // Languages of which only the first file matters: julia(1), octave(1), gnuplot(1), ocaml(1), jshell(1), qjs,
 // gjs(1), racket(1).
 static PLAIN: Grammar = Grammar {
-    names: &["julia", "octave", "octave-cli", "gnuplot", "ocaml", "jshell", "qjs", "gjs", "escript", "racket"],
+    names: &[
+        "julia",
+        "octave",
+        "octave-cli",
+        "gnuplot",
+        "ocaml",
+        "jshell",
+        "qjs",
+        "gjs",
+        "escript",
+        "racket",
+    ],
     longs: &[
         ("-e", NoScript),
         ("-E", NoScript),

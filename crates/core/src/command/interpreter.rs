@@ -327,7 +327,9 @@ impl<'s, 'a> Scan<'s, 'a> {
                 Positional::NodeScript => self.script(arg),
                 Positional::JavaSource if self.any_file || arg.ends_with(b".java") => self.script(arg),
                 Positional::JavaSource => {}
-                Positional::WithEnding(endings) if endings.iter().any(|end| arg.ends_with(end.as_bytes())) => {
+                Positional::WithEnding(endings)
+                    if endings.iter().any(|end| arg.ends_with(end.as_bytes())) =>
+                {
                     self.script(arg);
                 }
                 Positional::Ignored | Positional::WithEnding(_) => continue,
