@@ -200,7 +200,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn find_here(&self, path: &[u8], follow: bool) -> Result<FoundFile, Errno> {
+    pub fn find_here(&self, path: &[u8], follow: bool) -> Result<FoundFile, Errno> {
         let flags = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         self.find_with(path, flags, ResolveFlags::NO_XDEV)
     }
