@@ -1,7 +1,8 @@
 //! Directories that fill: a few reports of files, and then one that counts the rest.
 //!
 //! Invariants: bounded in directories; what gives somebody rights is always reported alone; nothing is left
-//! out uncounted.
+//! out uncounted; what rules treat differently is counted apart, so that nothing harmless stands for the
+//! rest.
 
 use crate::events::{CodeReport, FileReport};
 use drift_core::policy::sensitive::is_alone;
@@ -16,16 +17,19 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// Most directories counted.
 const MAX_DIRECTORIES: usize = 4096;
 
-/// What tells directories apart: the container, the path, and what happens there.
-pub(super) type Key = (u64, PathKey, &'static str);
+/// What tells directories apart: the container, the path, and what rules go by beside it.
+type Key = (u64, PathKey, u64);
 
 /// A report that may be one of many.
 pub(super) trait OfDirectory: Sized {
     /// Files of a directory that are reported one by one.
     const FIRST: u64;
 
-    /// The container, the directory, and what happened; `None` where it is reported alone in any case.
-    fn directory(&self) -> Option<(&str, ImagePath, &'static str)>;
+    /// The container and the directory; `None` where it is reported alone in any case.
+    fn directory(&self) -> Option<(&str, ImagePath)>;
+
+    /// What rules go by, beside the directory: what one of these excuses does not excuse the others.
+    fn class(&self) -> String;
 
     /// One report in place of `count`, of which this is the last.
     fn summary(self, count: u64) -> Option<Self>;
@@ -52,8 +56,9 @@ impl<R> Default for Directories<R> {
 impl<R: OfDirectory> Directories<R> {
     /// Gives a report back where it is to be sent now; else counts it.
     pub(super) fn take(&mut self, report: R, now: Instant) -> Option<R> {
-        let Some((container, dir, what)) = report.directory() else { return Some(report) };
-        let key = (value_key(container.as_bytes()), path_key(&dir), what);
+        let Some((container, dir)) = report.directory() else { return Some(report) };
+        let class = value_key(report.class().as_bytes());
+        let key = (value_key(container.as_bytes()), path_key(&dir), class);
         if !self.0.contains_key(&key) && self.0.len() >= MAX_DIRECTORIES {
             return Some(report);
         }
@@ -89,7 +94,7 @@ impl<R: OfDirectory> Directories<R> {
 impl OfDirectory for FileReport {
     const FIRST: u64 = 8;
 
-    fn directory(&self) -> Option<(&str, ImagePath, &'static str)> {
+    fn directory(&self) -> Option<(&str, ImagePath)> {
         // What a package manager's transaction writes is held until the databases say whose it is.
         let alone = self.writer.during.is_some()
             || !self.gained.is_empty()
@@ -97,7 +102,16 @@ impl OfDirectory for FileReport {
             || is_alone(&self.path)
             || self.kind == "package_db";
         let dir = self.path.parent().filter(|_| !alone)?;
-        Some((&self.container.id, dir, self.change.as_str()))
+        Some((&self.container.id, dir))
+    }
+
+    fn class(&self) -> String {
+        let Self { change, kind, explained, was, sensitive, work, .. } = self;
+        let explained = explained.as_ref().map_or("", |explained| explained.kind);
+        let was = was.map_or("", |was| was.as_str());
+        let work = work.map(|work| work.to_string()).unwrap_or_default();
+        let sensitive = if *sensitive { "1" } else { "" };
+        [change.as_str(), kind, explained, was, sensitive, &work].join("\0")
     }
 
     fn summary(self, count: u64) -> Option<Self> {
@@ -109,8 +123,21 @@ impl OfDirectory for FileReport {
 impl OfDirectory for CodeReport {
     const FIRST: u64 = 4;
 
-    fn directory(&self) -> Option<(&str, ImagePath, &'static str)> {
-        Some((&self.job.container.id, self.directory.clone()?, self.origin.as_str()))
+    fn directory(&self) -> Option<(&str, ImagePath)> {
+        Some((&self.job.container.id, self.directory.clone()?))
+    }
+
+    fn class(&self) -> String {
+        let Self { job, origin, kind, volume, explained, .. } = self;
+        let explained = explained.as_ref().map_or("", |explained| explained.kind);
+        let volume = volume.map_or("", |volume| volume.as_str());
+        let written = job.written.as_ref();
+        let work = written.and_then(|w| w.work).map(|work| work.to_string()).unwrap_or_default();
+        let provenance = written.map(|w| w.provenance().to_string()).unwrap_or_default();
+        let during = written.and_then(|w| w.during).map_or("", |during| during.manager.as_str());
+        let works_for = job.during.map_or("", |during| during.manager.as_str());
+        let origins = [origin.as_str(), job.binary_origin.as_str(), kind, explained, volume];
+        [&origins[..], &[&work, &provenance, during, works_for]].concat().join("\0")
     }
 
     fn summary(self, count: u64) -> Option<Self> {
@@ -122,7 +149,9 @@ impl OfDirectory for CodeReport {
 mod tests {
     use super::*;
     use crate::facts::Writer;
+    use drift_core::content::Explained;
     use drift_core::verdict::origin::Origin;
+    use drift_core::verdict::work::ImageWork;
     use std::sync::Arc;
 
     fn report(container: &str, path: &str) -> FileReport {
@@ -167,6 +196,26 @@ mod tests {
             directories.take(report("a", "/app/c/later"), now + 2 * WINDOW).is_some(),
             "from the beginning"
         );
+    }
+
+    /// Decoys that nothing alerts on, and content of the image after it.
+    #[test]
+    fn what_is_excused_does_not_stand_for_what_is_not() {
+        let mut directories = Directories::default();
+        let now = Instant::now();
+        let copy = |path: &str| FileReport {
+            explained: Some(Explained { kind: "copied", of: None }),
+            ..report("a", path)
+        };
+        for n in 0..9 {
+            directories.take(copy(&format!("/usr/local/bin/{n}")), now);
+        }
+        assert!(directories.take(copy("/usr/local/bin/x"), now).is_none());
+        assert!(directories.take(report("a", "/usr/local/bin/x"), now).is_some());
+        let work = FileReport { work: Some(ImageWork::Start), ..report("a", "/usr/local/bin/y") };
+        assert!(directories.take(work, now).is_some());
+        let program = FileReport { kind: "elf_exec", ..report("a", "/usr/local/bin/y") };
+        assert!(directories.take(program, now).is_some());
     }
 
     /// F15: the one file that counts among thousands of decoys.

@@ -113,7 +113,7 @@ const MAX_SHEBANG: usize = 10;
 ///
 /// A process can start any program with such arguments; so the file counts only if it is not the executable
 /// itself.
-pub fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
+pub(crate) fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
     let last = argv.len().saturating_sub(1);
     !filename.is_empty()
         && argv.iter().enumerate().skip(1).take(MAX_SHEBANG).any(|(at, element)| {
@@ -124,7 +124,7 @@ pub fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
 
 /// The path that an argument may be, or that is attached to an option or a key: `--x=/path`, `-f/path`,
 /// `if=path`.
-pub fn named_path(argument: &[u8]) -> Option<&[u8]> {
+pub(crate) fn named_path(argument: &[u8]) -> Option<&[u8]> {
     let tail = |at: usize| argument.get(at..).filter(|path| !path.is_empty());
     let assigned = argument.iter().position(|b| *b == b'=').and_then(|at| tail(at + 1));
     let path = match argument {
@@ -140,7 +140,7 @@ pub fn named_path(argument: &[u8]) -> Option<&[u8]> {
 
 /// Whether `env` was started to start an interpreter that is known: its own exec, which follows, names the
 /// script.
-pub fn is_env_for_interpreter(exe: &[u8], argv: &[&[u8]]) -> bool {
+pub(crate) fn is_env_for_interpreter(exe: &[u8], argv: &[&[u8]]) -> bool {
     let name = base_name(exe);
     let is_env = name == b"env"
         || (grammar::is_busybox(name) && argv.first().is_some_and(|argv0| base_name(argv0) == b"env"));
@@ -150,7 +150,9 @@ pub fn is_env_for_interpreter(exe: &[u8], argv: &[&[u8]]) -> bool {
         .find(|w| !matches!(*w, b"" | b"-" | b"-i") && (w.starts_with(b"-") || !w.contains(&b'=')));
     // Of another option it is not known here whether it takes a value: then the command is none that is
     // known.
-    is_env && command.is_some_and(|command| grammar::by_name(base_name(command)).is_some())
+    let grammar = command.and_then(|command| grammar::by_name(base_name(command)));
+    // A script with a shebang may have any ending.
+    is_env && grammar.is_some_and(|grammar| !matches!(grammar.positional, Positional::WithEnding(_)))
 }
 
 /// Whether an executable of this path may take a script, so that its arguments are worth reading.
@@ -325,7 +327,12 @@ impl<'s, 'a> Scan<'s, 'a> {
                 Positional::NodeScript => self.script(arg),
                 Positional::JavaSource if self.any_file || arg.ends_with(b".java") => self.script(arg),
                 Positional::JavaSource => {}
-                Positional::Ignored => continue,
+                Positional::WithEnding(endings)
+                    if endings.iter().any(|end| arg.ends_with(end.as_bytes())) =>
+                {
+                    self.script(arg);
+                }
+                Positional::Ignored | Positional::WithEnding(_) => continue,
                 Positional::Code => {
                     self.has_code = true;
                     continue;

@@ -40,7 +40,7 @@ impl Host {
     }
 
     /// Identity of a process's namespace (`net`, `pid`): device and inode. `None` if it may not be looked at.
-    pub fn namespace_of(&self, pid: i64, kind: &str) -> Option<(u64, u64)> {
+    pub(crate) fn namespace_of(&self, pid: i64, kind: &str) -> Option<(u64, u64)> {
         let metadata = std::fs::metadata(self.proc(pid, &format!("ns/{kind}"))).ok()?;
         Some((metadata.dev(), metadata.ino()))
     }
@@ -92,7 +92,7 @@ impl Host {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn hold_open_file(&self, pid: i64, fd: u32) -> Result<OwnedFd, Errno> {
+    pub(crate) fn hold_open_file(&self, pid: i64, fd: u32) -> Result<OwnedFd, Errno> {
         let path = self.proc(pid, &format!("fd/{fd}"));
         rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
     }
@@ -155,7 +155,7 @@ impl Host {
         // A process that has ended and was not waited for yet has none.
         let mut mapped = mappings(&maps).peekable();
         mapped.peek()?;
-        Some(mapped.any(|m| matches!(m.protection, [_, _, b'x', _]) && m.path == path))
+        Some(mapped.any(|m| matches!(m.protection, [_, _, b'x', _]) && m.path == strip_deleted(path)))
     }
 
     /// Paths of the files that a process has mapped to be executed, in its mount namespace.
