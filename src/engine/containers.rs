@@ -3,11 +3,11 @@
 use super::cache::ContainerCache;
 use super::context::Dependencies;
 use crate::event::exec::ExecFacts;
-use crate::facts::NewImage;
+use crate::facts::{ImageJob, NewImage};
 use crate::logging::warn_once;
 use drift_core::container::declared::ImageIdentity;
 use drift_core::container::id::{may_be_cut, IdRules};
-use drift_core::container::registry::{Container, LoadedManifest, Registry};
+use drift_core::container::registry::{Container, LoadedManifest, Located, Registry};
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::{Image, Presence};
 use drift_core::verdict::binary::BinaryKey;
@@ -81,13 +81,18 @@ impl Containers {
         pid: i64,
         exec: Option<&ExecFacts<'_>>,
     ) -> Arc<Container> {
+        let changes = self.registry.changes();
         let (container, fresh) = self.registry.look_at(id, pid);
+        let is_new = self.registry.changes() != changes;
         if fresh.is_some() {
             log::debug!("container {id}: looked at through process {pid}");
         }
         if let Err(why) = &container.image {
             log::debug!("container {id}: the image is not known, asked by process {pid}: {why}");
-            if deps.workers.is_some() {
+            if let Some(workers) = &deps.workers {
+                if is_new && container.live.is_some() {
+                    workers.image(ImageJob::Locate(Arc::clone(&container)));
+                }
                 warn_once!(
                     "the image of container {id} is not known ({why}); what runs there is judged by the kernel's \
                      flags alone. Metric unknown_no_image counts such verdicts"
@@ -96,10 +101,21 @@ impl Containers {
         }
         ask_declaration(deps, &container, exec);
         if let (Some(workers), Some(live), Some(image)) = (&deps.workers, &container.live, fresh) {
-            workers.index(NewImage { image, looked_at: live.looked_at() });
+            workers.image(ImageJob::Index(NewImage { image, looked_at: live.looked_at() }));
         }
         deps.metrics.containers.set(self.registry.len() as u64);
         container
+    }
+
+    /// Takes in where workers found the layers of a container; its id.
+    pub(super) fn set_located(&mut self, deps: &Dependencies, located: Located) -> Option<Box<str>> {
+        let container = self.registry.set_located(located)?;
+        log::debug!("container {}: its layers are known by its runtime's records", container.id);
+        if let (Some(workers), Some(live), Ok(image)) = (&deps.workers, &container.live, &container.image) {
+            let image = NewImage { image: image.clone(), looked_at: live.looked_at() };
+            workers.image(ImageJob::Index(image));
+        }
+        Some(container.id.clone())
     }
 
     /// The container that the control groups of an exec name. A process's child has the same ones, mostly.
@@ -168,11 +184,9 @@ impl Containers {
     }
 
     /// What is known of a container by now, if that is something else than `old` says: one that could not be
-    /// looked at, or was restarted, may have been looked at since through another of its processes.
+    /// looked at, or was restarted, may have been looked at since through another of its processes, and a
+    /// worker may have found its layers.
     pub(super) fn newer(&mut self, old: &Arc<Container>) -> Option<&Arc<Container>> {
-        if old.is_current() {
-            return None;
-        }
         self.registry.known(&old.id).filter(|now| !Arc::ptr_eq(now, old))
     }
 

@@ -17,7 +17,7 @@ fn container() -> Arc<Container> {
         from_manifest: false,
         drifts: Arc::default(),
         installed: Default::default(),
-        declaration: Declaration::default(),
+        declaration: Arc::default(),
     })
 }
 

@@ -226,7 +226,7 @@ mod tests {
             from_manifest: false,
             drifts: Arc::default(),
             installed: Arc::default(),
-            declaration: Declaration::default(),
+            declaration: Arc::default(),
         })
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn find(name: &str, host_root: Option<&str>, image: Option<&Image>) -
     let mut container = None;
     // The first process is the container's init, as a rule; any other will do.
     for pid in running.pids.iter().take(64) {
-        let found = registry.look_at(&running.id, *pid).0;
+        let found = registry.look_at_whole(&running.id, *pid);
         let seen = found.live.is_some();
         container = Some(found);
         if seen {

@@ -642,7 +642,7 @@ mod tests {
             from_manifest: false,
             drifts: Arc::default(),
             installed: Default::default(),
-            declaration: Declaration::default(),
+            declaration: Arc::default(),
         })
     }
 

@@ -22,7 +22,7 @@ fn container(image: Result<Image, String>) -> Container {
         from_manifest: false,
         drifts: Arc::default(),
         installed: Arc::default(),
-        declaration: Declaration::default(),
+        declaration: Arc::default(),
     }
 }
 
