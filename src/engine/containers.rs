@@ -6,17 +6,25 @@ use crate::event::exec::ExecFacts;
 use crate::facts::{ImageJob, NewImage};
 use crate::logging::warn_once;
 use drift_core::container::declared::ImageIdentity;
-use drift_core::container::id::{may_be_cut, IdRules};
+use drift_core::container::id::{may_be_cut, ContainerId, IdRules};
+use drift_core::container::namespaces;
 use drift_core::container::registry::{Container, LoadedManifest, Located, Registry};
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::{Image, Presence};
 use drift_core::verdict::binary::BinaryKey;
 use drift_formats::digest::Digest;
 use drift_formats::entry::ImagePath;
+use lru::LruCache;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Most cached answers about which paths images have.
 const IMAGE_FILES: usize = 8192;
+
+/// Most control groups of unknown namespaces that are kept, and how soon one is looked for again.
+const MISSES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+const MISS: Duration = Duration::from_secs(1);
 
 /// The control groups of an exec whose event has them whole, and the container that they name.
 #[derive(Debug)]
@@ -31,6 +39,9 @@ pub(super) struct Containers {
     ids: IdRules,
     pub(super) registry: Registry,
     last_cgroups: Option<LastCgroups>,
+    /// Control groups that may be of a namespace of containerd which nobody knows, and when that was last
+    /// looked for.
+    misses: LruCache<Box<[u8]>, Instant>,
     /// Processes that ran already when the engine started, and were not looked at yet.
     unseen: Vec<i64>,
     /// Whether images have paths that were asked for.
@@ -40,7 +51,8 @@ pub(super) struct Containers {
 impl Containers {
     pub(super) fn new(deps: &Dependencies, manifests: Vec<LoadedManifest>) -> Self {
         Self {
-            ids: IdRules::default(),
+            ids: IdRules::of(deps.host()),
+            misses: LruCache::new(MISSES),
             registry: Registry::new(deps.host().clone(), deps.config.registry(), manifests),
             last_cgroups: None,
             unseen: Vec::new(),
@@ -51,6 +63,8 @@ impl Containers {
     /// Has the processes that run already looked at, the one after the other, by [`Self::look_at_unseen`].
     pub(super) fn start(&mut self, deps: &Dependencies) {
         self.unseen = deps.host().pids();
+        // The oldest first: of a container that is the one that its runtime started.
+        self.unseen.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     /// Looks at no further processes.
@@ -61,8 +75,9 @@ impl Containers {
     /// Looks at one of the processes that ran already when the engine started; `false` if there is none left.
     pub(super) fn look_at_unseen(&mut self, deps: &Dependencies) -> bool {
         let Some(pid) = self.unseen.pop() else { return false };
-        let lines = deps.host().cgroups(pid);
-        if let Some(id) = lines.and_then(|lines| self.ids.find(lines.split(|b| *b == b'\n'))) {
+        let lines = deps.host().cgroups(pid).unwrap_or_default();
+        let lines = || lines.split(|b| *b == b'\n');
+        if let Some(id) = self.ids.find(lines()).or_else(|| self.learn(deps, lines(), pid)) {
             self.by_id(deps, &id.id, pid, None);
         }
         true
@@ -129,7 +144,7 @@ impl Containers {
         if let Some(last) = self.last_cgroups.as_ref().filter(|last| *last.raw == *exec.raw_cgroups()) {
             return last.container.clone();
         }
-        let found = self.ids.find(exec.cgroups());
+        let found = self.ids.find(exec.cgroups()).or_else(|| self.learn(deps, exec.cgroups(), exec.pid));
         let is_whole = match &found {
             Some(id) => !id.path_may_be_cut,
             None => !may_be_cut(exec.cgroups()),
@@ -159,12 +174,12 @@ impl Containers {
     /// groups can nest them deeper under names of its choice: such a path is read whole from `/proc` where
     /// the process lives.
     fn id<'g>(
-        &self,
+        &mut self,
         deps: &Dependencies,
         cgroups: impl Iterator<Item = &'g [u8]> + Clone,
         pid: i64,
     ) -> Option<Box<str>> {
-        let found = self.ids.find(cgroups.clone());
+        let found = self.ids.find(cgroups.clone()).or_else(|| self.learn(deps, cgroups.clone(), pid));
         let cut = found.as_ref().map_or_else(|| may_be_cut(cgroups), |id| id.path_may_be_cut);
         if cut {
             if let Some(lines) = deps.host().cgroups(pid) {
@@ -176,6 +191,29 @@ impl Containers {
             }
         }
         found.map(|id| id.id)
+    }
+
+    /// The container that control groups name if they are of a namespace of containerd that nobody knew so
+    /// far.
+    fn learn<'g>(
+        &mut self,
+        deps: &Dependencies,
+        cgroups: impl Iterator<Item = &'g [u8]> + Clone,
+        pid: i64,
+    ) -> Option<ContainerId> {
+        // In a replay `/proc` is another machine's.
+        deps.workers.as_ref()?;
+        let (namespace, name) = cgroups.clone().find_map(IdRules::possible)?;
+        let key: Box<[u8]> = [namespace, b"/", name].concat().into();
+        if self.misses.get(&key).is_some_and(|at| at.elapsed() < MISS) {
+            return None;
+        }
+        if !namespaces::learn(deps.host(), pid, cgroups.clone()) {
+            self.misses.put(key, Instant::now());
+            return None;
+        }
+        self.ids = IdRules::of(deps.host());
+        self.ids.find(cgroups)
     }
 
     /// The id that control groups name, as the engine's table has them.

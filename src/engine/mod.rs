@@ -30,6 +30,7 @@ mod programs;
 mod provenance;
 mod query;
 mod recent;
+mod role;
 mod runs;
 mod scripts;
 mod secrets;

@@ -7,6 +7,7 @@ use super::files::EventFile;
 use super::packages::PackageWork;
 use super::peers::PeerFacts;
 use super::ports::Ports;
+use super::role::{self, Role};
 use super::{agents, scripts, work, State};
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
@@ -65,6 +66,11 @@ impl<'e> Query<'e> {
     /// When the container's init process started, nanoseconds since the epoch.
     pub fn container_started(&mut self) -> Option<u64> {
         self.state.processes.threads.container_started(&self.cx)
+    }
+
+    /// What the event's process is to its container.
+    pub fn process_role(&mut self) -> Option<Role> {
+        role::of_event(&self.cx, &mut self.state.processes.threads)
     }
 
     /// What the list of approved images says of the container's; `None` without a list.

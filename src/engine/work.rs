@@ -7,6 +7,7 @@
 
 use super::context::Context;
 use super::processes::Processes;
+use super::role;
 use crate::event::exec::ExecFacts;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
@@ -157,8 +158,10 @@ pub(super) fn note_exec(cx: &Context<'_>, exec: &ExecFacts<'_>, p: &mut Processe
     let goes_on =
         is_entry_shell(exec.exe_path, &argv) || is_init(exec.exe_path) || is_launcher(exec.exe_path);
     // Before the first exec of a program of the container the runtime is its first process.
-    let is_first =
-        || cx.table.get(exec.pid).is_some_and(|thread| thread.vtid == 1 && thread.vtid != exec.pid);
+    let is_first = || {
+        let thread = cx.table.get(exec.pid);
+        thread.is_some_and(|thread| role::is_first(cx, &p.threads, &container, &thread))
+    };
     if !goes_on && !interpreter::names_a_runtime(exec.exe_path, &argv) && is_first() {
         p.starts.end(&container.id);
     }
@@ -183,7 +186,7 @@ fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, young: bool, p: 
         let args = cx.table.args(at).unwrap_or_default();
         let argv: Vec<&[u8]> =
             std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
-        let is_first = thread.vtid == 1;
+        let is_first = role::is_first(cx, &p.threads, container, &thread);
         let declared = script.as_ref().is_some_and(|script| is_declared(container, script));
         let judged = script.as_deref().filter(|_| !declared);
         let script_path = script.as_ref().map(|s| s.path.as_slice());

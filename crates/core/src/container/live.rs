@@ -284,7 +284,7 @@ fn first_of(host: &Host, pid: i64, container: &str) -> i64 {
 /// Whether a process is, right now, in this container.
 pub fn is_member(host: &Host, pid: i64, container: &str) -> bool {
     let Some(lines) = host.cgroups(pid) else { return false };
-    IdRules::default().find(lines.split(|b| *b == b'\n')).is_some_and(|found| &*found.id == container)
+    IdRules::of(host).find(lines.split(|b| *b == b'\n')).is_some_and(|found| &*found.id == container)
 }
 
 /// Turns the root mount of the container of process `pid` into its image's layers, and the directory of its

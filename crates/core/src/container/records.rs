@@ -305,7 +305,10 @@ mod tests {
         };
         let chain = "0a".repeat(32);
         write("s/overlay/c/lower", "l/TOP:l/BASE");
-        write("s/vfs-layers/layers.json", r#"[{"id":"img"},{"id":"rw","parent":"img"},{"id":"out","parent":"../x"}]"#);
+        write(
+            "s/vfs-layers/layers.json",
+            r#"[{"id":"img"},{"id":"rw","parent":"img"},{"id":"out","parent":"../x"}]"#,
+        );
         write("d/image/btrfs/layerdb/mounts/cid/parent", &format!("sha256:{chain}"));
         write(&format!("d/image/btrfs/layerdb/sha256/{chain}/cache-id"), "dir1");
         let host = Host::new(root.path());
@@ -317,7 +320,14 @@ mod tests {
         assert_eq!(overlay.upper, Some("/s/overlay/c/diff".into()));
         assert_eq!(lower("/s/vfs/dir/rw").unwrap(), paths(&["/s/vfs/dir/img"]));
         assert_eq!(lower("/d/btrfs/subvolumes/x").unwrap(), paths(&["/d/btrfs/subvolumes/dir1"]));
-        for dir in ["/s/vfs/dir/img", "/s/vfs/dir/out", "/s/overlay/none/diff", "/srv/rootfs", "/", "/x/snapshots/3/fs"] {
+        for dir in [
+            "/s/vfs/dir/img",
+            "/s/vfs/dir/out",
+            "/s/overlay/none/diff",
+            "/srv/rootfs",
+            "/",
+            "/x/snapshots/3/fs",
+        ] {
             assert!(ask(dir).is_err(), "{dir}");
         }
     }

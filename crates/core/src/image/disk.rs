@@ -50,7 +50,8 @@ impl XattrSpace {
     /// the unpacker's own.
     pub(crate) fn mark(self, name: &CStr) -> Option<Option<&[u8]>> {
         let removed = name.to_bytes().strip_prefix(WHITEOUT_PREFIX).filter(|_| self == Self::Names)?;
-        let is_of_directory = removed.is_empty() || removed.starts_with(WHITEOUT_PREFIX) || removed == b".opq";
+        let is_of_directory =
+            removed.is_empty() || removed.starts_with(WHITEOUT_PREFIX) || removed == b".opq";
         Some(Some(removed).filter(|_| !is_of_directory))
     }
 
@@ -170,8 +171,9 @@ impl LayerDir {
             let dir = here.parent();
             if let (Some(dir), Some(name)) = (&dir, here.file_name()) {
                 let mark = dir.join(&[WHITEOUT_PREFIX, name].concat());
-                if mark.is_ok_and(|mark| self.open_path(relative(&mark), OFlags::PATH | OFlags::NOFOLLOW).is_ok())
-                {
+                if mark.is_ok_and(|mark| {
+                    self.open_path(relative(&mark), OFlags::PATH | OFlags::NOFOLLOW).is_ok()
+                }) {
                     return true;
                 }
             }

@@ -306,9 +306,14 @@ impl Judge {
             (Ok(found), Presence::Present { layer, entry }) if is_meant(&found.inode) || is_copy() => {
                 match entry.kind {
                     FileKind::Regular => {
-                        return Some(
-                            self.against_image(image, layer, entry.size, entry.sha256, &found, &path),
-                        );
+                        return Some(self.against_image(
+                            image,
+                            layer,
+                            entry.size,
+                            entry.sha256,
+                            &found,
+                            &path,
+                        ));
                     }
                     _ => Judgement::new(Origin::Added),
                 }
