@@ -5,6 +5,7 @@
 //! only if the file found is the file that was meant ([`InodeId::agrees`]), else it rests on the kernel's
 //! flags alone or is `unknown`.
 
+use crate::command::interpreter;
 use crate::container::live::{is_member, Live};
 use crate::container::mounts::{is_local, path_on_root, Place, Sight};
 use crate::container::registry::Container;
@@ -442,6 +443,8 @@ fn floor(container: &Container, subject: &Subject<'_>, unknown: Judgement) -> Ju
         ExeFlags { upper: true, .. } => Origin::AddedOrModified,
         ExeFlags { lower: true, .. } if no_image => Origin::Image,
         ExeFlags { lower: true, .. } => return unknown,
+        // The runtime, on its way into a container that could not be looked at: the host's, as it seems.
+        _ if container.live.is_none() && interpreter::names_a_runtime(subject.path, &[]) => return unknown,
         // On no overlay at all, and so not of the image's layers.
         _ if subject.flags_given && !no_overlay && unknown.why != HOSTS_FILE => Origin::Volume,
         _ => return unknown,

@@ -69,6 +69,8 @@ fn the_kernels_flags_are_the_least_that_is_said() {
         ("unavailable", tool, LOWER, true, Image),
         ("unavailable", tool, NEITHER, true, Volume),
         ("unavailable", tool, NEITHER, false, Unknown),
+        ("unavailable", "/usr/sbin/runc", NEITHER, true, Unknown),
+        ("unavailable", "/usr/sbin/runc", UPPER, true, AddedOrModified),
         ("unavailable", "", UPPER, true, AddedOrModified),
         ("unavailable", "", NEITHER, true, Volume),
         ("unavailable", other, MEMFD, true, Memfd),
