@@ -76,7 +76,8 @@ fn start(options: &[&str], more: &str) -> Container {
     Container::podman_with(&Image::debian().unwrap(), options, &command).unwrap()
 }
 
-/// As [`check`], of storage that has no writable layer of its own: that somebody touched a file does not show.
+/// As [`check`], of storage that has no writable layer of its own: that a process touched a file does not
+/// show.
 fn check_copy(container: &Container) {
     let programs = PROGRAMS.map(|(argument, want)| match want {
         Origin::ImageTouched => (argument, Origin::Image),

@@ -131,8 +131,8 @@ impl Container {
         Ok(Self { id, init_pid, runtime: Box::new(runtime), shared })
     }
 
-    /// As [`Container::containerd_with`], under a plain name that begins with `prefix`, and in whatever storage
-    /// `options` ask for.
+    /// As [`Container::containerd_with`], under a plain name that begins with `prefix`, and in whatever
+    /// storage `options` ask for.
     ///
     /// # Errors
     /// As [`Container::containerd`].
