@@ -37,22 +37,22 @@ impl Role {
 /// The role of the event's process; `None` on the host, and where the engine does not know the process.
 pub(super) fn of_event(cx: &Context<'_>, threads: &mut Threads) -> Option<Role> {
     let container = threads.container(cx)?;
-    Some(of_thread(cx, threads, &container, &cx.table.get(cx.event.tid)?))
+    of_thread(cx, threads, &container, &cx.table.get(cx.event.tid)?)
 }
 
-/// The role of a thread's process in the container that it is in.
-pub(super) fn of_thread(cx: &Context<'_>, threads: &Threads, container: &Container, thread: &Thread) -> Role {
+/// The role of a thread's process in the container that it is in; `None` where its parent is not known.
+fn of_thread(cx: &Context<'_>, threads: &Threads, container: &Container, thread: &Thread) -> Option<Role> {
     if container.live.as_ref().map(Live::pid) == Some(thread.pid) {
-        return Role::First;
+        return Some(Role::First);
     }
     match threads.is_in(cx, thread.ptid, container) {
-        true => Role::Inside,
-        false if thread.vtid == 1 && thread.pid != 1 => Role::First,
-        false => Role::Entered,
+        true => Some(Role::Inside),
+        false if thread.vtid == 1 && thread.pid != 1 => Some(Role::First),
+        false => cx.table.get(thread.ptid).map(|_| Role::Entered),
     }
 }
 
 /// Whether a thread is of its container's first process.
 pub(super) fn is_first(cx: &Context<'_>, threads: &Threads, container: &Container, thread: &Thread) -> bool {
-    of_thread(cx, threads, container, thread) == Role::First
+    of_thread(cx, threads, container, thread) == Some(Role::First)
 }

@@ -121,7 +121,7 @@ fn an_exec_is_judged_and_the_thread_remembers() {
         let event = host.feed(exec.bytes());
         let wants = [
             ("container_id", Some(ID)),
-            ("container_age", "process_role", None),
+            ("container_age", None),
             ("manifest_state", Some("ready")),
             ("rootfs_readonly", None),
             ("image_has_file", case.in_image),
