@@ -24,12 +24,12 @@ pub fn learn<'a>(host: &Host, pid: i64, entries: impl IntoIterator<Item = &'a [u
     }) else {
         return false;
     };
-    let has_task = |state: &&str| {
+    let has_task = |state: &str| {
         let task = Path::new(state).join(TASKS).join(&namespace).join(&name);
         host.path(task.as_os_str().as_encoded_bytes()).is_dir()
     };
     let known =
-        CONTAINERD_STATE.iter().any(|state| has_task(&state)) || descends(host, pid, &namespace, &name);
+        CONTAINERD_STATE.iter().any(|state| has_task(state)) || descends(host, pid, &namespace, &name);
     if known {
         host.add_namespace(namespace.as_bytes());
     }
