@@ -643,7 +643,7 @@ fn is_at_namespace_root(host: &Host, pid: i64) -> bool {
 mod tests {
     use super::*;
     use crate::facts::Writer;
-    use drift_core::container::registry::{Container, Declaration};
+    use drift_core::container::registry::Container;
 
     /// A container that nobody has looked at.
     pub(super) fn container(id: &str) -> Arc<Container> {

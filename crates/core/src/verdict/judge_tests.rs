@@ -2,7 +2,6 @@
 //! themselves.
 
 use super::*;
-use crate::container::registry::Declaration;
 use crate::image::index::IndexBuilder;
 use crate::image::layer::Layer;
 use drift_formats::entry::{Entry, LayerSink};
