@@ -171,7 +171,7 @@ fn compare(target: &Target, scan: &FileScan) -> Report {
         }
         Err(why) => report.not_known.push(format!("packages: {why}")),
     }
-    let declared = container.live.as_ref().map(|live| read(host, &container.id, live, storage_roots));
+    let declared = container.live.as_ref().map(|live| read(host, &container.id, live, storage_roots, &[]));
     compare_declared(target, &declared.unwrap_or_default(), &mut report);
     report
 }
