@@ -5,7 +5,7 @@ use super::context::Context;
 use super::files::EventFile;
 use super::packages::{leaders_work, PackageWork, Packages};
 use super::processes::Processes;
-use crate::facts::{Agent, Process, Touch, can_follow_packages};
+use crate::facts::{can_follow_packages, Agent, Process, Touch};
 use crate::workers::packages::PackageNotice;
 use drift_core::command::manager::Action;
 use drift_core::packages::inventory::database_of;

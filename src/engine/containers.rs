@@ -6,8 +6,8 @@ use crate::event::exec::ExecFacts;
 use crate::facts::NewImage;
 use crate::logging::warn_once;
 use drift_core::container::declared::ImageIdentity;
-use drift_core::container::identity::{self, Identity};
 use drift_core::container::id::{may_be_cut, IdRules};
+use drift_core::container::identity::{self, Identity};
 use drift_core::container::registry::{Container, LoadedManifest, Registry};
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::{Image, Presence};
@@ -232,7 +232,8 @@ fn identity_of(json: &serde_json::Value) -> Identity {
     let text = |key: &str| of(key).and_then(|value| value.as_str()).and_then(identity::name);
     if let Some(pod) = &mut identity.pod {
         pod.sandbox = text("pod_sandbox_id");
-        let pairs = labels("pod_sandbox_labels").filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+        let pairs =
+            labels("pod_sandbox_labels").filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
         pod.labels = identity::bounded(pairs);
     }
     if of("is_pod_sandbox").and_then(serde_json::Value::as_bool) == Some(true) {

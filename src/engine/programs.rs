@@ -8,7 +8,7 @@ use super::threads::{process_of, ThreadState, Threads};
 use crate::event::exec::ExecFacts;
 use crate::event::threads::Thread;
 use crate::events::Finding;
-use crate::facts::{Process, Against, VerifyJob};
+use crate::facts::{Against, Process, VerifyJob};
 use crate::logging::warn_once;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;

@@ -2,8 +2,8 @@
 
 use super::{known, OwnEvent};
 use crate::facts::{Agent, Process};
-use drift_core::container::identity::Identity;
 use drift_core::command::manager::Action;
+use drift_core::container::identity::Identity;
 use drift_core::container::registry::Container;
 use serde_json::{json, Value};
 use std::sync::Arc;

@@ -271,7 +271,13 @@ impl Scanner {
             return;
         }
         if let Some(live) = &container.live {
-            let declared = read(&self.host, &container.id, live, &self.config.storage_roots, &self.config.pod_annotations);
+            let declared = read(
+                &self.host,
+                &container.id,
+                live,
+                &self.config.storage_roots,
+                &self.config.pod_annotations,
+            );
             container.declaration.set_read(Some(Arc::new(declared)));
         }
     }
@@ -334,7 +340,11 @@ mod tests {
         let scanner = Scanner::new(params, means, events, Arc::default());
         let thread = std::thread::spawn(move || scanner.run());
         for _ in 0..3 {
-            assert_eq!(told.recv().unwrap(), Payload::started().to_bytes(None), "asked again at each interval");
+            assert_eq!(
+                told.recv().unwrap(),
+                Payload::started().to_bytes(None),
+                "asked again at each interval"
+            );
         }
         assert!(!thread.is_finished());
         is_read.store(true, Ordering::Relaxed);

@@ -104,7 +104,8 @@ impl Declarer {
                 container.declaration.set_users(Users::read(&self.host, live.pid(), &root));
             }
         }
-        let declared = read(&self.host, &container.id, live, &self.config.storage_roots, &self.config.pod_annotations);
+        let declared =
+            read(&self.host, &container.id, live, &self.config.storage_roots, &self.config.pod_annotations);
         let whole = declared.config.is_some() && declared.overrides.is_some() && declared.ports.is_some();
         let retry = RETRIES.get(tries).filter(|_| !whole && !live.has_ended() && waiting.len() < MAX_WAITING);
         let declared = Arc::new(declared);

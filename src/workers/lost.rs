@@ -109,7 +109,12 @@ mod tests {
     fn losses_are_added_up_and_reported_once_a_minute() {
         let mut sums = HashMap::new();
         let now = Instant::now();
-        let lost = |container: &str, worker| Lost { container: container.into(), image: None, identity: None, worker };
+        let lost = |container: &str, worker| Lost {
+            container: container.into(),
+            image: None,
+            identity: None,
+            worker,
+        };
         for _ in 0..1000 {
             add(&mut sums, lost("hostile", "files"), now);
         }

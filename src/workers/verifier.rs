@@ -76,7 +76,20 @@ impl Verifier {
         let container = job.container.id.clone();
         let (image, identity) = (job.container.declaration.reference(), job.container.declaration.identity());
         let (key, tid, process, sha256) = (job.key, job.tid, job.process, digest);
-        Finding { key, container, image, identity, path, origin, layer, package, failed, sha256, tid, process }
+        Finding {
+            key,
+            container,
+            image,
+            identity,
+            path,
+            origin,
+            layer,
+            package,
+            failed,
+            sha256,
+            tid,
+            process,
+        }
     }
 
     /// The file's digest, and what it is against the image's.

@@ -7,8 +7,8 @@
 //! Invariant: whoever deploys a container chooses all of these strings, so each is bounded, as is their
 //! number.
 
-pub mod read;
-pub mod workload;
+pub(crate) mod read;
+mod workload;
 
 use serde_json::{json, Map, Value};
 use std::collections::BTreeMap;
@@ -234,7 +234,9 @@ fn cut(text: &str, max: usize) -> &str {
 pub fn bounded<'e>(all: impl Iterator<Item = (&'e str, &'e str)>) -> Entries {
     let sorted: BTreeMap<&str, &str> = all
         .filter(|(key, _)| key.len() <= MAX_KEY && !key.is_empty())
-        .filter(|(key, _)| !key.starts_with("io.kubernetes.pod.") && !key.starts_with("io.kubernetes.container."))
+        .filter(|(key, _)| {
+            !key.starts_with("io.kubernetes.pod.") && !key.starts_with("io.kubernetes.container.")
+        })
         .collect();
     let mut total = 0;
     let entries = sorted.into_iter().map(|(key, value)| (key, cut(value, MAX_VALUE)));

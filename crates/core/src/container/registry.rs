@@ -362,7 +362,9 @@ impl Registry {
         let (told_image, told_identity) = self.told.peek(id).cloned().unzip();
         container.declaration.set_told(told_image);
         container.declaration.note_identity(&told_identity.unwrap_or_default());
-        if let (Some(live), None) = (&container.live, known_before.as_ref().and_then(|c| c.declaration.identity())) {
+        if let (Some(live), None) =
+            (&container.live, known_before.as_ref().and_then(|c| c.declaration.identity()))
+        {
             container.declaration.note_identity(&glance(&self.host, id, live.pid()));
         }
         if let Some(known) = &known_before {

@@ -26,7 +26,11 @@ impl Users {
         let file = root.find(b"/etc/passwd").and_then(|found| found.open());
         let read = file.map(|file| file.take(MAX_FILE).read_to_end(&mut text));
         let map = host.user_map(pid).unwrap_or_default();
-        if matches!(read, Ok(Ok(_))) { Self::parse(&text, &map) } else { Self::default() }
+        if matches!(read, Ok(Ok(_))) {
+            Self::parse(&text, &map)
+        } else {
+            Self::default()
+        }
     }
 
     /// The first user of each id, as C libraries look them up.
@@ -34,8 +38,10 @@ impl Users {
         let mut users = BTreeMap::new();
         for line in passwd.split(|b| *b == b'\n').filter_map(|line| std::str::from_utf8(line).ok()) {
             let mut fields = line.split(':');
-            let (name, id) = (fields.next().unwrap_or_default(), fields.nth(1).and_then(|id| id.parse().ok()));
-            let is_name = !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(|b| b.is_ascii_graphic());
+            let (name, id) =
+                (fields.next().unwrap_or_default(), fields.nth(1).and_then(|id| id.parse().ok()));
+            let is_name =
+                !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(|b| b.is_ascii_graphic());
             if let Some(id) = id.filter(|_| is_name).and_then(|id| outside(map, id)) {
                 users.entry(id).or_insert_with(|| name.into());
             }

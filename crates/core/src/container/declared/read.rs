@@ -138,7 +138,8 @@ impl Reader<'_> {
 
     /// Who the container is, by its bundle, by what its engine says, and by the kubelet's files.
     fn identity(&mut self, run: Option<&RunSpec>, told: &Identity) -> Identity {
-        let mut identity = run.map(|run| identity::of_annotations(|key| run.annotation(key))).unwrap_or_default();
+        let mut identity =
+            run.map(|run| identity::of_annotations(|key| run.annotation(key))).unwrap_or_default();
         self.add_crio_pod(&mut identity);
         let mut identity = identity.or(told).or(&identity::of_keeper(&self.places));
         if identity.pod.is_none() {

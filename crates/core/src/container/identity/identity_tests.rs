@@ -91,7 +91,10 @@ fn what_is_known_from_two_sides_is_put_together() {
     let other = Identity { pod: Some(Pod { name: "db".into(), ..web().pod.unwrap() }), ..web() };
     assert_eq!(bundle.or(&other).pod.unwrap().labels, Entries::new(), "another pod's labels are not its");
     assert!(web().shares_pod_with(&web()));
-    assert!(!web().shares_pod_with(&Identity::default()) && !Identity::default().shares_pod_with(&Identity::default()));
+    assert!(
+        !web().shares_pod_with(&Identity::default())
+            && !Identity::default().shares_pod_with(&Identity::default())
+    );
 }
 
 #[test]

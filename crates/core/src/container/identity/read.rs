@@ -24,7 +24,7 @@ const MAX_ENTRIES: usize = 16384;
 const KUBELET: [&str; 2] = ["/var/lib/kubelet", "/var/snap/microk8s/common/var/lib/kubelet"];
 
 /// The annotations of a bundle that say who the container is.
-pub const ANNOTATIONS: &[&str] = &[
+pub(crate) const ANNOTATIONS: &[&str] = &[
     "io.kubernetes.cri.container-type",
     "io.kubernetes.cri.container-name",
     "io.kubernetes.cri.sandbox-id",
@@ -41,12 +41,13 @@ pub const ANNOTATIONS: &[&str] = &[
 
 /// What is there for a first look: what the bundle says, and the name that conmon was given. Few reads of
 /// `/proc` and of files below `/run`, which lies in memory: for the event thread.
-pub fn glance(host: &Host, id: &str, pid: i64) -> Identity {
+pub(crate) fn glance(host: &Host, id: &str, pid: i64) -> Identity {
     if !place::is_name(id) {
         return Identity::default();
     }
     let places = place::find(host, id, pid, None, &[]);
-    let in_memory = |bundle: &&std::path::PathBuf| bundle.starts_with("/run") || bundle.starts_with("/var/run");
+    let in_memory =
+        |bundle: &&std::path::PathBuf| bundle.starts_with("/run") || bundle.starts_with("/var/run");
     let of_bundle = places.bundles.iter().filter(in_memory).find_map(|bundle| {
         let path = bundle.join("config.json");
         Bundle::parse(&host.read_state(path.as_os_str().as_bytes(), MAX_GLANCE).ok()??)
@@ -56,30 +57,30 @@ pub fn glance(host: &Host, id: &str, pid: i64) -> Identity {
 }
 
 /// By the name that conmon was given: podman's for the container.
-pub fn of_keeper(places: &Places) -> Identity {
+pub(crate) fn of_keeper(places: &Places) -> Identity {
     Identity { name: places.name.as_deref().and_then(name), ..Identity::default() }
 }
 
 /// The annotations of a bundle's `config.json`.
 #[derive(Debug, Default, Deserialize)]
-pub struct Bundle {
+pub(crate) struct Bundle {
     #[serde(default)]
     annotations: BTreeMap<String, String>,
 }
 
 impl Bundle {
     /// Reads a `config.json`; `None` where it is malformed.
-    pub fn parse(json: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(json: &[u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
     }
 
     /// Who the container is.
-    pub fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         of_annotations(|key| self.annotations.get(key).map(String::as_str))
     }
 
     /// Labels and annotations of the pod, where this is CRI-O's bundle of its sandbox.
-    pub fn add_pod(&self, pod: &mut Pod, listed: &[String]) {
+    pub(crate) fn add_pod(&self, pod: &mut Pod, listed: &[String]) {
         let of = |key: &str| -> BTreeMap<String, String> {
             self.annotations.get(key).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
         };
@@ -88,7 +89,7 @@ impl Bundle {
 }
 
 /// Adds a pod's labels, and those of its annotations that are listed.
-pub fn add(
+pub(crate) fn add(
     pod: &mut Pod,
     labels: &BTreeMap<String, String>,
     annotations: &BTreeMap<String, String>,
@@ -100,7 +101,7 @@ pub fn add(
 }
 
 /// By the annotations that containerd's CRI plugin and CRI-O give a bundle.
-pub fn of_annotations<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Identity {
+pub(crate) fn of_annotations<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Identity {
     let cri = |key: &str| get(&format!("io.kubernetes.cri.{key}"));
     let of_containerd = cri("sandbox-name").zip(cri("sandbox-namespace")).and_then(|(pod, namespace)| {
         Some(Identity {
@@ -130,7 +131,7 @@ pub fn of_annotations<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Identity {
 }
 
 /// containerd's record of a sandbox, as its CRI plugin writes it; adds the pod's labels and annotations.
-pub fn of_sandbox_record(json: &[u8], listed: &[String]) -> Option<Pod> {
+pub(crate) fn of_sandbox_record(json: &[u8], listed: &[String]) -> Option<Pod> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Versioned {
@@ -178,12 +179,13 @@ pub fn of_sandbox_record(json: &[u8], listed: &[String]) -> Option<Pod> {
 
 /// By the name of the container's log: `<pod>_<namespace>_<container>-<id>.log`. None of the names may have an
 /// underscore.
-pub fn of_log(host: &Host, id: &str) -> Option<Identity> {
+pub(crate) fn of_log(host: &Host, id: &str) -> Option<Identity> {
     let end = format!("-{id}.log");
     let entries = std::fs::read_dir(host.path(b"/var/log/containers")).ok()?.take(MAX_ENTRIES);
-    let file = entries.flatten().map(|entry| entry.file_name()).find_map(|file| {
-        Some(file.to_str()?.strip_suffix(&end)?.to_owned())
-    })?;
+    let file = entries
+        .flatten()
+        .map(|entry| entry.file_name())
+        .find_map(|file| Some(file.to_str()?.strip_suffix(&end)?.to_owned()))?;
     let mut parts = file.split('_');
     let (pod, namespace, container) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
@@ -196,7 +198,7 @@ pub fn of_log(host: &Host, id: &str) -> Option<Identity> {
 /// What a container is to its pod, by what the kubelet wrote down when it admitted the pod: the names of the
 /// containers that do its work, sidecars included, but not of those that run before them, nor of ephemeral
 /// ones (`allocationFromPod`; the file is there since Kubernetes 1.33). `None` where that is not known.
-pub fn kind(host: &Host, identity: &Identity) -> Option<Kind> {
+pub(crate) fn kind(host: &Host, identity: &Identity) -> Option<Kind> {
     let (pod, container) = (identity.pod.as_ref()?, identity.name.as_deref()?);
     let uid = pod.uid.as_deref()?;
     let named = KUBELET.iter().find_map(|dir| {
@@ -242,7 +244,7 @@ fn allocated(json: &[u8], uid: &str) -> Option<Vec<String>> {
 }
 
 /// Of a path below a sandbox's or container's own directory, that of another one of the same engine.
-pub fn beside(bundle: &Path, id: &str, other: &str) -> Option<std::path::PathBuf> {
+pub(crate) fn beside(bundle: &Path, id: &str, other: &str) -> Option<std::path::PathBuf> {
     let text = bundle.to_str()?;
     (place::is_name(other) && text.contains(id)).then(|| text.replacen(id, other, 1).into())
 }

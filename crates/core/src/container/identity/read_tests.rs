@@ -75,7 +75,10 @@ fn crios_sandbox_has_the_pods_labels() {
     assert_eq!(pod.labels, labels(&[("app", "web")]));
     assert_eq!(pod.annotations, labels(&[("owner", "team-a")]));
     let path = Path::new("/run/containers/storage/overlay-containers/c1/userdata");
-    assert_eq!(beside(path, "c1", "5a"), Some("/run/containers/storage/overlay-containers/5a/userdata".into()));
+    assert_eq!(
+        beside(path, "c1", "5a"),
+        Some("/run/containers/storage/overlay-containers/5a/userdata".into())
+    );
     assert_eq!(beside(path, "c1", ".."), None);
     assert_eq!(beside(path, "c1", "a/b"), None);
 }

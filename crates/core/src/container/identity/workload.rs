@@ -4,7 +4,7 @@
 use super::Entries;
 
 /// `deployment/shop`, `statefulset/db`, `daemonset/agent`, `job/report`, `cronjob/report`, or the pod itself.
-pub fn of(pod: &str, labels: &Entries) -> String {
+pub(super) fn of(pod: &str, labels: &Entries) -> String {
     let label = |key: &str| labels.get(key).map(|value| &**value).filter(|value| !value.is_empty());
     if let Some(job) = label("batch.kubernetes.io/job-name").or_else(|| label("job-name")) {
         return of_job(job);
