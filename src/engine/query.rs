@@ -68,8 +68,9 @@ impl<'e> Query<'e> {
     }
 
     /// What is known of the event's process.
-    pub fn process(&mut self) -> Arc<Process> {
-        self.state.processes.threads.process(&self.cx)
+    pub fn process(&mut self) -> Option<Arc<Process>> {
+        self.container()?;
+        Some(self.state.processes.threads.process(&self.cx))
     }
 
     /// When the container's init process started, nanoseconds since the epoch.

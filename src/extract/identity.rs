@@ -187,20 +187,20 @@ fn host_name<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn process_name<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let process = q.engine.process();
+    let process = q.engine.process().unwrap_or_default();
     Value::or_absent(process.name.as_deref().map(|name| Value::text(q.arena, name)))
 }
 
 fn process_parent<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let process = q.engine.process();
+    let process = q.engine.process().unwrap_or_default();
     Value::or_absent(process.parent.as_deref().map(|name| Value::text(q.arena, name)))
 }
 
 fn process_uid<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::or_absent(q.engine.process().uid.map(|uid| Value::U64(uid.into())))
+    Value::or_absent(q.engine.process().and_then(|process| process.uid).map(|uid| Value::U64(uid.into())))
 }
 
 fn process_user<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let process = q.engine.process();
+    let process = q.engine.process().unwrap_or_default();
     Value::or_absent(process.user.as_deref().map(|name| Value::text(q.arena, name)))
 }

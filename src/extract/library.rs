@@ -30,6 +30,6 @@ fn watch<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn process_cmdline<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    let process = q.engine.process();
+    let process = q.engine.process().unwrap_or_default();
     Value::or_absent(process.command.as_deref().map(|line| Value::text(q.arena, line)))
 }

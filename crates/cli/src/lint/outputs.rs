@@ -31,7 +31,7 @@ pub(crate) fn problems(output: &str, watches: bool) -> Vec<String> {
         }
     }
     for key in ["where", "container_id"].into_iter().filter(|key| !watches && !keys.contains(key)) {
-        found.push(format!("it does not say in which container: where=%drift.where container_id=%drift.container_id, and lacks {key}"));
+        found.push(format!("it does not say in which container: {key}=%drift.{key}"));
     }
     found
 }
