@@ -35,8 +35,9 @@ pub(super) const FIELDS: &[FieldDef] = &[
     of_both(
         "drift.container_kind",
         "What the container is to its pod: `app`, `init`, `sidecar`, `ephemeral` (`kubectl debug`) or `pause` (it holds the \
-         pod's namespaces). By the kubelet's records, which list native sidecars with the pod's `app` containers. Absent \
-         where it is not known.",
+         pod's namespaces). By what `kubectl apply` left with the pod, else by the kubelet's records (Kubernetes 1.33 and \
+         later) and the order of the start. Absent where they do not tell: of several containers that start one after the \
+         other only the last is known to be `app`.",
         container_kind,
     ),
     of_both("drift.pod_name", "Name of the container's pod. Absent where it is in none.", pod_name),

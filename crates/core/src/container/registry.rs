@@ -359,14 +359,17 @@ impl Registry {
         if let Some(known) = known.filter(|k| !container.says_more_than(k)) {
             return (known, None);
         }
-        let (told_image, told_identity) = self.told.peek(id).cloned().unzip();
-        container.declaration.set_told(told_image);
+        let (mut told_image, told_identity) = self.told.peek(id).cloned().unzip();
+        let known_identity = known_before.as_ref().and_then(|known| known.declaration.identity());
         container.declaration.note_identity(&told_identity.unwrap_or_default());
-        if let (Some(live), None) =
-            (&container.live, known_before.as_ref().and_then(|c| c.declaration.identity()))
-        {
-            container.declaration.note_identity(&glance(&self.host, id, live.pid()));
+        if known_identity.is_none() {
+            let (identity, reference) =
+                glance(&self.host, id, container.live.as_ref().map_or(pid, Live::pid));
+            container.declaration.note_identity(&identity);
+            let named = || Arc::new(ImageIdentity { reference, ..ImageIdentity::default() });
+            told_image = told_image.or_else(|| Some(named()).filter(|image| image.reference.is_some()));
         }
+        container.declaration.set_told(told_image);
         if let Some(known) = &known_before {
             container.declaration.note_identity(&known.declaration.identity().unwrap_or_default());
             // A restart changes no declaration; it is read again all the same.

@@ -369,9 +369,13 @@ impl Reader<'_> {
                     let sandbox = run.and_then(|run| run.annotation("io.kubernetes.cri.sandbox-id"));
                     let sandbox = sandbox.map(|id| containerd::sandbox(&file, &namespace, id));
                     let sandbox = sandbox.and_then(|json| self.parsed(&path, json).flatten());
+                    let sandbox = sandbox.as_deref();
                     let pod: Option<Pod> =
-                        sandbox.and_then(|json| identity::of_sandbox_record(&json, self.annotations));
-                    let identity = Identity { name: record.name.as_deref().and_then(name), kind: None, pod };
+                        sandbox.and_then(|json| identity::of_sandbox_record(json, self.annotations));
+                    let called = run.and_then(|run| run.annotation("io.kubernetes.cri.container-name"));
+                    let kind =
+                        sandbox.zip(called).and_then(|(json, name)| identity::applied_kind(json, name));
+                    let identity = Identity { name: record.name.as_deref().and_then(name), kind, pod };
                     return Some(Told { identity, ..self.follow(&root, record, run) });
                 }
             }

@@ -7,6 +7,7 @@
 
 use super::{bounded, name, Identity, Kind, Pod};
 use crate::container::declared::place::{self, Places};
+use crate::container::declared::reference::Reference;
 use crate::host::Host;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -39,11 +40,13 @@ pub(crate) const ANNOTATIONS: &[&str] = &[
     "io.kubernetes.pod.uid",
 ];
 
-/// What is there for a first look: what the bundle says, and the name that conmon was given. Few reads of
-/// `/proc` and of files below `/run`, which lies in memory: for the event thread.
-pub(crate) fn glance(host: &Host, id: &str, pid: i64) -> Identity {
+/// What is there for a first look: who the container is, by its bundle and by the name that conmon was given,
+/// and the reference of its image. Few reads of `/proc` and of files below `/run`, which lies in memory: for
+/// the event thread. The process may be gone: the bundle stays a moment longer, and an id is never used
+/// again.
+pub(crate) fn glance(host: &Host, id: &str, pid: i64) -> (Identity, Option<String>) {
     if !place::is_name(id) {
-        return Identity::default();
+        return (Identity::default(), None);
     }
     let places = place::find(host, id, pid, None, &[]);
     let in_memory =
@@ -52,8 +55,8 @@ pub(crate) fn glance(host: &Host, id: &str, pid: i64) -> Identity {
         let path = bundle.join("config.json");
         Bundle::parse(&host.read_state(path.as_os_str().as_bytes(), MAX_GLANCE).ok()??)
     });
-    let identity = of_bundle.map(|bundle| bundle.identity()).unwrap_or_default();
-    identity.or(&of_keeper(&places))
+    let bundle = of_bundle.unwrap_or_default();
+    (bundle.identity().or(&of_keeper(&places)), bundle.image())
 }
 
 /// By the name that conmon was given: podman's for the container.
@@ -77,6 +80,13 @@ impl Bundle {
     /// Who the container is.
     pub(crate) fn identity(&self) -> Identity {
         of_annotations(|key| self.annotations.get(key).map(String::as_str))
+    }
+
+    /// Reference of the image, as it was deployed.
+    fn image(&self) -> Option<String> {
+        let names = ["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.Image"];
+        let mut named = names.iter().filter_map(|name| self.annotations.get(*name));
+        named.find(|name| Reference::parse(name).is_some()).cloned()
     }
 
     /// Labels and annotations of the pod, where this is CRI-O's bundle of its sandbox.
@@ -177,6 +187,30 @@ pub(crate) fn of_sandbox_record(json: &[u8], listed: &[String]) -> Option<Pod> {
     Some(pod)
 }
 
+/// What a container is to its pod, by the specification that `kubectl apply` leaves in an annotation of a pod
+/// that no controller made.
+pub(crate) fn applied_kind(sandbox_record: &[u8], container: &str) -> Option<Kind> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+        #[serde(default, rename = "restartPolicy")]
+        restart_policy: String,
+    }
+    let record: serde_json::Value = serde_json::from_slice(sandbox_record).ok()?;
+    let annotation = "/Metadata/Config/annotations/kubectl.kubernetes.io~1last-applied-configuration";
+    let applied: serde_json::Value = serde_json::from_str(record.pointer(annotation)?.as_str()?).ok()?;
+    let named = |list: &str| -> Option<Named> {
+        let all: Vec<Named> = serde_json::from_value(applied.pointer(list)?.clone()).ok()?;
+        all.into_iter().find(|one| one.name == container)
+    };
+    match (named("/spec/initContainers"), named("/spec/containers")) {
+        (Some(init), _) if init.restart_policy == "Always" => Some(Kind::Sidecar),
+        (Some(_), _) => Some(Kind::Init),
+        (None, Some(_)) => Some(Kind::App),
+        (None, None) => None,
+    }
+}
+
 /// By the name of the container's log: `<pod>_<namespace>_<container>-<id>.log`. None of the names may have an
 /// underscore.
 pub(crate) fn of_log(host: &Host, id: &str) -> Option<Identity> {
@@ -195,9 +229,13 @@ pub(crate) fn of_log(host: &Host, id: &str) -> Option<Identity> {
     Some(Identity { name: name(container), kind: None, pod: Some(pod) })
 }
 
-/// What a container is to its pod, by what the kubelet wrote down when it admitted the pod: the names of the
-/// containers that do its work, sidecars included, but not of those that run before them, nor of ephemeral
-/// ones (`allocationFromPod`; the file is there since Kubernetes 1.33). `None` where that is not known.
+/// What a container is to its pod, by what the kubelet wrote down when it admitted the pod, and by which
+/// containers have started: those that do the pod's work start last.
+///
+/// The kubelet lists names without order or kind (`allocationFromPod`; the file is there since Kubernetes
+/// 1.33): all but ephemeral containers, until 1.35 without those that run before the others. It makes a
+/// directory of logs for each container before it is started. `None` where that does not tell: of several
+/// containers that start one after the other only the last is known to do the pod's work.
 pub(crate) fn kind(host: &Host, identity: &Identity) -> Option<Kind> {
     let (pod, container) = (identity.pod.as_ref()?, identity.name.as_deref()?);
     let uid = pod.uid.as_deref()?;
@@ -205,17 +243,15 @@ pub(crate) fn kind(host: &Host, identity: &Identity) -> Option<Kind> {
         let path = format!("{dir}/allocated_pods_state");
         allocated(&host.read_state(path.as_bytes(), MAX_STATE).ok()??, uid)
     })?;
-    if named.iter().any(|name| name == container) {
-        return Some(Kind::App);
-    }
-    // The kubelet makes a directory of logs for each container before it is started: where all that do the
-    // pod's work have one, this one was added later.
     let logs = format!("/var/log/pods/{}_{}_{uid}", pod.namespace, pod.name);
-    let is_name = |name: &&String| place::is_name(name);
-    let started = |name: &String| host.path(format!("{logs}/{name}").as_bytes()).is_dir();
-    match named.iter().filter(is_name).all(started) {
-        true => Some(Kind::Ephemeral),
-        false => Some(Kind::Init),
+    let started =
+        |name: &String| !place::is_name(name) || host.path(format!("{logs}/{name}").as_bytes()).is_dir();
+    let others_started = named.iter().filter(|name| *name != container).all(started);
+    match (named.iter().any(|name| name == container), others_started) {
+        (true, true) => Some(Kind::App),
+        (true, false) => None,
+        (false, true) => Some(Kind::Ephemeral),
+        (false, false) => Some(Kind::Init),
     }
 }
 

@@ -67,6 +67,23 @@ fn a_sandboxs_record_has_the_pods_labels() {
 }
 
 #[test]
+fn what_kubectl_applied_says_which_container_is_which() {
+    let applied = r#"{"kind":"Pod","spec":{"containers":[{"name":"app"}],
+        "initContainers":[{"name":"fill"},{"name":"proxy","restartPolicy":"Always"}]}}"#;
+    let annotations = serde_json::json!({"kubectl.kubernetes.io/last-applied-configuration": applied});
+    let record = serde_json::json!({"Metadata": {"Config": {"annotations": annotations}}}).to_string();
+    for (name, kind) in [
+        ("app", Some(Kind::App)),
+        ("fill", Some(Kind::Init)),
+        ("proxy", Some(Kind::Sidecar)),
+        ("debugger-x", None),
+    ] {
+        assert_eq!(applied_kind(record.as_bytes(), name), kind, "{name}");
+    }
+    assert_eq!(applied_kind(b"{}", "app"), None);
+}
+
+#[test]
 fn crios_sandbox_has_the_pods_labels() {
     let bundle = br#"{"annotations":{"io.kubernetes.cri-o.Labels":"{\"app\":\"web\"}",
         "io.kubernetes.cri-o.Annotations":"{\"owner\":\"team-a\",\"other\":\"x\"}"}}"#;
@@ -109,13 +126,13 @@ fn files_of_the_kubelet_tell_the_rest() {
     let data = r#"{"entries":{"0-1":{"ContainerResources":{"app":{},"proxy":{}}},"0-2":{}}}"#;
     let state = serde_json::json!({"data": data, "checksum": 1}).to_string();
     put("var/lib/kubelet/allocated_pods_state", &state);
-    assert_eq!(kind(&host, &called("app")), Some(Kind::App));
-    assert_eq!(kind(&host, &called("fill")), Some(Kind::Init));
     for name in ["proxy", "app"] {
         assert_eq!(kind(&host, &called("fill")), Some(Kind::Init), "{name} has not started");
+        assert_eq!(kind(&host, &called("proxy")), None, "the other one has not started");
         std::fs::create_dir_all(dir.path().join(format!("var/log/pods/shop_web-7_0-1/{name}"))).unwrap();
     }
     assert_eq!(kind(&host, &called("debugger-x")), Some(Kind::Ephemeral));
+    assert_eq!(kind(&host, &called("app")), Some(Kind::App));
     let unlisted = Identity { pod: Some(Pod { uid: super::name("0-2"), ..pod.clone() }), ..called("app") };
     assert_eq!(kind(&host, &unlisted), None);
     put("var/lib/kubelet/allocated_pods_state", "{");
