@@ -98,7 +98,7 @@ state = '/run/containerd'
   [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
     runtime_type = 'io.containerd.runc.v2'
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-      BinaryName = '/usr/sbin/runc'
+      BinaryName = '/usr/local/sbin/runc'
       SystemdCgroup = false
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = ['$dir/root/usr/lib/cni']
@@ -156,9 +156,9 @@ namespaces() {
         bind cni-etc /etc/cni/net.d
         bind cni-var /var/lib/cni
         bind kubernetes /etc/kubernetes
-        # Where runtimes are: Drift knows the host'"'"'s by their place.
-        touch /usr/sbin/runc
-        mount --bind "$dir/root/usr/sbin/runc" /usr/sbin/runc
+        # Where runtimes are: Drift knows those of the host by their place. The directory, not the file: runc executes a copy
+        # of itself that it finds by an overlay of its directory.
+        mount --bind "$dir/root/usr/sbin" /usr/local/sbin
         cp "$dir"/etc/cni/* /etc/cni/net.d/
         echo "nameserver 127.0.0.1" > /etc/kubernetes/resolv.conf
         ip link set lo up

@@ -49,4 +49,18 @@ if [ ! -e "$dir/root/.unpacked" ]; then
     fi
     touch "$dir/root/.unpacked"
 fi
+# The content of the image that the pods run.
+if [ ! -e "$dir/bb/.made" ]; then
+    rm -rf "$dir/bb" "$dir/busybox"
+    (mkdir -p "$dir/busybox" && cd "$dir/busybox" && apt-get -q download busybox-static > /dev/null &&
+        dpkg -x busybox-static_*.deb .) || fail "busybox-static is not to be had"
+    for folder in bin usr/bin etc tmp root opt proc sys dev; do mkdir -p "$dir/bb/$folder"; done
+    chmod 1777 "$dir/bb/tmp"
+    cp "$(find "$dir/busybox" -path '*bin/busybox' -type f | head -n 1)" "$dir/bb/bin/busybox"
+    for name in $("$dir/bb/bin/busybox" --list); do
+        [ "$name" = busybox ] || ln -sf busybox "$dir/bb/bin/$name"
+    done
+    echo 'root:x:0:0:root:/root:/bin/sh' > "$dir/bb/etc/passwd"
+    touch "$dir/bb/.made"
+fi
 echo ready
