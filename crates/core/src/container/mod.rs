@@ -6,6 +6,7 @@
 pub mod declared;
 pub mod directories;
 pub mod id;
+pub mod identity;
 mod image_volume;
 pub mod init_layer;
 mod layers;
@@ -15,4 +16,5 @@ pub mod namespaces;
 pub mod records;
 pub mod registry;
 pub mod running;
+pub mod users;
 pub mod volume;
