@@ -14,7 +14,7 @@ use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
-use drift_formats::mountinfo::{Mount, MountTable};
+use drift_formats::mountinfo::{is_at_or_below, Mount, MountTable};
 use std::sync::Arc;
 
 /// Most files of the image that one file is compared with on the event thread.
@@ -105,8 +105,11 @@ fn is_declared(host: &Host, live: &Live, path: &ImagePath) -> bool {
 /// changed.
 fn is_declared_mount(mounts: &MountTable, mount: &Mount, kind: VolumeKind) -> bool {
     let read_only = mount.read_only || mount.super_read_only;
+    // What another mount of the same file system shows counts where it is above or below this one.
+    let overlaps = |m: &Mount| is_at_or_below(&m.root, &mount.root) || is_at_or_below(&mount.root, &m.root);
     let writable_elsewhere = || {
-        mounts.iter().any(|m| m.id != mount.id && m.dev == mount.dev && !m.read_only && !m.super_read_only)
+        let others = mounts.iter().filter(|m| m.id != mount.id && m.dev == mount.dev);
+        others.filter(|m| overlaps(m)).any(|m| !m.read_only && !m.super_read_only)
     };
     match kind {
         VolumeKind::ConfigMap | VolumeKind::Secret | VolumeKind::Projected | VolumeKind::Image => read_only,

@@ -507,6 +507,12 @@ impl Files {
         match self.told.judge(&job.container.id, path, &compared, Instant::now()) {
             Verdict::New => {}
             Verdict::Known => return Outcome::Done,
+            Verdict::Unchanged => {
+                if let Some(now) = &compared.now {
+                    Ledger::shared().touch(&job.container.id, path.as_bytes(), now.inode.ctime);
+                }
+                return Outcome::Done;
+            }
             Verdict::TooSoon(again) => return Outcome::Later(again),
         }
         let stop = Arc::clone(&self.stop);

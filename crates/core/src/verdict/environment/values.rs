@@ -168,10 +168,14 @@ impl Value<'_> {
 
     /// Whether the home directory has files that programs run, and the image did not ship them.
     fn home_has_startup_files(&self) -> bool {
-        let (home, is_home) = (self.variable.value, self.variable.name == b"HOME");
-        if !home.starts_with(b"/") {
-            return !home.is_empty();
-        }
+        let (value, is_home) = (self.variable.value, self.variable.name == b"HOME");
+        let home = match (value.starts_with(b"/"), self.cwd) {
+            (true, _) => value.to_vec(),
+            (false, _) if value.is_empty() => return false,
+            (false, Some(cwd)) => [cwd, b"/", value].concat(),
+            (false, None) => return true,
+        };
+        let home = home.as_slice();
         if matches!(self.files.place(home), Place::Image | Place::Declared) {
             return false;
         }
