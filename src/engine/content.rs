@@ -5,10 +5,11 @@
 
 use super::cache::ContainerCache;
 use super::context::Context;
+use super::provenance::Writers;
 use super::threads::Threads;
 use drift_core::container::live::Live;
 use drift_core::container::volume::VolumeKind;
-use drift_core::content::{source_of, Explained};
+use drift_core::content::{named_source, source_of, Explained};
 use drift_core::host::{ExeFlags, Host};
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
@@ -44,6 +45,7 @@ impl Contents {
         cx: &Context<'_>,
         threads: &mut Threads,
         judgement: &Judgement,
+        writers: &Writers,
     ) -> Option<Arc<Explained>> {
         let state = threads.of_event(cx)?;
         let (container, pid) = (state.container.clone()?, state.pid);
@@ -73,9 +75,13 @@ impl Contents {
         let image = container.image.as_ref().ok()?;
         // A few candidates of the same size, no more: what is not found by then alerts.
         let mut left = CANDIDATES;
-        let source = source_of(image, &root, path, &found, max, &mut || {
+        let mut keep_going = || {
             left = left.saturating_sub(1);
             left > 0
+        };
+        let source = source_of(image, &root, path, &found, max, &mut keep_going).or_else(|| {
+            let command = &writers.of(&container.id, found.inode.ino)?.command;
+            named_source(image, command.as_bytes(), path, &found)
         });
         let explained = source.map(|source| Arc::new(Explained::of(source, path)));
         // Before the layers' files are listed nothing is known of the content: asked again then.
