@@ -68,7 +68,7 @@ impl Tree {
 #[derive(Debug, Default)]
 pub(super) struct Directories {
     directories: HashMap<Key, Directory>,
-    data: HashMap<u64, Data>,
+    data: HashMap<(u64, &'static str), Data>,
 }
 
 impl Directories {
@@ -83,7 +83,7 @@ impl Directories {
         let Some(dir) = report.path.parent().filter(|_| !alone) else { return Some(report) };
         let container = value_key(report.container.id.as_bytes());
         if is_data(&report) {
-            return self.take_data(container, report, &dir, now);
+            return self.take_data((container, report.change.as_str()), report, &dir, now);
         }
         let is_program = matches!(report.kind, "elf_exec" | "elf_shared" | "script");
         let class =
@@ -103,15 +103,15 @@ impl Directories {
 
     fn take_data(
         &mut self,
-        container: u64,
+        key: (u64, &'static str),
         report: FileReport,
         dir: &ImagePath,
         now: Instant,
     ) -> Option<FileReport> {
-        if !self.data.contains_key(&container) && self.data.len() >= MAX_DIRECTORIES {
+        if !self.data.contains_key(&key) && self.data.len() >= MAX_DIRECTORIES {
             return Some(report);
         }
-        let data = self.data.entry(container).or_insert_with(|| Data {
+        let data = self.data.entry(key).or_insert_with(|| Data {
             reported: 0,
             last: now,
             trees: HashMap::new(),
@@ -165,9 +165,9 @@ impl Directories {
     }
 }
 
-/// Whether it is data that nobody runs and nothing obeys.
+/// Whether it is data that nobody runs and nothing obeys, that was made, or made and removed.
 fn is_data(report: &FileReport) -> bool {
-    report.change == Change::Created
+    matches!(report.change, Change::Created | Change::Reverted)
         && report.kind == "other"
         && report.explained.is_none()
         && !is_sensitive(&report.path)
