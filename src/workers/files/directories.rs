@@ -86,8 +86,7 @@ impl Directories {
             return self.take_data((container, report.change.as_str()), report, &dir, now);
         }
         let is_program = matches!(report.kind, "elf_exec" | "elf_shared" | "script");
-        let class =
-            (report.change.as_str(), is_program, report.explained.is_some(), report.work.is_some());
+        let class = (report.change.as_str(), is_program, report.explained.is_some(), report.work.is_some());
         let key = (container, path_key(&dir), class);
         if !self.directories.contains_key(&key) && self.directories.len() >= MAX_DIRECTORIES {
             return Some(report);
@@ -111,11 +110,8 @@ impl Directories {
         if !self.data.contains_key(&key) && self.data.len() >= MAX_DIRECTORIES {
             return Some(report);
         }
-        let data = self.data.entry(key).or_insert_with(|| Data {
-            reported: 0,
-            last: now,
-            trees: HashMap::new(),
-        });
+        let data =
+            self.data.entry(key).or_insert_with(|| Data { reported: 0, last: now, trees: HashMap::new() });
         data.last = now;
         if data.reported < FIRST {
             data.reported += 1;
@@ -293,7 +289,9 @@ mod tests {
     #[test]
     fn trees_are_bounded_and_have_two_directories() {
         let dir = |path: &str| ImagePath::lexical(b"/", path.as_bytes()).unwrap();
-        for (path, tree) in [("/a/b/c/d", Some("/a/b")), ("/a/b/c", Some("/a/b")), ("/a/b", None), ("/a", None)] {
+        for (path, tree) in
+            [("/a/b/c/d", Some("/a/b")), ("/a/b/c", Some("/a/b")), ("/a/b", None), ("/a", None)]
+        {
             assert_eq!(tree_of(&dir(path)), tree.map(dir), "{path}");
         }
         let mut directories = Directories::default();
