@@ -3,8 +3,8 @@
 //! Data that programs make (databases, caches) lies in trees of many directories: of it a few files of the
 //! whole container are reported, and then one report counts those of each tree.
 //!
-//! Invariants: bounded in directories; what gives somebody rights is always reported alone, and a program
-//! among data as a file of its directory; nothing is left out uncounted.
+//! Invariants: bounded in directories; what gives somebody rights is always reported alone; nothing is left
+//! out uncounted; what rules treat differently is counted apart, so that nothing harmless stands for the rest.
 
 use crate::events::FileReport;
 use drift_core::policy::sensitive::{is_alone, is_scratch, is_sensitive};
@@ -27,10 +27,8 @@ const MAX_TREES: usize = 8;
 /// Most directories counted.
 const MAX_DIRECTORIES: usize = 4096;
 
-/// Container, directory, and what decides how files of it are reported.
-type Key = (u64, PathKey, Class);
-/// The change, and whether it is a program or script, has its content from the image, is the image's own work.
-type Class = (&'static str, bool, bool, bool);
+/// Container, directory, and what rules go by beside it.
+type Key = (u64, PathKey, u64);
 
 /// Files that are only counted: the last one, and how many there were.
 type Rest = Option<(FileReport, u64)>;
@@ -85,9 +83,7 @@ impl Directories {
         if is_data(&report) {
             return self.take_data((container, report.change.as_str()), report, &dir, now);
         }
-        let is_program = matches!(report.kind, "elf_exec" | "elf_shared" | "script");
-        let class = (report.change.as_str(), is_program, report.explained.is_some(), report.work.is_some());
-        let key = (container, path_key(&dir), class);
+        let key = (container, path_key(&dir), class(&report));
         if !self.directories.contains_key(&key) && self.directories.len() >= MAX_DIRECTORIES {
             return Some(report);
         }
@@ -161,6 +157,16 @@ impl Directories {
     }
 }
 
+/// What rules go by, beside the directory: what one of these excuses does not excuse the others.
+fn class(report: &FileReport) -> u64 {
+    let FileReport { change, kind, explained, was, sensitive, work, .. } = report;
+    let explained = explained.as_ref().map_or("", |explained| explained.kind);
+    let was = was.map_or("", |was| was.as_str());
+    let work = work.map(|work| work.to_string()).unwrap_or_default();
+    let sensitive = if *sensitive { "1" } else { "" };
+    value_key([change.as_str(), kind, explained, was, sensitive, &work].join("\0").as_bytes())
+}
+
 /// Whether it is data that nobody runs and nothing obeys, that was made, or made and removed.
 fn is_data(report: &FileReport) -> bool {
     matches!(report.change, Change::Created | Change::Reverted)
@@ -191,7 +197,9 @@ fn summary(path: ImagePath, last: FileReport, count: u64) -> FileReport {
 mod tests {
     use super::*;
     use crate::facts::Writer;
+    use drift_core::content::Explained;
     use drift_core::verdict::origin::Origin;
+    use drift_core::verdict::work::ImageWork;
     use std::sync::Arc;
 
     fn report(container: &str, path: &str) -> FileReport {
@@ -238,6 +246,26 @@ mod tests {
             directories.take(report("a", "/etc/c/later"), now + 2 * WINDOW).is_some(),
             "from the beginning"
         );
+    }
+
+    /// Decoys that nothing alerts on, and content of the image after it.
+    #[test]
+    fn what_is_excused_does_not_stand_for_what_is_not() {
+        let mut directories = Directories::default();
+        let now = Instant::now();
+        let copy = |path: &str| FileReport {
+            explained: Some(Explained { kind: "copied", of: None }),
+            ..report("a", path)
+        };
+        for n in 0..9 {
+            directories.take(copy(&format!("/usr/local/bin/{n}")), now);
+        }
+        assert!(directories.take(copy("/usr/local/bin/x"), now).is_none());
+        assert!(directories.take(report("a", "/usr/local/bin/x"), now).is_some());
+        let work = FileReport { work: Some(ImageWork::Start), ..report("a", "/usr/local/bin/y") };
+        assert!(directories.take(work, now).is_some());
+        let program = FileReport { kind: "elf_exec", ..report("a", "/usr/local/bin/y") };
+        assert!(directories.take(program, now).is_some());
     }
 
     /// F15: the one file that counts among thousands of decoys.
