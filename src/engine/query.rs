@@ -145,14 +145,14 @@ impl<'e> Query<'e> {
     pub fn binary_content(&mut self) -> Option<Arc<Explained>> {
         let binary = self.binary()?;
         let p = &mut self.state.processes;
-        p.contents.of(&self.cx, &mut p.threads, &binary.judgement)
+        p.contents.of(&self.cx, &mut p.threads, &binary.judgement, &p.writers)
     }
 
     /// As [`Self::binary_content`], of the script.
     pub fn script_content(&mut self) -> Option<Arc<Explained>> {
         let script = self.script()?;
         let p = &mut self.state.processes;
-        p.contents.of(&self.cx, &mut p.threads, &script.judgement)
+        p.contents.of(&self.cx, &mut p.threads, &script.judgement, &p.writers)
     }
 
     /// The work of the image's own that the event's process takes part in.

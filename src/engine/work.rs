@@ -43,6 +43,8 @@ pub(super) struct Starts(LruCache<Box<str>, Start>);
 struct Start {
     is_over: bool,
     last_exec: u64,
+    /// When the container's first process was started: a container that is restarted starts again.
+    began: u64,
 }
 
 impl Starts {
@@ -61,6 +63,14 @@ impl Starts {
     pub(super) fn end(&mut self, container: &str) {
         if let Some(start) = self.of(container) {
             start.is_over = true;
+        }
+    }
+
+    /// The container's first process was started at `began`, by the host's word.
+    pub(super) fn note_began(&mut self, container: &str, began: u64) {
+        if let Some(start) = self.of(container).filter(|start| start.began != began) {
+            let is_first_time = start.began == 0;
+            *start = Start { began, ..if is_first_time { *start } else { Start::default() } };
         }
     }
 
@@ -150,6 +160,9 @@ pub(super) fn note_exec(cx: &Context<'_>, exec: &ExecFacts<'_>, p: &mut Processe
     let state = p.threads.peek(exec.pid).and_then(|state| state.container.as_ref());
     let Some(container) = state.map(Arc::clone) else { return };
     let at = cx.event.ts;
+    if let Some(began) = container.live.as_ref().and_then(|live| live.started) {
+        p.starts.note_began(&container.id, began);
+    }
     if p.starts.is_over(&container.id, at) {
         return p.starts.end(&container.id);
     }
@@ -304,6 +317,10 @@ mod tests {
         let mut starts = Starts::new(NonZeroUsize::MIN);
         starts.end("c");
         assert!(over(&starts, 0), "it listens, or runs the application");
+        starts.note_began("c", 7);
+        assert!(over(&starts, 0), "the same start, known by now");
+        starts.note_began("c", 9);
+        assert!(!over(&starts, 0), "it was restarted");
         assert!(!starts.is_over("d", 0));
     }
 }
