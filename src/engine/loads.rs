@@ -109,6 +109,7 @@ impl Loads {
             fd: call.fd,
             inode: call.inode,
             upper: call.upper,
+            process: p.threads.process(cx),
             language,
             command,
             binary_origin: binary.judgement.origin,
@@ -157,6 +158,7 @@ impl Loads {
         workers.code(CodeNotice::Injected(Box::new(Injection {
             path: memory,
             tid: cx.event.tid,
+            process: p.threads.process(cx),
             command: p.threads.command(cx),
             binary_origin,
             container,

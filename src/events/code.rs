@@ -2,13 +2,15 @@
 //! `drift_injection`, memory of a process that another one opened to write to it.
 
 use super::{known, text, OwnEvent};
-use crate::facts::{CodeJob, Injection, Provenance};
+use crate::facts::{CodeJob, Injection, Process, Provenance};
+use drift_core::container::identity::Identity;
 use drift_core::container::volume::VolumeKind;
 use drift_core::content::Explained;
 use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use serde_json::{json, Value};
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 /// Code that a running program took in, as the event `drift_code` tells it.
 #[derive(Debug, Clone)]
@@ -38,6 +40,14 @@ impl OwnEvent for CodeReport {
 
     fn tid(&self) -> i64 {
         self.job.tid
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.job.container.declaration.identity()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.job.process)
     }
 
     fn payload(&self) -> Value {
@@ -77,6 +87,14 @@ impl OwnEvent for Injection {
 
     fn tid(&self) -> i64 {
         self.tid
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.container.declaration.identity()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.process)
     }
 
     fn payload(&self) -> Value {

@@ -5,7 +5,6 @@
 //! server with PHP in it). Invariants: files waiting and files reported are bounded, of which each container
 //! has a share; the same state of a file is reported once.
 
-use super::directories::Directories;
 use crate::config::Config;
 use crate::event::reading::MARKS;
 use crate::events::CodeReport;
@@ -28,7 +27,7 @@ use drift_formats::entry::ImagePath;
 use drift_formats::path_key::{path_key, value_key, PathKey};
 use lru::LruCache;
 use rustix::fs::FileType;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,7 +80,7 @@ pub struct Loads {
     tally: Tally,
     /// By container and path: the state that was reported, and when.
     reported: LruCache<(u64, PathKey), (State, Instant)>,
-    directories: Directories<CodeReport>,
+    directories: Directories,
     pace: Pace,
 }
 
@@ -328,6 +327,84 @@ impl Loads {
         let source = content::source_of(image, &root, path, file, self.max, &mut keep_going)?;
         Some(Explained::of(source, path))
     }
+}
+
+/// Files of a directory that are reported one by one.
+const FIRST: u64 = 4;
+/// How long more of them are only counted.
+const WINDOW: Duration = Duration::from_secs(600);
+/// Most directories counted.
+const MAX_DIRECTORIES: usize = 4096;
+
+/// Directories of which much is loaded: a few reports, and then one that counts the rest. By container,
+/// directory, and what rules go by beside it: what one of these excuses does not excuse the others.
+#[derive(Debug, Default)]
+struct Directories(HashMap<(u64, PathKey, u64), Directory>);
+
+#[derive(Debug)]
+struct Directory {
+    since: Instant,
+    reported: u64,
+    /// The last one that was only counted, and how many there were.
+    rest: Option<(CodeReport, u64)>,
+}
+
+impl Directories {
+    /// Gives a report back where it is to be sent now; else counts it.
+    fn take(&mut self, report: CodeReport, now: Instant) -> Option<CodeReport> {
+        let Some(dir) = &report.directory else { return Some(report) };
+        let container = value_key(report.job.container.id.as_bytes());
+        let key = (container, path_key(dir), value_key(class(&report).as_bytes()));
+        if !self.0.contains_key(&key) && self.0.len() >= MAX_DIRECTORIES {
+            return Some(report);
+        }
+        let known = self.0.entry(key).or_insert(Directory { since: now, reported: 0, rest: None });
+        if known.reported < FIRST {
+            known.reported += 1;
+            return Some(report);
+        }
+        let count = known.rest.as_ref().map_or(0, |(_, count)| *count) + 1;
+        known.rest = Some((report, count));
+        None
+    }
+
+    /// When the first of them is to be summed up.
+    fn next_due(&self) -> Option<Instant> {
+        self.0.values().filter(|dir| dir.rest.is_some()).map(|dir| dir.since + WINDOW).min()
+    }
+
+    /// One report for each directory whose time is over.
+    fn sum_up(&mut self, now: Instant) -> Vec<CodeReport> {
+        let mut sums = Vec::new();
+        self.0.retain(|_, dir| {
+            if now < dir.since + WINDOW {
+                return true;
+            }
+            sums.extend(dir.rest.take().and_then(|(last, count)| {
+                Some(CodeReport {
+                    path: last.directory.clone()?,
+                    kind: "directory",
+                    count: Some(count),
+                    ..last
+                })
+            }));
+            false
+        });
+        sums
+    }
+}
+
+fn class(report: &CodeReport) -> String {
+    let CodeReport { job, origin, kind, volume, explained, .. } = report;
+    let explained = explained.as_ref().map_or("", |explained| explained.kind);
+    let volume = volume.map_or("", |volume| volume.as_str());
+    let written = job.written.as_ref();
+    let work = written.and_then(|w| w.work).map(|work| work.to_string()).unwrap_or_default();
+    let provenance = written.map(|w| w.provenance().to_string()).unwrap_or_default();
+    let during = written.and_then(|w| w.during).map_or("", |during| during.manager.as_str());
+    let works_for = job.during.map_or("", |during| during.manager.as_str());
+    let origins = [origin.as_str(), job.binary_origin.as_str(), kind, explained, volume];
+    [&origins[..], &[&work, &provenance, during, works_for]].concat().join("\0")
 }
 
 /// The file that was opened: as the process has it open, else at its path. `None`: it is gone, or the path

@@ -7,6 +7,7 @@
 //! share; what does not fit is looked for in the container's layer, and what even that does not find in time
 //! is counted and reported (`drift_lost`); the same state of a path is reported once.
 
+mod directories;
 mod sweeps;
 mod told;
 mod waiting;
@@ -17,11 +18,11 @@ use crate::events::FileReport;
 use crate::facts::{Evidence, FileJob, FileNotice, Said, Tampering, Unnamed};
 use crate::ledger::{Ledger, Reported};
 use crate::metrics::Metrics;
-use crate::workers::directories::Directories;
 use crate::workers::lost::Losses;
 use crate::workers::worker::{Inbox, Refused};
 use crate::workers::{overflowed_by, Overflowed};
 use crossbeam_channel::RecvTimeoutError;
+use directories::Directories;
 use drift_core::content;
 use drift_core::content::Explained;
 use drift_core::host::{FoundFile, Host, RootDir};
@@ -92,7 +93,7 @@ pub struct Files {
     /// Roots that waiting paths hold, one descriptor for each container.
     roots: HashMap<Box<str>, Weak<RootDir>>,
     told: Told,
-    directories: Directories<FileReport>,
+    directories: Directories,
     losses: Losses,
     overflowed: Overflowed,
 }
@@ -511,6 +512,12 @@ impl Files {
         let excused = match self.told.judge(&job.container.id, path, &compared, Instant::now()) {
             Verdict::New => None,
             Verdict::Known => return Outcome::Done,
+            Verdict::Unchanged => {
+                if let Some(now) = &compared.now {
+                    Ledger::shared().touch(&job.container.id, path.as_bytes(), now.inode.ctime);
+                }
+                return Outcome::Done;
+            }
             Verdict::TooSoon(again) => return Outcome::Later(again),
             Verdict::Excused(by) => Some(by),
         };
@@ -519,6 +526,10 @@ impl Files {
         let package = job.container.image.as_ref().ok().and_then(|i| owner_now(i, path, &mut keep_going));
         let kind = file_kind(path, compared.now.as_ref());
         let accounts = |work, file| {
+            // As in the image again, after useradd or the like.
+            if compared.change == Change::Reverted {
+                return work == ImageWork::Accounts;
+            }
             let (Ok(image), Some(now)) = (&job.container.image, &compared.now) else { return false };
             accounts::explains(image, path, now, file, work == ImageWork::Accounts)
         };
@@ -639,13 +650,13 @@ fn is_at_namespace_root(host: &Host, pid: i64) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::facts::Writer;
-    use drift_core::container::registry::{Container, Declaration};
+    use drift_core::container::registry::Container;
 
     /// A container that nobody has looked at.
-    pub(in crate::workers) fn container(id: &str) -> Arc<Container> {
+    pub(super) fn container(id: &str) -> Arc<Container> {
         Arc::new(Container {
             id: id.into(),
             live: None,
@@ -653,7 +664,7 @@ pub(super) mod tests {
             from_manifest: false,
             drifts: Arc::default(),
             installed: Default::default(),
-            declaration: Declaration::default(),
+            declaration: Arc::default(),
         })
     }
 
