@@ -34,7 +34,8 @@ fn tables() -> Vec<(&'static str, usize)> {
         ("runs", runs + processes.scripts.bytes_when_full()),
         ("contents", processes.contents.bytes_when_full()),
         ("libraries", libraries.bytes_when_full()),
-        ("changed secrets", files.bytes_when_full()),
+        ("changed secrets", files.bytes_when_full().0),
+        ("other names", files.bytes_when_full().1),
         ("ports", ports.bytes_when_full()),
         ("peers and names", peers.bytes_when_full()),
         ("paths asked of images", processes.threads.containers.bytes_when_full()),
@@ -55,5 +56,5 @@ fn full_tables_take_what_the_documentation_says() {
         assert!((now - said).abs() <= 0.3, "{table}: {now:.1} MiB, and docs/performance.md says {said}");
     }
     let sum: usize = tables.iter().map(|(_, bytes)| bytes).sum();
-    assert!(sum <= 44 << 20, "the tables of the event thread together: {sum} bytes");
+    assert!(sum <= 45 << 20, "the tables of the event thread together: {sum} bytes");
 }
