@@ -3,6 +3,7 @@
 //! Invariant: a proposal hides no file of the image behind an empty volume, but in directories for temporary
 //! files, and says of each thing that it cannot solve why.
 
+use crate::alert::exception::refusal;
 use crate::alert::{self, Alert};
 use crate::arguments::{Global, Harden};
 use crate::containers::{Node, Target};
@@ -157,7 +158,7 @@ fn of_alerts(file: &Path) -> Result<Vec<Needs>> {
         });
         needs.add_alert(&alert);
     })?;
-    all.retain(|_, needs| !needs.is_empty());
+    all.retain(|_, needs| !needs.is_empty() || !needs.notes.is_empty());
     if all.is_empty() {
         bail!("{}: no alert of Drift on files or packages", file.display());
     }
@@ -225,7 +226,10 @@ impl Needs {
             }
             return;
         }
-        let Some(path) = path else { return };
+        let Some(path) = path.filter(|path| path.starts_with('/')) else { return };
+        if let Some(why) = refusal(alert) {
+            return self.note(format!("{}: {why}", printable(path.as_bytes())));
+        }
         let path = path.as_bytes();
         if ["executed", "loaded", "execution"].iter().any(|word| rule.contains(word)) {
             self.copy(path);
