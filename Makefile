@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: build install uninstall demo demo-picture test bench dist image clean
+.PHONY: build install uninstall demo demo-picture test bench dist docs image clean
 
 build:
 	$(CARGO) build --release --locked --workspace
@@ -43,6 +43,19 @@ test:
 		echo "no test was skipped"; \
 	fi; exit $$status
 
+# The programs of a Kubernetes node, built and unpacked into the target folder; then what Falco (FALCO_BIN) says of pods
+# there, as root. Runs by hand: docs/kubernetes.md has the result.
+.PHONY: k8s test-kubernetes
+k8s:
+	testkit/kubernetes/provision.sh $(TARGET)/kubernetes
+
+test-kubernetes: build
+	@if [ ! -x $(TARGET)/kubernetes/bin/kubelet ] || [ -z "$$FALCO_BIN" ]; then \
+		echo "SKIP: kubernetes: make k8s has not run, or FALCO_BIN is not set"; \
+	else \
+		testkit/kubernetes/cases.py $(TARGET)/kubernetes $(TARGET)/release/libdrift.so rules --update docs/kubernetes.md; \
+	fi
+
 # The engine loads the release build. BENCH_FLAGS=--quick shows that the benchmarks work and measures nothing.
 bench: build
 	$(CARGO) bench --locked --package drift --benches -- $(BENCH_FLAGS)
@@ -50,6 +63,10 @@ bench: build
 # What is published: the library for glibc 2.17, archives, checksums, bill of materials, OCI artifacts.
 dist:
 	scripts/dist.sh
+
+# The documentation as a site, in target/book.
+docs:
+	scripts/docs.sh
 
 # The init container's image, from what `make dist` built.
 image:

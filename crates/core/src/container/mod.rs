@@ -6,6 +6,7 @@
 pub mod declared;
 pub mod directories;
 pub mod id;
+pub mod identity;
 mod image_volume;
 pub mod init_layer;
 mod layers;
@@ -13,4 +14,5 @@ pub mod live;
 pub mod mounts;
 pub mod registry;
 pub mod running;
+pub mod users;
 pub mod volume;
