@@ -12,6 +12,8 @@ pub mod init_layer;
 mod layers;
 pub mod live;
 pub mod mounts;
+pub mod namespaces;
+pub mod records;
 pub mod registry;
 pub mod running;
 pub mod users;
