@@ -85,6 +85,11 @@ load: build
 	DRIFT_SO=$(TARGET)/release/libdrift.so DRIFT_LOAD_SECONDS=$${DRIFT_LOAD_SECONDS:-600} \
 		$(CARGO) test --locked --test load -- --nocapture
 
+# Ordinary images under real Falco (FALCO_BIN, or falco in PATH), which have to be quiet: docs/false-positives.md.
+.PHONY: quiet
+quiet: build
+	scripts/quiet.py $(IMAGES)
+
 FUZZ_SECONDS ?= 600
 # With a nightly toolchain and cargo-fuzz. New inputs go to the target folder, from where `scripts/corpus.sh add` keeps
 # them; those that fail go to fuzz/artifacts.
