@@ -79,7 +79,7 @@ impl Processes {
         matches!(provenance, Provenance::Package(_))
             || self
                 .contents
-                .of(cx, &mut self.threads, &script.judgement)
+                .of(cx, &mut self.threads, &script.judgement, &self.writers)
                 .is_some_and(|content| content.kind != "renamed")
     }
 

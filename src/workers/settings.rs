@@ -212,7 +212,7 @@ fn is_servers(port: &EarlyPort, now: Bound, was_open: bool) -> bool {
 mod tests {
     use super::*;
     use drift_core::container::declared::{environment::Environment, Declared};
-    use drift_core::container::registry::{Container, Declaration};
+    use drift_core::container::registry::Container;
     use drift_core::verdict::port::{thing, Scope};
     use drift_formats::image_config::EnvVar;
     use std::sync::Mutex;
@@ -226,7 +226,7 @@ mod tests {
             from_manifest: false,
             drifts: Arc::default(),
             installed: Arc::default(),
-            declaration: Declaration::default(),
+            declaration: Arc::default(),
         })
     }
 
@@ -236,6 +236,7 @@ mod tests {
             protocol: Protocol::Udp,
             port,
             tid: 7,
+            process: Arc::default(),
             command: "app".into(),
             origin: Some(origin),
             scope: Scope::Any,
@@ -273,6 +274,7 @@ mod tests {
             container: Arc::clone(container),
             // No process.
             tid: i64::from(i32::MAX),
+            process: Arc::default(),
             command: "app".into(),
             origin: Some(Origin::Image),
             environment: environment.as_bytes().into(),
