@@ -77,10 +77,9 @@ impl Ledger {
     pub fn touch(&self, container: &str, subject: impl Hash, ctime: u64) {
         let key = self.hasher.hash_one(subject);
         let mut containers = self.lock();
-        let Some(fact) = containers.peek_mut(container).and_then(|facts| facts.peek_mut(&key)) else {
-            return;
-        };
-        *fact = Arc::new(Reported { ctime, work: fact.work.clone() });
+        if let Some(entry) = containers.peek_mut(container).and_then(|facts| facts.peek_mut(&key)) {
+            entry.fact = Arc::new(Reported { ctime, work: entry.fact.work.clone() });
+        }
     }
 
     /// What was reported of `subject`.
