@@ -7,6 +7,7 @@
 //! Invariant: a name may have been given to another image since; an image counts as the container's only if
 //! the CRI plugin recorded its id, or its layers are those that the container's snapshot stands on.
 
+use crate::image::oci::host_architecture;
 use drift_formats::bolt::{self, Bolt, BoltError, Pages};
 use drift_formats::digest::Digest;
 use drift_formats::image_config::{ConfigError, ImageConfig};
@@ -209,7 +210,10 @@ pub fn manifest(json: &[u8]) -> Result<Manifest, ConfigError> {
         (None, Some(config)) => Ok(Manifest::Image(Digest::parse(&config.digest)?)),
         (Some(manifests), _) => {
             let fits = |entry: &&Entry| {
-                entry.platform.as_ref().is_none_or(|p| p.os == "linux" && p.architecture == architecture())
+                entry
+                    .platform
+                    .as_ref()
+                    .is_none_or(|p| p.os == "linux" && p.architecture == host_architecture())
             };
             let digests = manifests.iter().filter(fits).filter_map(|m| Digest::parse(&m.digest).ok());
             Ok(Manifest::Index(digests.take(MAX_MANIFESTS).collect()))
@@ -220,15 +224,6 @@ pub fn manifest(json: &[u8]) -> Result<Manifest, ConfigError> {
 
 /// Most manifests of one index that are looked at.
 const MAX_MANIFESTS: usize = 8;
-
-/// This machine's processor in Go's spelling.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
 
 /// Chain id of an image's layers, which names the snapshot that holds them all (image-spec `config.md`,
 /// "Layer ChainID").
