@@ -16,6 +16,7 @@ mod image;
 mod loaded;
 mod network;
 mod packages;
+mod recall;
 mod scripts;
 mod secrets;
 mod source;
