@@ -60,7 +60,7 @@ impl Contents {
             return None;
         }
         let root = live.root(cx.host(), &[pid])?;
-        let found = root.find_itself(path.as_bytes()).ok()?;
+        let found = root.find_here(path.as_bytes(), false).ok()?;
         let max = cx.deps.config.inline_max;
         // Privileges are never explained by content.
         if found.size > max || found.mode & 0o6000 != 0 {

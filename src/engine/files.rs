@@ -14,6 +14,7 @@ use crate::event::file::{self, Act, FileCall};
 use crate::event::raw::EventKey;
 use crate::facts::{Evidence, FileJob, FileNotice, Provenance, Said, Unnamed, Writer, Written};
 use drift_core::container::live::Live;
+use drift_core::container::mounts::Sight;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::host::FoundFile;
@@ -405,9 +406,12 @@ fn judge(cx: &Context<'_>, file: &EventFile, path: &ImagePath) -> Judgement {
 }
 
 fn found(cx: &Context<'_>, file: &EventFile) -> Option<FoundFile> {
-    let root = file.container.live.as_ref()?.root(cx.host(), &[])?;
-    let path = file.new_path.as_ref().or(file.path.as_ref())?.as_bytes();
-    if file.follows { root.find(path) } else { root.find_itself(path) }.ok()
+    let (host, container, live) = (cx.host(), &file.container.id, file.container.live.as_ref()?);
+    let path = file.new_path.as_ref().or(file.path.as_ref())?;
+    match live.find(host, container, live.pid(), &live.root(host, &[])?, path, file.follows).ok()? {
+        Sight::File(found, _) => Some(found),
+        Sight::Mount(_) => None,
+    }
 }
 
 /// Whether a path lies on one of the kernel's own file systems.

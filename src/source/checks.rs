@@ -318,7 +318,7 @@ impl Explain<'_> {
         keep_going: &mut dyn FnMut() -> bool,
     ) -> Option<(&'static str, Option<ImagePath>)> {
         let (image, root) = (self.container.image.as_ref().ok()?, self.root?);
-        let found = root.find_itself(path.as_bytes()).ok()?;
+        let found = root.find_here(path.as_bytes(), false).ok()?;
         image.layers().iter().for_each(|layer| content::build(layer, keep_going));
         let source = content::source_of(image, root, path, &found, self.max, keep_going)?;
         // A program under another name is what masquerading looks like.

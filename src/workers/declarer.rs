@@ -99,7 +99,7 @@ impl Declarer {
         // Before the image is known, and peers are judged.
         if let Ok(root) = self.host.root_of(live.pid()) {
             if live.is_root(&root) {
-                container.declaration.set_nameservers(nameservers::read(&root));
+                container.declaration.set_nameservers(nameservers::read(&self.host, &container, &root));
             }
         }
         let declared = read(&self.host, &container.id, live, &self.config.storage_roots);

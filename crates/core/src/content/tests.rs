@@ -34,7 +34,7 @@ impl Pair {
         image.layers().iter().for_each(|layer| build(layer, &mut || true));
         let root = RootDir::open(self.root.path()).unwrap();
         let path = ImagePath::from_archive(path.as_bytes()).unwrap();
-        let found = root.find_itself(path.as_bytes()).unwrap();
+        let found = root.find_here(path.as_bytes(), false).unwrap();
         let source = source_of(&image, &root, &path, &found, 1 << 20, &mut || true)?;
         Some((source.as_str(), String::from_utf8(source.of().as_bytes().to_vec()).unwrap()))
     }

@@ -4,8 +4,8 @@
 
 use crate::container::live::is_member;
 use crate::container::registry::Container;
-use crate::host::ExeFlags;
-use crate::host::{strip_deleted, FoundFile, Host};
+use crate::host::{strip_deleted, ExeFlags, FoundFile, Host};
+use crate::scan::environment::arguments_of;
 use crate::verdict::judge::{is_memfd_path, Judge, Subject};
 use crate::verdict::origin::Origin;
 use crate::verdict::runtime::{is_runtime, Claim};
@@ -93,7 +93,7 @@ pub(super) fn look_at(host: &Host, container: &Container, pid: i64) -> Option<Se
         true => raw,
         false => strip_deleted(&raw).to_vec(),
     };
-    let arguments = host.arguments(pid).unwrap_or_default();
+    let arguments = arguments_of(host, pid).unwrap_or_default();
     let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
     let ptid = host.parent_of(pid).unwrap_or_default();
     let claim = Claim {

@@ -204,7 +204,7 @@ impl Judge {
     }
 
     /// As [`Judge::judge`], where it is known where the file lies.
-    pub(super) fn judge_at(
+    pub fn judge_at(
         &self,
         container: &Container,
         subject: &Subject<'_>,
