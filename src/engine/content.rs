@@ -7,9 +7,11 @@ use super::cache::ContainerCache;
 use super::context::Context;
 use super::threads::Threads;
 use drift_core::container::live::Live;
+use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::content::{source_of, Explained};
 use drift_core::host::{ExeFlags, Host};
+use drift_core::image::view::Image;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
@@ -22,6 +24,36 @@ const CANDIDATES: u32 = 8;
 /// Most answers cached.
 const MAX_CACHED: usize = 2048;
 
+/// What a process runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Code {
+    Program,
+    Script,
+}
+
+/// What is known of the content of what a process runs; outer `None`: not asked yet, or not known for good.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OfProcess {
+    program: Option<Option<Arc<Explained>>>,
+    script: Option<Option<Arc<Explained>>>,
+}
+
+impl OfProcess {
+    fn of(&self, code: Code) -> Option<&Option<Arc<Explained>>> {
+        match code {
+            Code::Program => self.program.as_ref(),
+            Code::Script => self.script.as_ref(),
+        }
+    }
+
+    fn of_mut(&mut self, code: Code) -> &mut Option<Option<Arc<Explained>>> {
+        match code {
+            Code::Program => &mut self.program,
+            Code::Script => &mut self.script,
+        }
+    }
+}
+
 /// Answers by the very state of a file.
 #[derive(Debug)]
 pub(super) struct Contents {
@@ -29,8 +61,8 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    pub(super) fn new() -> Self {
-        Self { cached: ContainerCache::new(MAX_CACHED) }
+    pub(super) fn new(parts: usize) -> Self {
+        Self { cached: ContainerCache::new(MAX_CACHED, parts) }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
@@ -43,10 +75,30 @@ impl Contents {
         &mut self,
         cx: &Context<'_>,
         threads: &mut Threads,
+        code: Code,
         judgement: &Judgement,
     ) -> Option<Arc<Explained>> {
         let state = threads.of_event(cx)?;
+        if let Some(known) = state.contents.of(code) {
+            return known.clone();
+        }
         let (container, pid) = (state.container.clone()?, state.pid);
+        let found = self.find(cx, &container, pid, judgement);
+        // Before the layers' files are listed nothing is known of the content: asked again then.
+        let is_listed = |image: &Image| image.layers().iter().all(|layer| layer.catalog().is_some());
+        if found.is_some() || container.image.as_ref().is_ok_and(is_listed) {
+            *threads.of_event(cx)?.contents.of_mut(code) = Some(found.clone());
+        }
+        found
+    }
+
+    fn find(
+        &mut self,
+        cx: &Context<'_>,
+        container: &Container,
+        pid: i64,
+        judgement: &Judgement,
+    ) -> Option<Arc<Explained>> {
         let on_root = matches!(judgement.origin, Origin::Added | Origin::ImageModified);
         let on_volume = matches!(judgement.origin, Origin::Volume | Origin::Tmpfs);
         if !on_root && !on_volume {

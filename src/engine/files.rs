@@ -56,9 +56,10 @@ pub struct EventFile {
     set_ids: u16,
     /// Whether the path may be another one's: then the container is looked through as well.
     doubtful: bool,
-    /// Boxed: most events are never asked for it.
-    judgement: OnceLock<Box<Judgement>>,
+    judgement: OnceLock<Arc<Judgement>>,
     kind: OnceLock<&'static str>,
+    /// Number of the inode that is there now; 0: none is found.
+    found_inode: OnceLock<u64>,
     /// Whether the background was told of it.
     compared: OnceLock<()>,
 }
@@ -116,8 +117,8 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn new() -> Self {
-        Self { last: None, tampered: RecentlySeen::new(secrets::MAX_REPORTED) }
+    pub(super) fn new(parts: usize) -> Self {
+        Self { last: None, tampered: RecentlySeen::new(secrets::MAX_REPORTED, parts) }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
@@ -178,16 +179,16 @@ impl Files {
     }
 
     /// Judges the event's file as it is found now; `None` where there is none.
-    pub(super) fn judgement(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<Judgement> {
+    pub(super) fn judgement(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<Arc<Judgement>> {
         let file = self.of_event(cx, p)?;
         if let Some(known) = file.judgement.get() {
-            return Some(Judgement::clone(known));
+            return Some(Arc::clone(known));
         }
         let judgement = match &file.path {
             Some(path) => judge(cx, &file, path),
             None => Judgement::nothing(),
         };
-        Some(Judgement::clone(file.judgement.get_or_init(|| Box::new(judgement))))
+        Some(Arc::clone(file.judgement.get_or_init(|| Arc::new(judgement))))
     }
 
     /// Where the event's file comes from, and who wrote it last.
@@ -198,7 +199,8 @@ impl Files {
     ) -> Option<(Provenance, Option<&'p Written>)> {
         let judgement = self.judgement(cx, p)?;
         let file = self.of_event(cx, p)?;
-        let inode = found(cx, &file).map_or(0, |found| found.inode.ino);
+        let find = || found(cx, &file).map_or(0, |found| found.inode.ino);
+        let inode = *file.found_inode.get_or_init(find);
         Some(p.writers.provenance(&file.container.id, &judgement, inode))
     }
 
@@ -305,6 +307,7 @@ fn find(cx: &Context<'_>, call: &FileCall<'_>, p: &mut Processes) -> Option<Even
         doubtful,
         judgement: OnceLock::new(),
         kind: OnceLock::new(),
+        found_inode: OnceLock::new(),
         compared: OnceLock::new(),
         container,
     })

@@ -35,11 +35,11 @@ impl Processes {
         Self {
             threads: Threads::new(deps, manifests),
             programs: Programs::new(deps),
-            scripts: Scripts::new(),
+            scripts: Scripts::new(deps.config.container_parts),
             pipes: Pipes::new(),
-            writers: Writers::new(),
+            writers: Writers::new(deps.config.container_parts),
             starts: Starts::new(bound(deps.config.cache.max_containers)),
-            contents: Contents::new(),
+            contents: Contents::new(deps.config.container_parts),
         }
     }
 

@@ -11,7 +11,8 @@ pub struct LostReport {
     pub container: Box<str>,
     /// Reference of its image, where known.
     pub image: Option<String>,
-    /// How many, by what they were to be: `programs`, `files`, `libraries`, `packages`, `ports`, `peers`.
+    /// How many, by what they were to be: `programs`, `hashes`, `files`, `libraries`, `packages`,
+    /// `environments`, `ports`, `peers`.
     pub counts: BTreeMap<&'static str, u64>,
 }
 

@@ -276,7 +276,11 @@ impl Round<'_> {
 
     /// Tells what a check found before and not now. `unsure` tells of paths that were not looked at.
     fn gone(&mut self, check: Check, unsure: &dyn Fn(&str) -> bool) -> Result<(), Closed> {
-        self.told.gone(check, unsure).iter().try_for_each(|payload| self.outlet.send(payload))
+        let image = self.container.declaration.reference();
+        self.told.gone(check, unsure).into_iter().try_for_each(|gone| {
+            let container_id = self.container.id.to_string();
+            self.outlet.send(&Payload { container_id, image: image.clone(), ..gone })
+        })
     }
 }
 

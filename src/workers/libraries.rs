@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most files waiting for a process's mappings.
-const MAX_WAITING: usize = 4096;
+const MAX_WAITING: usize = 2048;
 /// When the mappings are looked at, after the open: a loader maps a library at once.
 const LOOKS: [Duration; 4] = [
     Duration::from_millis(2),
@@ -285,6 +285,14 @@ fn is_shared_object(file: &FoundFile) -> bool {
         [_, _, _, _, _, 1, .., low, high] => u16::from_le_bytes([low, high]) == 3,
         [_, _, _, _, _, _, .., high, low] => u16::from_be_bytes([high, low]) == 3,
     }
+}
+
+/// Bytes of what waits when there is no more room.
+#[cfg(test)]
+pub(super) fn bytes_when_full() -> usize {
+    use super::memory::PATH;
+    // The path of the call, that of the file, and that of the verdict.
+    MAX_WAITING * (size_of::<Candidate>() + 3 * PATH)
 }
 
 #[cfg(test)]

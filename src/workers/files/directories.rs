@@ -16,7 +16,7 @@ const FIRST: u64 = 8;
 /// How long more of them are only counted.
 const WINDOW: Duration = Duration::from_secs(600);
 /// Most directories counted.
-const MAX_DIRECTORIES: usize = 4096;
+const MAX_DIRECTORIES: usize = 2048;
 
 type Key = (u64, PathKey, &'static str);
 
@@ -25,7 +25,7 @@ struct Directory {
     since: Instant,
     reported: u64,
     /// The last one that was only counted, and how many there were.
-    rest: Option<(FileReport, u64)>,
+    rest: Option<Box<(FileReport, u64)>>,
 }
 
 /// Directories in which files changed.
@@ -51,8 +51,8 @@ impl Directories {
             known.reported += 1;
             return Some(report);
         }
-        let count = known.rest.as_ref().map_or(0, |(_, count)| *count) + 1;
-        known.rest = Some((report, count));
+        let count = known.rest.as_ref().map_or(0, |rest| rest.1) + 1;
+        known.rest = Some(Box::new((report, count)));
         None
     }
 
@@ -68,7 +68,7 @@ impl Directories {
             if now < dir.since + WINDOW {
                 return true;
             }
-            sums.extend(dir.rest.take().and_then(|(last, count)| summary(last, count)));
+            sums.extend(dir.rest.take().and_then(|rest| summary(rest.0, rest.1)));
             false
         });
         sums
@@ -78,6 +78,13 @@ impl Directories {
 fn summary(last: FileReport, count: u64) -> Option<FileReport> {
     let path: ImagePath = last.path.parent()?;
     Some(FileReport { path, new_path: None, kind: "directory", package: None, count: Some(count), ..last })
+}
+
+/// Bytes of the table when it is full.
+#[cfg(test)]
+pub(super) fn bytes_when_full() -> usize {
+    use crate::workers::memory::{hashed, PATH};
+    hashed(MAX_DIRECTORIES, size_of::<(Key, Directory)>()) + MAX_DIRECTORIES * (size_of::<(FileReport, u64)>() + PATH)
 }
 
 #[cfg(test)]

@@ -627,6 +627,17 @@ fn is_at_namespace_root(host: &Host, pid: i64) -> bool {
     host.root_path_of(pid).is_some_and(|root| root == b"/")
 }
 
+/// The tables, and their bytes when they are full.
+#[cfg(test)]
+pub(super) fn tables() -> [(&'static str, usize); 4] {
+    [
+        ("reported changes", told::bytes_when_full()),
+        ("changed paths waiting for comparison", waiting::bytes_when_full()),
+        ("files watched for their last close", writers::bytes_when_full()),
+        ("directories that fill", directories::bytes_when_full()),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -135,6 +135,13 @@ impl Watches {
     }
 }
 
+/// Bytes of the table when it is full.
+#[cfg(test)]
+pub(super) fn bytes_when_full() -> usize {
+    use crate::workers::memory::{lru, PATH};
+    lru(MAX_WATCHES, size_of::<(i32, Watched)>() + PATH)
+}
+
 #[cfg(test)]
 #[expect(unsafe_code, reason = "a mapping to be found")]
 mod tests {
