@@ -6,6 +6,7 @@
 use super::cache::ContainerCache;
 use super::context::Context;
 use super::threads::Threads;
+use crate::event::raw::EventKey;
 use drift_core::container::live::Live;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
@@ -25,7 +26,7 @@ const CANDIDATES: u32 = 8;
 const MAX_CACHED: usize = 2048;
 
 /// What a process runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
     Program,
     Script,
@@ -58,11 +59,13 @@ impl OfProcess {
 #[derive(Debug)]
 pub(super) struct Contents {
     cached: ContainerCache<BinaryKey, Option<Arc<Explained>>>,
+    /// What was asked last, of program and script, and cannot be answered yet.
+    unsettled: [Option<(EventKey, Code)>; 2],
 }
 
 impl Contents {
     pub(super) fn new(parts: usize) -> Self {
-        Self { cached: ContainerCache::new(MAX_CACHED, parts) }
+        Self { cached: ContainerCache::new(MAX_CACHED, parts), unsettled: [None; 2] }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
@@ -82,12 +85,19 @@ impl Contents {
         if let Some(known) = state.contents.of(code) {
             return known.clone();
         }
+        let event = cx.event.identity();
+        if self.unsettled.contains(&Some((event, code))) {
+            return None;
+        }
         let (container, pid) = (state.container.clone()?, state.pid);
         let found = self.find(cx, &container, pid, judgement);
-        // Before the layers' files are listed nothing is known of the content: asked again then.
+        // Before the layers' files are listed nothing is known of the content: with a later event it is.
         let is_listed = |image: &Image| image.layers().iter().all(|layer| layer.catalog().is_some());
         if found.is_some() || container.image.as_ref().is_ok_and(is_listed) {
             *threads.of_event(cx)?.contents.of_mut(code) = Some(found.clone());
+        } else {
+            let [_, before] = self.unsettled;
+            self.unsettled = [before, Some((event, code))];
         }
         found
     }

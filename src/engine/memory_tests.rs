@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::config::RawConfig;
-use drift_core::verdict::binary::Binary;
 use crate::workers::memory::{self, BLOCK, PATH};
+use drift_core::verdict::binary::Binary;
 use std::mem::size_of;
 
 /// What an instance takes beside its tables, at its start: code, stacks, queues (docs/performance.md).

@@ -25,7 +25,11 @@ pub(super) struct Writers {
 
 impl Writers {
     pub(super) fn new(parts: usize) -> Self {
-        Self { key: RandomState::new(), last: Default::default(), files: ContainerCache::new(MAX_WRITTEN, parts) }
+        Self {
+            key: RandomState::new(),
+            last: Default::default(),
+            files: ContainerCache::new(MAX_WRITTEN, parts),
+        }
     }
 
     fn hash(&self, container: &str) -> u64 {

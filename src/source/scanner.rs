@@ -213,7 +213,8 @@ impl Scanner {
                 false => self.spread.hash_one(&id) % interval,
             };
             let due = now + Duration::from_millis(wait);
-            let known = Known { pids, due, done: false, told: Told::new(&self.kept), memory: Memory::default() };
+            let known =
+                Known { pids, due, done: false, told: Told::new(&self.kept), memory: Memory::default() };
             self.known.insert(id, known);
         }
     }

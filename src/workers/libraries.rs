@@ -155,12 +155,10 @@ impl Libraries {
             pid: job.pid,
         };
         let judgement = match &sight {
-            Sight::File(found, place) => {
-                is_shared_object(found).then(|| self.judge.judge_at(&job.container, &subject(Some(found)), place.clone()))
-            }
-            Sight::Mount(place) => {
-                is_librarys_name(&path).then(|| self.judge.judge_at(&job.container, &subject(None), Some(place.clone())))
-            }
+            Sight::File(found, place) => is_shared_object(found)
+                .then(|| self.judge.judge_at(&job.container, &subject(Some(found)), place.clone())),
+            Sight::Mount(place) => is_librarys_name(&path)
+                .then(|| self.judge.judge_at(&job.container, &subject(None), Some(place.clone()))),
         };
         judgement.map(|judgement| (path, judgement))
     }

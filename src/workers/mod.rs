@@ -209,8 +209,15 @@ impl Workers {
                 let (metrics, stop, watched) = (Arc::clone(&m), Arc::clone(&s), Arc::clone(&watched));
                 let reports =
                     packages::Reports { packages: &|event| r.report(event), files: &|event| r.report(event) };
-                packages::Packages::new(h.clone(), metrics, stop, watched, c.background_max, c.container_parts)
-                    .run(jobs, reports);
+                packages::Packages::new(
+                    h.clone(),
+                    metrics,
+                    stop,
+                    watched,
+                    c.background_max,
+                    c.container_parts,
+                )
+                .run(jobs, reports);
             },
         )?;
         let (h, c, m, s) = means();

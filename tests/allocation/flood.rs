@@ -39,8 +39,7 @@ impl Asked {
 
 fn accept(tid: i64, address: i64) -> Vec<u8> {
     let peer = u32::try_from(address).unwrap().to_be_bytes();
-    let tuple =
-        [&[2][..], &peer, &50_000u16.to_ne_bytes(), &[10, 0, 0, 2], &8080u16.to_ne_bytes()].concat();
+    let tuple = [&[2][..], &peer, &50_000u16.to_ne_bytes(), &[10, 0, 0, 2], &8080u16.to_ne_bytes()].concat();
     let none = 0u32.to_ne_bytes();
     event(ACCEPT4_6_X, tid, &[&5i64.to_ne_bytes(), &tuple, &[0], &none, &none, &none])
 }

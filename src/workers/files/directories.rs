@@ -84,7 +84,8 @@ fn summary(last: FileReport, count: u64) -> Option<FileReport> {
 #[cfg(test)]
 pub(super) fn bytes_when_full() -> usize {
     use crate::workers::memory::{hashed, PATH};
-    hashed(MAX_DIRECTORIES, size_of::<(Key, Directory)>()) + MAX_DIRECTORIES * (size_of::<(FileReport, u64)>() + PATH)
+    hashed(MAX_DIRECTORIES, size_of::<(Key, Directory)>())
+        + MAX_DIRECTORIES * (size_of::<(FileReport, u64)>() + PATH)
 }
 
 #[cfg(test)]

@@ -201,7 +201,8 @@ impl WaitList {
 pub(super) fn bytes_when_full() -> usize {
     use crate::workers::memory::{hashed, BLOCK, PATH};
     let entry = size_of::<Waiting>() + BLOCK + PATH + PATH / 8 + size_of::<i64>() + BLOCK;
-    MAX_WAITING * (entry + 2 * size_of::<Reverse<(Instant, Key)>>()) + hashed(MAX_WAITING, size_of::<(Key, usize)>())
+    MAX_WAITING * (entry + 2 * size_of::<Reverse<(Instant, Key)>>())
+        + hashed(MAX_WAITING, size_of::<(Key, usize)>())
 }
 
 #[cfg(test)]

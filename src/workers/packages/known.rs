@@ -93,7 +93,7 @@ mod tests {
             let dir = ImagePath::lexical(b"/", format!("/d{n}").as_bytes()).unwrap();
             Database { dir, ..Database::of_systems().remove(0) }
         };
-        known.put("other", &database(0), packages(1000));
+        known.put("other", &database(0), packages(700));
         (0..100).for_each(|n| known.put("hostile", &database(n), packages(1000)));
         assert!(known.get("other", &database(0)).is_some() && known.get("hostile", &database(0)).is_none());
         assert!(known.get("hostile", &database(99)).is_some() && known.packages <= MAX_PACKAGES);

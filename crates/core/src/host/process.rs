@@ -273,7 +273,11 @@ mod tests {
         let root = host.root_of(pid).unwrap();
         let found = root.find_through_mounts(exe.path().unwrap().as_slice()).unwrap();
         assert!(found.inode.agrees(&exe.inode));
-        assert_eq!(root.find_through_mounts(b"/proc/self/exe").unwrap_err(), Errno::LOOP, "magic links are refused");
+        assert_eq!(
+            root.find_through_mounts(b"/proc/self/exe").unwrap_err(),
+            Errno::LOOP,
+            "magic links are refused"
+        );
         let age = host.started_at(pid).unwrap();
         let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
         assert!(now.abs_diff(age) < 3_600_000_000_000, "started within the hour: {age} {now}");

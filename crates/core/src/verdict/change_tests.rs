@@ -182,7 +182,7 @@ fn kinds_go_by_path_then_content() {
         ("/srv/x", "/elf", "elf_exec"),
         ("/etc", "/etc", "config"),
     ] {
-        let found = root.find(content.as_bytes()).unwrap();
+        let found = root.find_here(content.as_bytes(), true).unwrap();
         let path = ImagePath::lexical(b"/", path.as_bytes()).unwrap();
         assert_eq!(file_kind(&path, Some(&found)), want, "{path:?}");
     }
