@@ -119,7 +119,7 @@ impl FoundFile {
     }
 
     /// Whether the file has file capabilities (the xattr `security.capability`).
-    pub fn has_file_capabilities(&self) -> bool {
+    pub(crate) fn has_file_capabilities(&self) -> bool {
         let mut value = [0u8; 64];
         rustix::fs::getxattr(self_fd(&self.fd), "security.capability", &mut value[..]).is_ok_and(|n| n > 0)
     }
@@ -156,7 +156,7 @@ impl RootDir {
     }
 
     /// The same directory, with the mounts that are below it.
-    pub fn with_mounts(self, mounts: Arc<MountTable>) -> Self {
+    pub(crate) fn with_mounts(self, mounts: Arc<MountTable>) -> Self {
         Self { mounts: Some(mounts), ..self }
     }
 
@@ -200,7 +200,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn find_beneath(&self, path: &[u8]) -> Result<FoundFile, Errno> {
+    pub(crate) fn find_beneath(&self, path: &[u8]) -> Result<FoundFile, Errno> {
         let resolve = ResolveFlags::BENEATH
             | ResolveFlags::NO_SYMLINKS
             | ResolveFlags::NO_MAGICLINKS
@@ -243,7 +243,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The kernel's; EAGAIN where the way is not kept all the same.
-    pub fn find_mount_point(&self, path: &[u8]) -> Result<Self, Errno> {
+    pub(crate) fn find_mount_point(&self, path: &[u8]) -> Result<Self, Errno> {
         /// A rename anywhere on the node lets the kernel's way without locks fail.
         const TRIES: usize = 5;
         let hold = |resolve| self.hold_with(path, OFlags::DIRECTORY, resolve);
@@ -302,7 +302,7 @@ fn stat_fd(fd: impl AsFd) -> Result<Statx, Errno> {
 
 /// The mount that a descriptor's file was reached through, without a look at the file itself: whoever serves
 /// the file system is not asked (proc_pid_fdinfo(5)). `None` where the kernel does not tell.
-pub fn mount_of(fd: impl AsFd) -> Option<u64> {
+pub(crate) fn mount_of(fd: impl AsFd) -> Option<u64> {
     use std::os::fd::AsRawFd;
     let path = PathBuf::from(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()));
     let text = super::read_bounded(&path, 4096).ok()?;

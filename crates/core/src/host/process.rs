@@ -40,7 +40,7 @@ impl Host {
     }
 
     /// Identity of a process's namespace (`net`, `pid`): device and inode. `None` if it may not be looked at.
-    pub fn namespace_of(&self, pid: i64, kind: &str) -> Option<(u64, u64)> {
+    pub(crate) fn namespace_of(&self, pid: i64, kind: &str) -> Option<(u64, u64)> {
         let metadata = std::fs::metadata(self.proc(pid, &format!("ns/{kind}"))).ok()?;
         Some((metadata.dev(), metadata.ino()))
     }
