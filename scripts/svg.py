@@ -47,7 +47,8 @@ def main():
     print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img">')
     print(f"<title>{escape(plain[0])}</title><style>{STYLE}</style>")
     for number, line in enumerate(lines):
-        print(f'<text x="{PAD}" y="{PAD + HEIGHT * (number + 0.8):.1f}" xml:space="preserve">{spans(line)}</text>')
+        y = PAD + HEIGHT * (number + 0.8)
+        print(f'<text x="{PAD}" y="{y:.1f}" xml:space="preserve">{spans(line)}</text>')
     print("</svg>")
 
 

@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Diff(Diff),
     Explain(Explain),
     Triage(Triage),
+    Doctor(Doctor),
     Manifest(Manifest),
     Lint(Lint),
     Completions(Completions),
@@ -177,6 +178,20 @@ pub(crate) struct Triage {
     /// Also write the exceptions as a new rules file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) exceptions: Option<PathBuf>,
+}
+
+/// Check that this node and its Falco are as Drift needs them
+///
+/// Each line is ok, a warning or a failure, with the fix: kernel, host root, capabilities, storage of
+/// runtimes, where each container's image is read from, and Falco's plugin, order of rules and losses. The
+/// exit status is 1 if anything fails.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) format: TextOrJson,
+    /// Falco's configuration [default: of the Falco that runs, else /etc/falco/falco.yaml]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) falco_config: Option<PathBuf>,
 }
 
 /// Write an image's files as an mtree(5) manifest, for `manifests` in Drift's configuration

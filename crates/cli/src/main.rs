@@ -12,7 +12,9 @@ mod archive;
 mod arguments;
 mod containers;
 mod diff;
+mod doctor;
 mod explain;
+mod falco_config;
 mod fold;
 mod html;
 mod json;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Diff(options) => diff::run(&global, &options),
         Command::Explain(options) => explain::run(&options).map(|()| false),
         Command::Triage(options) => triage::run(&options),
+        Command::Doctor(options) => doctor::run(&global, &options),
         Command::Manifest(options) => manifest::run(&global, &options).map(|()| false),
         Command::Lint(options) => lint::run(&options),
         Command::Completions(options) => pages::completions(&options).map(|()| false),

@@ -345,7 +345,8 @@ fn value(groups: &Groups, proposals: &[Proposal], invalid: u64) -> Value {
     };
     let proposal = |p: &Proposal| {
         json!({
-            "rule": p.rule, "priority": p.priority, "image": p.row.image, "field": p.row.thing.field, "value": p.row.thing.value,
+            "rule": p.rule, "priority": p.priority, "image": p.row.image,
+            "field": p.row.thing.field, "value": p.row.thing.value,
             "below": p.row.is_directory, "alerts": p.alerts, "things": p.things,
         })
     };

@@ -1,5 +1,5 @@
-//! Replays a capture through the plugin in a real engine and prints what the rules pack alerts on: a table for
-//! people, beside what Falco's own check says of the same programs, or with `--json` Falco's lines.
+//! Replays a capture through the plugin in a real engine and prints what the rules pack alerts on: a table
+//! for people, beside what Falco's own check says of the same programs, or with `--json` Falco's lines.
 
 #![allow(clippy::print_stdout)] // Printing is its purpose.
 

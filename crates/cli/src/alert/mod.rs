@@ -43,7 +43,7 @@ impl Thing {
     }
 }
 
-/// Fields that name what an alert is about, the most telling first. What a script rule is about is the script.
+/// Fields that name what an alert is about, the most telling first. A script rule is about the script.
 const THINGS: [&str; 14] = [
     "drift.event.path",
     "drift.event.package",
