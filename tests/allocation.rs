@@ -5,7 +5,13 @@
 //! functions are called under an allocator that counts. Only what happens inside `plugin_extract_fields`
 //! counts. A process of its own, because the allocator is the whole process's.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 #[path = "allocation/answers.rs"]
 mod answers;

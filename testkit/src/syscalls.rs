@@ -4,6 +4,9 @@
 //! that are made from one range of code, which here is the signal's return (prctl(2),
 //! `PR_SET_SYSCALL_USER_DISPATCH`, Linux 5.11, x86). The handler makes the call for the thread.
 
+// A failure here is a failure of the test.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 /// Runs something, and gives the numbers of the system calls that the thread made meanwhile, in order; `None`
 /// where the system cannot tell.
 pub fn of<T>(work: impl FnOnce() -> T) -> Option<(T, Vec<i64>)> {

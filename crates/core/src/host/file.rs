@@ -178,7 +178,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn find_through_mounts(&self, path: &[u8]) -> Result<FoundFile, Errno> {
+    pub fn find_through_mounts(&self, path: &[u8]) -> Result<FoundFile, Errno> {
         FoundFile::from_fd(self.hold_with(path, OFlags::empty(), ResolveFlags::empty())?)
     }
 
