@@ -102,6 +102,18 @@ impl Contents {
         found
     }
 
+    /// The same of any file of code that the event's process was started on.
+    pub(super) fn look(
+        &mut self,
+        cx: &Context<'_>,
+        threads: &mut Threads,
+        judgement: &Judgement,
+    ) -> Option<Arc<Explained>> {
+        let state = threads.of_event(cx)?;
+        let (container, pid) = (state.container.clone()?, state.pid);
+        self.find(cx, &container, pid, judgement)
+    }
+
     fn find(
         &mut self,
         cx: &Context<'_>,

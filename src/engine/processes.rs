@@ -8,7 +8,7 @@ use super::pipes::{Pipes, Piping};
 use super::programs::Programs;
 use super::provenance::Writers;
 use super::scripts::Scripts;
-use super::threads::Threads;
+use super::threads::{ThreadState, Threads};
 use super::work::Starts;
 use crate::event::threads::Thread;
 use crate::facts::{Provenance, Written};
@@ -58,8 +58,41 @@ impl Processes {
     }
 
     /// The script that the event's process was started on; `None` when it runs none, or on the host.
+    ///
+    /// Of several files of code that drifted, the first that nothing excuses: content of the image, or a
+    /// package that accounts for it.
     pub(super) fn script(&mut self, cx: &Context<'_>) -> Option<Arc<Script>> {
-        self.scripts.of_event(cx, &mut self.threads)
+        self.script_state(cx)?.script.clone()?
+    }
+
+    /// The state of the event's thread, whose script is known; `None` on the host.
+    pub(super) fn script_state(&mut self, cx: &Context<'_>) -> Option<&ThreadState> {
+        self.scripts.state(cx, &mut self.threads)?;
+        let others = self.scripts.take_others(cx);
+        if !others.is_empty() {
+            self.choose_script(cx, others);
+            self.threads.of_event(cx)?;
+        }
+        self.threads.last()
+    }
+
+    fn choose_script(&mut self, cx: &Context<'_>, others: Vec<Script>) -> Option<()> {
+        let script = self.scripts.of_event(cx, &mut self.threads)?;
+        if !self.is_excused(cx, &script) {
+            return None;
+        }
+        let worst = others.into_iter().find(|other| !self.is_excused(cx, other))?;
+        self.scripts.choose(cx, &mut self.threads, worst)
+    }
+
+    fn is_excused(&mut self, cx: &Context<'_>, script: &Script) -> bool {
+        let Some(container) = self.threads.container(cx) else { return false };
+        let (provenance, _) = self.writers.provenance(&container.id, &script.judgement, script.ino);
+        matches!(provenance, Provenance::Package(_))
+            || self
+                .contents
+                .look(cx, &mut self.threads, &script.judgement)
+                .is_some_and(|content| content.kind != "renamed")
     }
 
     /// What the event's process does at a pipe that an interpreter reads its program from.

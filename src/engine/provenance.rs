@@ -12,7 +12,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 /// Most files whose writers are remembered.
-const MAX_WRITTEN: usize = 20_480;
+const MAX_WRITTEN: usize = 16_384;
 
 /// Writers of files, by a keyed hash of the container and the inode number on its root file system.
 #[derive(Debug)]

@@ -151,8 +151,7 @@ impl<'e> Query<'e> {
     /// How the event's process came to what it runs: as the script did, `pipe`, or `cut` where its arguments
     /// end before they say.
     pub fn script_source(&mut self) -> Option<&'static str> {
-        let p = &mut self.state.processes;
-        let state = p.scripts.state(&self.cx, &mut p.threads)?;
+        let state = self.state.processes.script_state(&self.cx)?;
         match state.script.as_ref().and_then(Option::as_deref) {
             Some(script) if script.is_drift() => Some(script.via.as_str()),
             _ if state.pipe.is_some() => Some("pipe"),
@@ -163,8 +162,7 @@ impl<'e> Query<'e> {
 
     /// Origin of the script; [`Origin::Unknown`] where the arguments end before they say which.
     pub fn script_origin(&mut self) -> Option<Origin> {
-        let p = &mut self.state.processes;
-        let state = p.scripts.state(&self.cx, &mut p.threads)?;
+        let state = self.state.processes.script_state(&self.cx)?;
         match state.script.as_ref().and_then(Option::as_deref) {
             Some(script) => Some(script.judgement.origin),
             None => (state.is_cut && state.pipe.is_none()).then_some(Origin::Unknown),

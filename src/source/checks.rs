@@ -142,14 +142,19 @@ impl Round<'_> {
             if closed.is_ok() && p.is_drift() {
                 let started = self.host.started_at(p.pid);
                 let before_start = started.map(|at| at < tell.opened);
-                let payload = Payload { before_start, ..Payload::of_process(&tell.container.id, &p) };
-                let content = match p.deleted {
-                    true => None,
-                    false => payload.path.as_deref().and_then(|path| {
-                        explain.content(&ImagePath::from_archive(path.as_bytes()).ok()?, &mut { keep_going })
-                    }),
+                let content = |path: &[u8]| {
+                    let path = ImagePath::from_archive(path).ok()?;
+                    explain.content(&path, &mut { keep_going }).filter(|_| !p.deleted)
                 };
-                let payload = payload.explained(content);
+                // What content of the image excuses, it excuses alone.
+                let mut drifted = p.drifted().map(|what| (what, content(what.0)));
+                let Some(first) = drifted.next() else { return };
+                let chosen = match first.1 {
+                    Some(_) => drifted.find(|(_, content)| content.is_none()).unwrap_or(first),
+                    None => first,
+                };
+                let payload = Payload::of_process(&tell.container.id, &p, chosen.0);
+                let payload = Payload { before_start, ..payload }.explained(chosen.1);
                 let mark = (p.origin, p.script.as_ref().map(|(_, origin)| *origin), p.deleted);
                 closed = tell.finding(told, "program", payload, mark);
             }

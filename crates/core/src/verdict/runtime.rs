@@ -7,7 +7,7 @@
 
 use crate::command::interpreter;
 use crate::container::registry::Container;
-use crate::host::{mount_of, FoundFile, Host, InodeId};
+use crate::host::{mount_of, path_of, strip_deleted, FoundFile, Host, InodeId};
 use crate::verdict::compare::{same_content, Comparison};
 use crate::verdict::judge::is_memfd_path;
 use rustix::fs::FileType;
@@ -72,13 +72,17 @@ pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool
         own.is_some() && own == host.namespace_of(1, kind)
     };
     // Not in the container's PID namespace, and with none of it: nobody in there can be.
-    if claim.has_host_ids && claim.parent_outside && !of_host(live.pid(), "pid") {
+    let has_own_ids = || {
+        let own = host.own_pid_of(live.pid());
+        own.is_some_and(|own| own != live.pid()) && !of_host(live.pid(), "pid")
+    };
+    if claim.has_host_ids && claim.parent_outside && has_own_ids() {
         return true;
     }
     if of_host(claim.pid, "mnt") {
         return true;
     }
-    if is_on_containers_mount(host, container, claim.pid) {
+    if is_on_containers_mount(host, container, claim) {
         return false;
     }
     // The parent is the runtime itself, as long as it lives.
@@ -98,9 +102,13 @@ pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool
 
 /// Whether the executable lies on a mount that the container has, or that its processes made: the host's
 /// runtime is not executed from there.
-fn is_on_containers_mount(host: &Host, container: &Container, pid: i64) -> bool {
-    let (Some(live), Ok(exe)) = (&container.live, host.hold_executable(pid)) else { return false };
-    mount_of(&exe).is_some_and(|id| live.mount_of(host, &container.id, pid, id).is_some())
+///
+/// Events are late: by now the runtime may have become the container's first program, which says nothing of
+/// what it was.
+fn is_on_containers_mount(host: &Host, container: &Container, claim: &Claim<'_>) -> bool {
+    let (Some(live), Ok(exe)) = (&container.live, host.hold_executable(claim.pid)) else { return false };
+    let is_same = path_of(&exe).is_none_or(|now| strip_deleted(&now) == strip_deleted(claim.path));
+    is_same && mount_of(&exe).is_some_and(|id| live.mount_of(host, &container.id, claim.pid, id).is_some())
 }
 
 fn open(path: &Path) -> Option<FoundFile> {
