@@ -5,19 +5,20 @@
 
 use super::cache::ContainerCache;
 use super::context::Context;
+use super::provenance::Writers;
 use super::threads::Threads;
 use crate::event::raw::EventKey;
 use drift_core::container::live::Live;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
-use drift_core::content::{source_of, Explained};
+use drift_core::content::{named_source, source_of, Explained};
 use drift_core::host::{ExeFlags, Host};
 use drift_core::image::view::Image;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
-use drift_formats::mountinfo::{Mount, MountTable};
+use drift_formats::mountinfo::{is_at_or_below, Mount, MountTable};
 use std::sync::Arc;
 
 /// Most files of the image that one file is compared with on the event thread.
@@ -80,6 +81,7 @@ impl Contents {
         threads: &mut Threads,
         code: Code,
         judgement: &Judgement,
+        writers: &Writers,
     ) -> Option<Arc<Explained>> {
         let state = threads.of_event(cx)?;
         if let Some(known) = state.contents.of(code) {
@@ -90,7 +92,7 @@ impl Contents {
             return None;
         }
         let (container, pid) = (state.container.clone()?, state.pid);
-        let found = self.find(cx, &container, pid, judgement);
+        let found = self.find(cx, &container, pid, judgement, writers);
         // Before the layers' files are listed nothing is known of the content: with a later event it is.
         let is_listed = |image: &Image| image.layers().iter().all(|layer| layer.catalog().is_some());
         if found.is_some() || container.image.as_ref().is_ok_and(is_listed) {
@@ -108,10 +110,11 @@ impl Contents {
         cx: &Context<'_>,
         threads: &mut Threads,
         judgement: &Judgement,
+        writers: &Writers,
     ) -> Option<Arc<Explained>> {
         let state = threads.of_event(cx)?;
         let (container, pid) = (state.container.clone()?, state.pid);
-        self.find(cx, &container, pid, judgement)
+        self.find(cx, &container, pid, judgement, writers)
     }
 
     fn find(
@@ -120,6 +123,7 @@ impl Contents {
         container: &Container,
         pid: i64,
         judgement: &Judgement,
+        writers: &Writers,
     ) -> Option<Arc<Explained>> {
         let on_root = matches!(judgement.origin, Origin::Added | Origin::ImageModified);
         let on_volume = matches!(judgement.origin, Origin::Volume | Origin::Tmpfs);
@@ -147,9 +151,13 @@ impl Contents {
         let image = container.image.as_ref().ok()?;
         // A few candidates of the same size, no more: what is not found by then alerts.
         let mut left = CANDIDATES;
-        let source = source_of(image, &root, path, &found, max, &mut || {
+        let mut keep_going = || {
             left = left.saturating_sub(1);
             left > 0
+        };
+        let source = source_of(image, &root, path, &found, max, &mut keep_going).or_else(|| {
+            let command = &writers.of(&container.id, found.inode.ino)?.command;
+            named_source(image, command.as_bytes(), path, &found)
         });
         let explained = source.map(|source| Arc::new(Explained::of(source, path)));
         // Before the layers' files are listed nothing is known of the content: asked again then.
@@ -179,8 +187,11 @@ fn is_declared(host: &Host, live: &Live, path: &ImagePath) -> bool {
 /// changed.
 fn is_declared_mount(mounts: &MountTable, mount: &Mount, kind: VolumeKind) -> bool {
     let read_only = mount.read_only || mount.super_read_only;
+    // What another mount of the same file system shows counts where it is above or below this one.
+    let overlaps = |m: &Mount| is_at_or_below(&m.root, &mount.root) || is_at_or_below(&mount.root, &m.root);
     let writable_elsewhere = || {
-        mounts.iter().any(|m| m.id != mount.id && m.dev == mount.dev && !m.read_only && !m.super_read_only)
+        let others = mounts.iter().filter(|m| m.id != mount.id && m.dev == mount.dev);
+        others.filter(|m| overlaps(m)).any(|m| !m.read_only && !m.super_read_only)
     };
     match kind {
         VolumeKind::ConfigMap | VolumeKind::Secret | VolumeKind::Projected | VolumeKind::Image => read_only,

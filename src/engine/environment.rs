@@ -8,6 +8,7 @@
 use super::context::Context;
 use super::declared;
 use super::processes::Processes;
+use super::role;
 use super::work;
 use crate::event::exec::ExecFacts;
 use crate::facts::EarlyEnvironment;
@@ -147,6 +148,7 @@ fn hand_over(
     workers.early_environment(EarlyEnvironment {
         container: Arc::clone(container),
         tid: cx.event.tid,
+        process: p.threads.process(cx),
         command: p.threads.command(cx),
         origin: p.binary(cx).map(|binary| binary.judgement.origin),
         environment: subject.environment.into(),
@@ -163,7 +165,7 @@ fn exports(cx: &Context<'_>, p: &mut Processes, container: &Container, exec: &Ex
     if !is_shell(exec.exe_path) {
         return Exports::No;
     }
-    let first = |tid| cx.table.get(tid).filter(|thread| thread.vtid == 1);
+    let first = |tid| cx.table.get(tid).filter(|thread| role::is_first(cx, &p.threads, container, thread));
     let is_first = first(cx.event.tid).is_some();
     let is_below_init = || first(exec.ptid).is_some_and(|parent| is_init(&parent.exe_path));
     if !is_first && !is_below_init() {

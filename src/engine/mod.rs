@@ -31,6 +31,7 @@ mod programs;
 mod provenance;
 mod query;
 mod recent;
+mod role;
 mod runs;
 mod scripts;
 mod secrets;
@@ -99,6 +100,17 @@ impl State {
         }
     }
 
+    /// Takes in where workers found the layers of containers: what was said of their programs without is
+    /// judged again.
+    fn take_located(&mut self, deps: &Dependencies) {
+        let Some(workers) = &deps.workers else { return };
+        for located in workers.located() {
+            if let Some(id) = self.processes.threads.containers.set_located(deps, located) {
+                self.processes.programs.forget(&id, usize::MAX);
+            }
+        }
+    }
+
     /// Forgets a little of what is known of a container that the registry has let go.
     fn forget_gone(&mut self) {
         let Some(id) = self.processes.threads.containers.registry.gone().map(str::to_owned) else { return };
@@ -130,7 +142,8 @@ impl Engine {
         metrics: Arc<Metrics>,
     ) -> Self {
         let judge = Judge::new(Host::new(&config.host_root), config.inline_max);
-        let deps = Dependencies { config, judge, metrics, lists, workers: None };
+        let host_name = judge.host().name();
+        let deps = Dependencies { config, judge, metrics, lists, host_name, workers: None };
         Self { state: State::new(&deps, manifests), decoded: Decoded::default(), deps }
     }
 
@@ -160,6 +173,7 @@ impl Engine {
     fn turn_to(&mut self, event: &SyscallEvent<'_>) {
         if self.decoded.turn_to(event) {
             self.state.processes.programs.take_findings(&self.deps);
+            self.state.take_located(&self.deps);
         }
     }
 
@@ -239,6 +253,9 @@ impl State {
                 let payload = Payload::parse(data);
                 if let Some(id) = payload.as_ref().and_then(container::recorded_as_followed) {
                     self.packages.note_followed(id);
+                }
+                if let Some((id, identity)) = payload.as_ref().and_then(container::recorded_identity) {
+                    self.processes.threads.containers.registry.note_identity(id, identity);
                 }
             }
             _ => {}

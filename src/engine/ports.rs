@@ -101,14 +101,25 @@ impl Ports {
         if self.seen.contains(&key) || (is_udp && self.handed_over == identity) {
             return;
         }
-        let command = p.threads.command(cx);
+        let (command, process) = (p.threads.command(cx), p.threads.process(cx));
         let origin = p.binary(cx).map(|binary| binary.judgement.origin);
         let (scope, thing) = (claimed.scope(), key.1);
         let Claimed { container, protocol, port, socket, .. } = claimed;
         let (tid, since) = (cx.event.tid, Instant::now());
         let socket = Some(socket).filter(|_| is_udp);
-        let early =
-            EarlyPort { container, protocol, port, tid, command, origin, scope, thing, socket, since };
+        let early = EarlyPort {
+            container,
+            protocol,
+            port,
+            tid,
+            process,
+            command,
+            origin,
+            scope,
+            thing,
+            socket,
+            since,
+        };
         if workers.early_port(early) {
             self.handed_over = identity;
             if !is_udp {

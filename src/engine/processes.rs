@@ -91,7 +91,7 @@ impl Processes {
         matches!(provenance, Provenance::Package(_))
             || self
                 .contents
-                .look(cx, &mut self.threads, &script.judgement)
+                .look(cx, &mut self.threads, &script.judgement, &self.writers)
                 .is_some_and(|content| content.kind != "renamed")
     }
 

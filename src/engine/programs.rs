@@ -5,11 +5,11 @@ use super::content::OfProcess;
 use super::context::{Context, Dependencies};
 use super::provenance::Writers;
 use super::runs::Runs;
-use super::threads::{ThreadState, Threads};
+use super::threads::{process_of, ThreadState, Threads};
 use crate::event::exec::ExecFacts;
 use crate::event::threads::Thread;
 use crate::events::Finding;
-use crate::facts::{Against, VerifyJob};
+use crate::facts::{Against, Process, VerifyJob};
 use crate::logging::warn_once;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
@@ -302,7 +302,8 @@ impl Programs {
         let file = found.open().ok().filter(|_| found.size <= cx.deps.config.background_max);
         let is_asked = file.is_none_or(|file| {
             let Some(container) = threads.container(cx) else { return true };
-            workers.verify(VerifyJob { key: binary.key, container, file, against: None, tid: cx.event.tid })
+            let (key, tid, process) = (binary.key, cx.event.tid, threads.process(cx));
+            workers.verify(VerifyJob { key, container, file, against: None, tid, process })
         });
         if is_asked {
             // Or never will be: it is too large, or cannot be read.
@@ -396,9 +397,10 @@ fn compare_later(
         _ => None,
     });
     let against = Some(Against { layer, path, sha256 });
-    let job =
-        VerifyJob { key: binary.key, container: Arc::clone(container), file, against, tid: cx.event.tid };
-    workers.verify(job)
+    let (key, tid) = (binary.key, cx.event.tid);
+    let command = cx.table.command(tid).map(Arc::from);
+    let process = Arc::new(Process { command, ..process_of(cx, tid, Some(container)) });
+    workers.verify(VerifyJob { key, container: Arc::clone(container), file, against, tid, process })
 }
 
 /// The path of an executable as the engine read it from `/proc`, where an unlinked file's carries a mark.

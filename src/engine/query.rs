@@ -7,10 +7,11 @@ use super::environment;
 use super::files::EventFile;
 use super::packages::PackageWork;
 use super::peers::PeerFacts;
+use super::role::{self, Role};
 use super::{agents, scripts, work, State};
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
-use crate::facts::{Agent, Provenance, Written};
+use crate::facts::{Agent, Process, Provenance, Written};
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::content::Explained;
@@ -62,9 +63,25 @@ impl<'e> Query<'e> {
         declared::container(&self.cx, &mut self.state.processes.threads)
     }
 
+    /// Name of the node that Falco runs on; `None` where it is not known.
+    pub fn host_name(&self) -> Option<&'e str> {
+        self.cx.deps.host_name.as_deref()
+    }
+
+    /// What is known of the event's process.
+    pub fn process(&mut self) -> Option<Arc<Process>> {
+        self.container()?;
+        Some(self.state.processes.threads.process(&self.cx))
+    }
+
     /// When the container's init process started, nanoseconds since the epoch.
     pub fn container_started(&mut self) -> Option<u64> {
         self.state.processes.threads.container_started(&self.cx)
+    }
+
+    /// What the event's process is to its container.
+    pub fn process_role(&mut self) -> Option<Role> {
+        role::of_event(&self.cx, &mut self.state.processes.threads)
     }
 
     /// What the list of approved images says of the container's; `None` without a list.
@@ -128,14 +145,14 @@ impl<'e> Query<'e> {
     pub fn binary_content(&mut self) -> Option<Arc<Explained>> {
         let binary = self.binary()?;
         let p = &mut self.state.processes;
-        p.contents.of(&self.cx, &mut p.threads, Code::Program, &binary.judgement)
+        p.contents.of(&self.cx, &mut p.threads, Code::Program, &binary.judgement, &p.writers)
     }
 
     /// As [`Self::binary_content`], of the script.
     pub fn script_content(&mut self) -> Option<Arc<Explained>> {
         let script = self.script()?;
         let p = &mut self.state.processes;
-        p.contents.of(&self.cx, &mut p.threads, Code::Script, &script.judgement)
+        p.contents.of(&self.cx, &mut p.threads, Code::Script, &script.judgement, &p.writers)
     }
 
     /// The work of the image's own that the event's process takes part in.

@@ -10,7 +10,7 @@ use super::pipes::Piping;
 use super::work::WorkState;
 use crate::event::exec::ExecFacts;
 use crate::event::threads::Thread;
-use crate::facts::{Agent, Writer};
+use crate::facts::{Agent, Process, Writer};
 use drift_core::command::manager::Invocation;
 use drift_core::container::registry::{Container, LoadedManifest};
 use drift_core::verdict::binary::{Binary, BinaryKey};
@@ -47,8 +47,8 @@ pub(super) struct ThreadState {
     pub(super) argument: Option<Option<Arc<Script>>>,
     /// Command line of the thread; `None`: not asked yet.
     command: Option<Arc<str>>,
-    /// Its process as a writer of files; `None`: not asked yet.
-    process: Option<Arc<WriterProcess>>,
+    /// What events say of its process; `None`: not asked yet.
+    process: Option<Arc<Process>>,
     /// The thread as a writer of files, while nothing can change it; `None`: not asked yet, or it can.
     pub(super) writer: Option<Arc<Writer>>,
     /// When the container's first process started, nanoseconds since the epoch; outer `None`: not asked yet;
@@ -287,12 +287,17 @@ impl Threads {
         if let Some(known) = state.started {
             return known;
         }
-        // The start of the PID namespace's init process; a container in the host's namespace has none of its
-        // own.
+        // The start of the PID namespace's init process; a container in the host's namespace, or in that of
+        // its pod, has none of its own.
+        let first = container.live.as_ref().and_then(|live| cx.table.get(live.pid()));
+        let shares = first.is_some_and(|first| first.vtid != 1);
         let thread = cx.table.get(cx.event.tid).filter(|t| t.vtid != cx.event.tid);
         let of_namespace = thread.map(|t| t.pidns_init_start).filter(|started| *started > EPOCH_FLOOR);
         let of_process = || container.live.as_ref()?.started.filter(|started| *started != 0);
-        let started = of_namespace.or_else(of_process);
+        let started = match shares {
+            true => of_process().or(of_namespace),
+            false => of_namespace.or_else(of_process),
+        };
         state.started = Some(started);
         started
     }
@@ -309,18 +314,15 @@ impl Threads {
         })
     }
 
-    /// The event's process as a writer of files, read once for each program it runs.
-    pub(super) fn writer_process(&mut self, cx: &Context<'_>, pid: i64) -> Arc<WriterProcess> {
-        let known = self.of_event(cx).and_then(|state| state.process.clone());
+    /// The event's process, read once for each program it runs.
+    pub(super) fn process(&mut self, cx: &Context<'_>) -> Arc<Process> {
+        let state = self.of_event(cx);
+        let container = state.as_ref().and_then(|state| state.container.clone());
+        let pid = state.as_ref().map_or(cx.event.tid, |state| state.pid);
+        let known = state.and_then(|state| state.process.clone());
         known.unwrap_or_else(|| {
-            let name_of = |tid: i64| {
-                let name = cx.table.name(tid).filter(|name| !matches!(name.as_str(), "" | "<NA>"));
-                name.map(Arc::from)
-            };
-            let tid = cx.event.tid;
-            let parent = cx.table.get(tid).and_then(|thread| name_of(thread.ptid));
-            let user = cx.host().user_of(pid);
-            let process = Arc::new(WriterProcess { name: name_of(tid), parent, user });
+            let command = Some(self.command(cx));
+            let process = Arc::new(Process { command, ..process_of(cx, pid, container.as_deref()) });
             if let Some(state) = self.of_event(cx) {
                 state.process = Some(Arc::clone(&process));
             }
@@ -329,10 +331,18 @@ impl Threads {
     }
 }
 
-/// A process as a writer of files.
-#[derive(Debug, Clone)]
-pub(super) struct WriterProcess {
-    pub(super) name: Option<Arc<str>>,
-    pub(super) parent: Option<Arc<str>>,
-    pub(super) user: Option<u32>,
+/// What is known of the event's process, whose id is `pid`.
+pub(super) fn process_of(cx: &Context<'_>, pid: i64, container: Option<&Container>) -> Process {
+    let name_of = |tid: i64| {
+        let name = cx.table.name(tid).filter(|name| !matches!(name.as_str(), "" | "<NA>"));
+        name.map(Arc::from)
+    };
+    let tid = cx.event.tid;
+    let parent = cx.table.get(tid).and_then(|thread| name_of(thread.ptid));
+    let of_exec = cx.exec().filter(|exec| exec.pid == pid).and_then(|exec| exec.user);
+    // A process of that id on another machine than the capture's is another one.
+    let uid = of_exec.or_else(|| cx.workers().and_then(|_| cx.host().user_of(pid)));
+    let named = uid.and_then(|uid| container?.declaration.user(uid).cloned());
+    let user = named.or_else(|| uid.filter(|uid| *uid == 0).map(|_| "root".into()));
+    Process { name: name_of(tid), parent, uid, user, command: None }
 }

@@ -1,21 +1,31 @@
 //! Fields of the container.
 
-use super::definition::{field, FieldDef, FieldType, Question};
+use super::definition::{field, FieldDef, FieldType, Question, Source};
 use super::value::Value;
 
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[
-    field(
-        "drift.container_id",
-        FieldType::String,
-        "Full id of the container, found without any other plugin. Absent on the host.",
-        id,
-    ),
+    FieldDef {
+        source: Source::Both,
+        ..field(
+            "drift.container_id",
+            FieldType::String,
+            "Full id of the container, found without any other plugin. Absent on the host.",
+            id,
+        )
+    },
     field(
         "drift.container_age",
         FieldType::Reltime,
         "Time since the container's init process started.",
         age,
+    ),
+    field(
+        "drift.process_role",
+        FieldType::String,
+        "What the process is to its container: `first` (the one that the runtime started, also with the host's or a \
+         pod's PID namespace), `entered` (its parent is not in the container: exec, attach, debug, a probe) or `inside`.",
+        process_role,
     ),
     field(
         "drift.container_drifts",
@@ -47,6 +57,10 @@ fn age<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let started = q.engine.container_started();
     // Clocks of the event and of /proc differ by up to a hundredth of a second: no age is negative.
     Value::or_absent(started.map(|at| Value::U64(q.engine.event().ts.saturating_sub(at))))
+}
+
+fn process_role<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.process_role().map(|role| Value::Text(role.as_str().as_bytes())))
 }
 
 fn manifest_state<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

@@ -281,10 +281,12 @@ impl Round<'_> {
 
     /// Tells what a check found before and not now. `unsure` tells of paths that were not looked at.
     fn gone(&mut self, check: Check, unsure: &dyn Fn(&str) -> bool) -> Result<(), Closed> {
-        let image = self.container.declaration.reference();
+        let declaration = &self.container.declaration;
+        let (image, identity) = (declaration.reference(), declaration.identity());
         self.told.gone(check, unsure).into_iter().try_for_each(|gone| {
             let container_id = self.container.id.to_string();
-            self.outlet.send(&Payload { container_id, image: image.clone(), ..gone })
+            let payload = Payload { container_id, image: image.clone(), ..gone };
+            self.outlet.send(&payload, identity.as_deref())
         })
     }
 }
@@ -355,7 +357,7 @@ impl Tell<'_> {
         let facts = self.container.declaration.image.load();
         payload.image = facts.as_ref().and_then(|facts| facts.identity.reference.clone());
         match told.note(aspect, &payload, mark) {
-            true => self.outlet.send(&payload),
+            true => self.outlet.send(&payload, self.container.declaration.identity().as_deref()),
             false => Ok(()),
         }
     }

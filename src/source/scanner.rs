@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{SendTimeoutError, Sender};
 use drift_core::container::declared::read::read;
 use drift_core::container::declared::Declared;
+use drift_core::container::identity::Identity;
 use drift_core::container::live::is_member;
 use drift_core::container::registry::{Container, LoadedManifest, Registry};
 use drift_core::container::running::{running, Running};
@@ -169,7 +170,7 @@ impl Scanner {
     /// where no rule is for it: then nothing is worth comparing.
     fn wait_for_reader(&self) -> Result<(), Closed> {
         loop {
-            self.outlet.send(&Payload::started())?;
+            self.outlet.send(&Payload::started(), None)?;
             let again = Instant::now() + self.params.interval;
             let [mut nap, longest] = ASKED;
             loop {
@@ -228,7 +229,7 @@ impl Scanner {
             }
         }
         let mut tries = pids.iter().take(MAX_TRIES);
-        tries.find_map(|pid| Some(self.registry.look_at(id, *pid).0).filter(|c| c.is_current()))
+        tries.find_map(|pid| Some(self.registry.look_at_whole(id, *pid)).filter(|c| c.is_current()))
     }
 
     fn compare(&mut self, id: &str, known: &mut Known, pace: &mut Pace) -> Result<(), Closed> {
@@ -274,7 +275,13 @@ impl Scanner {
             return;
         }
         if let Some(live) = &container.live {
-            let declared = read(&self.host, &container.id, live, &self.config.storage_roots);
+            let declared = read(
+                &self.host,
+                &container.id,
+                live,
+                &self.config.storage_roots,
+                &self.config.pod_annotations,
+            );
             container.declaration.set_read(Some(Arc::new(declared)));
         }
     }
@@ -293,9 +300,9 @@ impl Outlet {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Hands an event to the engine, and waits while it is slow to take them.
-    pub(super) fn send(&self, payload: &Payload) -> Result<(), Closed> {
-        let mut bytes = payload.to_bytes();
+    /// Hands an event to the engine, with who the container is, and waits while it is slow to take them.
+    pub(super) fn send(&self, payload: &Payload, identity: Option<&Identity>) -> Result<(), Closed> {
+        let mut bytes = payload.to_bytes(identity);
         loop {
             if self.is_stopped() {
                 return Err(Closed);
@@ -337,7 +344,11 @@ mod tests {
         let scanner = Scanner::new(params, means, events, Arc::default());
         let thread = std::thread::spawn(move || scanner.run());
         for _ in 0..3 {
-            assert_eq!(told.recv().unwrap(), Payload::started().to_bytes(), "asked again at each interval");
+            assert_eq!(
+                told.recv().unwrap(),
+                Payload::started().to_bytes(None),
+                "asked again at each interval"
+            );
         }
         assert!(!thread.is_finished());
         is_read.store(true, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use crossbeam_channel::RecvTimeoutError;
 use drift_core::container::declared::read::read;
 use drift_core::container::declared::Declared;
 use drift_core::container::registry::Container;
+use drift_core::container::users::Users;
 use drift_core::host::Host;
 use drift_core::network::nameservers;
 use drift_core::policy::approved::{Approved, Watch};
@@ -100,9 +101,11 @@ impl Declarer {
         if let Ok(root) = self.host.root_of(live.pid()) {
             if live.is_root(&root) {
                 container.declaration.set_nameservers(nameservers::read(&self.host, &container, &root));
+                container.declaration.set_users(Users::read(&self.host, &container.id, live, &root));
             }
         }
-        let declared = read(&self.host, &container.id, live, &self.config.storage_roots);
+        let declared =
+            read(&self.host, &container.id, live, &self.config.storage_roots, &self.config.pod_annotations);
         let whole = declared.config.is_some() && declared.overrides.is_some() && declared.ports.is_some();
         let retry = RETRIES.get(tries).filter(|_| !whole && !live.has_ended() && waiting.len() < MAX_WAITING);
         let declared = Arc::new(declared);
@@ -121,7 +124,7 @@ impl Declarer {
         let image = container.declaration.image.load_full().unwrap_or_default();
         report(&ContainerReport {
             approval: self.approved.as_ref().map(|list| list.load().judge(&image.identity)),
-            entrypoint_match: entrypoint_match(&self.host, &container, &declared),
+            entrypoint_match: entrypoint_match(&container, &declared),
             tid: live.pid(),
             container: Arc::clone(&container),
             declared,
@@ -131,11 +134,9 @@ impl Declarer {
 }
 
 /// The container's first process, where drift saw its exec, against the declaration.
-fn entrypoint_match(host: &Host, container: &Container, declared: &Declared) -> Option<bool> {
+fn entrypoint_match(container: &Container, declared: &Declared) -> Option<bool> {
     let (pid, argv) = container.declaration.first_exec.get()?;
-    if host.own_pid_of(*pid) != Some(1) {
-        return None;
-    }
+    container.live.as_ref().filter(|live| live.pid() == *pid)?;
     let argv: Vec<&[u8]> = argv.iter().map(|a| &**a).collect();
     declared.runs_entrypoint(&argv)
 }

@@ -69,7 +69,6 @@ mod tests {
     use super::*;
     use drift_core::container::declared::Declared;
     use drift_core::container::registry::Container;
-    use drift_core::container::registry::Declaration;
     use drift_core::verdict::origin::Origin;
     use drift_core::verdict::port::{thing, Scope};
     use drift_formats::ports::Ports;
@@ -86,7 +85,7 @@ mod tests {
             from_manifest: false,
             drifts: Arc::default(),
             installed: Default::default(),
-            declaration: Declaration::default(),
+            declaration: Arc::default(),
         })
     }
 
@@ -96,6 +95,7 @@ mod tests {
             protocol: Protocol::Tcp,
             port,
             tid: 7,
+            process: Arc::default(),
             command: "nc -l".into(),
             origin: Some(Origin::Image),
             scope: Scope::Any,

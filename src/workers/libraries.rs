@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 
 /// Most files waiting for a process's mappings.
 const MAX_WAITING: usize = 2048;
+/// Most of them that are held open.
+const MAX_HELD: usize = 128;
 /// When the mappings are looked at, after the open: a loader maps a library at once.
 const LOOKS: [Duration; 4] = [
     Duration::from_millis(2),
@@ -44,6 +46,8 @@ struct Candidate {
     job: LibraryJob,
     path: Vec<u8>,
     judgement: Judgement,
+    /// Held, since what unpacks a library removes it as soon as it is loaded.
+    found: Option<FoundFile>,
     opened: Instant,
     looks: usize,
 }
@@ -115,7 +119,7 @@ impl Libraries {
 
     /// Looks at the file while it is there: most are no libraries, or the image's.
     fn consider(&mut self, job: LibraryJob) {
-        let Some((path, judgement)) = self.judge(&job) else { return };
+        let Some((path, judgement, found)) = self.judge(&job) else { return };
         match judgement.origin {
             Origin::Image | Origin::ImageTouched | Origin::ImageVolume | Origin::Runtime | Origin::Host => {}
             Origin::Unknown => self.metrics.count_unknown(judgement.why),
@@ -131,7 +135,8 @@ impl Libraries {
             }
             _ => {
                 let opened = Instant::now();
-                self.put_off(Candidate { job, path, judgement, opened, looks: 0 });
+                let found = found.filter(|_| self.waiting.len() < MAX_HELD);
+                self.put_off(Candidate { job, path, judgement, found, opened, looks: 0 });
             }
         }
     }
@@ -144,7 +149,7 @@ impl Libraries {
 
     /// The path and the judgement of a file that may be a library. Of one whose server may not answer the
     /// name has to do for its content.
-    fn judge(&self, job: &LibraryJob) -> Option<(Vec<u8>, Judgement)> {
+    fn judge(&self, job: &LibraryJob) -> Option<(Vec<u8>, Judgement, Option<FoundFile>)> {
         let (path, sight) = self.find(job)?;
         let subject = |found| Subject {
             path: &path,
@@ -160,7 +165,12 @@ impl Libraries {
             Sight::Mount(place) => is_librarys_name(&path)
                 .then(|| self.judge.judge_at(&job.container, &subject(None), Some(place.clone()))),
         };
-        judgement.map(|judgement| (path, judgement))
+        let judgement = judgement?;
+        let found = match sight {
+            Sight::File(found, _) => Some(found),
+            Sight::Mount(_) => None,
+        };
+        Some((path, judgement, found))
     }
 
     fn find(&self, job: &LibraryJob) -> Option<(Vec<u8>, Sight)> {
@@ -225,7 +235,7 @@ impl Libraries {
     }
 
     fn tell(&mut self, candidate: Candidate, report: &dyn Fn(&LibraryReport)) {
-        let Candidate { job, judgement, path, .. } = candidate;
+        let Candidate { job, judgement, path, found, .. } = candidate;
         self.tally.give_back(&job.container.id);
         let path = judgement.path.clone().or_else(|| ImagePath::lexical(b"/", &path).ok());
         let Some(path) = path else { return };
@@ -236,7 +246,7 @@ impl Libraries {
             }
             _ => None,
         };
-        let explained = self.explain(&job, &path);
+        let explained = self.explain(&job, &path, found);
         job.container.drifts.fetch_add(1, Ordering::Relaxed);
         self.metrics.libraries_loaded.inc();
         let (origin, volume) = (judgement.origin, judgement.volume);
@@ -244,10 +254,10 @@ impl Libraries {
     }
 
     /// Where the content of a library comes from that the image does not have at its path.
-    fn explain(&self, job: &LibraryJob, path: &ImagePath) -> Option<Explained> {
+    fn explain(&self, job: &LibraryJob, path: &ImagePath, held: Option<FoundFile>) -> Option<Explained> {
         let image = job.container.image.as_ref().ok()?;
         let root = job.container.live.as_ref()?.root(self.judge.host(), &[job.pid])?;
-        let found = root.find_here(path.as_bytes(), true).ok()?;
+        let found = held.or_else(|| root.find_here(path.as_bytes(), true).ok())?;
         let mut keep_going = || !self.stop.load(Ordering::Relaxed);
         image.layers().iter().for_each(|layer| content::build(layer, &mut keep_going));
         let source = content::source_of(image, &root, path, &found, self.max, &mut keep_going)?;

@@ -241,7 +241,6 @@ fn is_servers(port: &EarlyPort, now: Bound, was_open: bool) -> bool {
 mod tests {
     use super::*;
     use drift_core::container::declared::{environment::Environment, Declared};
-    use drift_core::container::registry::Declaration;
     use drift_core::verdict::port::{thing, Scope};
     use drift_formats::image_config::EnvVar;
     use std::sync::Mutex;
@@ -255,7 +254,7 @@ mod tests {
             from_manifest: false,
             drifts: Arc::default(),
             installed: Arc::default(),
-            declaration: Declaration::default(),
+            declaration: Arc::default(),
         })
     }
 
@@ -265,6 +264,7 @@ mod tests {
             protocol: Protocol::Udp,
             port,
             tid: 7,
+            process: Arc::default(),
             command: "app".into(),
             origin: Some(origin),
             scope: Scope::Any,
@@ -302,6 +302,7 @@ mod tests {
             container: Arc::clone(container),
             // No process.
             tid: i64::from(i32::MAX),
+            process: Arc::default(),
             command: "app".into(),
             origin: Some(Origin::Image),
             environment: environment.as_bytes().into(),

@@ -115,7 +115,7 @@ impl Node {
         let mut container = None;
         // The first process is the container's init, as a rule; any other will do.
         for pid in running.pids.iter().take(MAX_TRIES) {
-            let found = self.registry.look_at(&running.id, *pid).0;
+            let found = self.registry.look_at_whole(&running.id, *pid);
             let seen = found.live.is_some();
             container = Some(found);
             if seen {
@@ -130,7 +130,7 @@ impl Node {
                 running.id
             )
         })?;
-        let declared = read(&self.host, &container.id, live, &self.storage_roots);
+        let declared = read(&self.host, &container.id, live, &self.storage_roots, &[]);
         let (host, container) = (self.host.clone(), Arc::clone(container));
         Ok(Target { host, container, pids: running.pids, declared })
     }

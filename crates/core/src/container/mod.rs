@@ -6,11 +6,15 @@
 pub mod declared;
 pub mod directories;
 pub mod id;
+pub mod identity;
 mod image_volume;
 pub mod init_layer;
 mod layers;
 pub mod live;
 pub mod mounts;
+pub mod namespaces;
+pub mod records;
 pub mod registry;
 pub mod running;
+pub mod users;
 pub mod volume;

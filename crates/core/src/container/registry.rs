@@ -7,7 +7,11 @@
 
 use crate::container::declared::{Declared, ImageIdentity};
 use crate::container::directories::HostDirectories;
+use crate::container::identity::read::glance;
+use crate::container::identity::Identity;
 use crate::container::live::{self, Live, NotLive};
+use crate::container::records;
+use crate::container::users::Users;
 use crate::host::Host;
 use crate::image::cache::LayerCache;
 use crate::image::view::{Image, ManifestState};
@@ -40,7 +44,7 @@ pub struct Container {
     /// Files of packages that were installed in it; stays likewise.
     pub installed: Arc<ArcSwapOption<Installed>>,
     /// What was declared of it.
-    pub declaration: Declaration,
+    pub declaration: Arc<Declaration>,
 }
 
 /// The image of a container, and what follows from it.
@@ -61,6 +65,8 @@ pub struct Declaration {
     read: ArcSwapOption<Declared>,
     /// What another plugin told of the image.
     told: ArcSwapOption<ImageIdentity>,
+    /// Who the container is, as far as that is known.
+    identity: ArcSwapOption<Identity>,
     /// The image by both.
     pub image: ArcSwapOption<ImageFacts>,
     /// Set by whoever reads it.
@@ -70,6 +76,8 @@ pub struct Declaration {
     /// Nameservers that it was given, as they were when its files were first read: a process may write that
     /// file.
     nameservers: OnceLock<Box<[IpAddr]>>,
+    /// Names of its users, as they were then.
+    users: OnceLock<Users>,
 }
 
 impl Declaration {
@@ -98,8 +106,36 @@ impl Declaration {
         self.read.load()
     }
 
+    /// Notes names of users; what was noted before stays.
+    pub fn set_users(&self, users: Users) {
+        let _ = self.users.set(users);
+    }
+
+    /// The name of a user of the container, whose id is the host's.
+    pub fn user(&self, id: u32) -> Option<&Arc<str>> {
+        self.users.get()?.name(id)
+    }
+
+    /// Who the container is, as far as that is known.
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.load_full()
+    }
+
+    /// Notes who the container is; what was known before stands where this says nothing.
+    pub fn note_identity(&self, identity: &Identity) {
+        if !identity.is_empty() {
+            self.identity.rcu(|known| {
+                let known = known.as_deref().cloned().unwrap_or_default();
+                Some(Arc::new(identity.clone().or(&known)))
+            });
+        }
+    }
+
     /// Notes what the files on the node say.
     pub fn set_read(&self, declared: Option<Arc<Declared>>) {
+        if let Some(declared) = &declared {
+            self.note_identity(&declared.identity);
+        }
         self.read.store(declared);
         self.settle();
     }
@@ -189,6 +225,17 @@ struct Left {
     installed: Arc<ArcSwapOption<Installed>>,
 }
 
+/// Where the layers of a container are, by the records of whoever runs it.
+#[derive(Debug)]
+pub struct Located {
+    /// The container.
+    pub id: Box<str>,
+    /// The process through which it was looked at.
+    pid: i64,
+    image: Image,
+    upper: Option<Vec<u8>>,
+}
+
 /// What the registry is told by the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -206,7 +253,7 @@ pub struct Registry {
     cache: &'static LayerCache,
     manifests: Vec<LoadedManifest>,
     containers: LruCache<Box<str>, Arc<Container>>,
-    told: LruCache<Box<str>, Arc<ImageIdentity>>,
+    told: LruCache<Box<str>, (Arc<ImageIdentity>, Arc<Identity>)>,
     /// Containers by the process that each was looked at through.
     by_pid: LruCache<i64, Box<str>>,
     /// Containers by the device of their root file system.
@@ -257,13 +304,16 @@ impl Registry {
         self.containers.is_empty()
     }
 
-    /// Notes the image of a container, as another plugin told it.
-    pub fn note_image(&mut self, id: &str, image: ImageIdentity) {
-        let image = Arc::new(image);
+    /// Notes the image of a container, and who the container is, as another plugin told it.
+    pub fn note_told(&mut self, id: &str, image: ImageIdentity, identity: Identity) {
+        let (image, identity) = (Arc::new(image), Arc::new(identity));
         if let Some(container) = self.containers.peek(id) {
             container.declaration.set_told(Some(Arc::clone(&image)));
+            // What the node's files say stands.
+            let read = container.declaration.identity().unwrap_or_default();
+            container.declaration.note_identity(&Identity::clone(&read).or(&identity));
         }
-        self.told.put(id.into(), image);
+        self.told.put(id.into(), (image, identity));
         // Which manifest applies may have changed.
         if !self.manifests.is_empty() {
             self.containers.pop(id);
@@ -273,6 +323,28 @@ impl Registry {
     /// How often what is known of a container changed; the same number means that nothing did.
     pub fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// Notes who a container is, as a recording says.
+    pub fn note_identity(&mut self, id: &str, identity: Identity) {
+        match self.told.get_mut(id) {
+            Some((_, told)) => *told = Arc::new(identity.clone()),
+            None => _ = self.told.put(id.into(), (Arc::default(), Arc::new(identity.clone()))),
+        }
+        if let Some(container) = self.containers.peek(id) {
+            container.declaration.note_identity(&identity);
+        }
+    }
+
+    /// The other containers of a container's pod that are known: running ones, and those that ended a short
+    /// while ago, such as its init containers. One pass over all containers: for what is asked once.
+    pub fn pod_of<'r>(&'r self, container: &'r Container) -> impl Iterator<Item = &'r Arc<Container>> {
+        let identity = container.declaration.identity().filter(|identity| identity.pod.is_some());
+        let others = self.containers.iter().map(|(_, other)| other).filter(|other| other.id != container.id);
+        others.filter(move |other| match (&identity, other.declaration.identity()) {
+            (Some(own), Some(other)) => own.shares_pod_with(&other),
+            _ => false,
+        })
     }
 
     /// The container with this id, as known; nothing is looked at.
@@ -299,8 +371,19 @@ impl Registry {
         if let Some(known) = known.filter(|k| !container.says_more_than(k)) {
             return (known, None);
         }
-        container.declaration.set_told(self.told.peek(id).cloned());
+        let (mut told_image, told_identity) = self.told.peek(id).cloned().unzip();
+        let known_identity = known_before.as_ref().and_then(|known| known.declaration.identity());
+        container.declaration.note_identity(&told_identity.unwrap_or_default());
+        if known_identity.is_none() {
+            let (identity, reference) =
+                glance(&self.host, id, container.live.as_ref().map_or(pid, Live::pid));
+            container.declaration.note_identity(&identity);
+            let named = || Arc::new(ImageIdentity { reference, ..ImageIdentity::default() });
+            told_image = told_image.or_else(|| Some(named()).filter(|image| image.reference.is_some()));
+        }
+        container.declaration.set_told(told_image);
         if let Some(known) = &known_before {
+            container.declaration.note_identity(&known.declaration.identity().unwrap_or_default());
             // A restart changes no declaration; it is read again all the same.
             if container.live.is_some() {
                 container.declaration.set_read(known.declaration.read.load_full());
@@ -425,8 +508,71 @@ impl Registry {
         (live.is_overlay && live.root_dev == device).then(|| Arc::clone(container))
     }
 
+    /// The image of a container that its root does not tell, by the records of whoever runs it. Takes
+    /// milliseconds: not for the event thread of a live capture.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn locate(host: &Host, container: &Container) -> Result<Located, String> {
+        let live = container.live.as_ref().ok_or("the container is not running")?;
+        let (image, upper) = records::image_of(host, &container.id, live, LayerCache::shared())?;
+        Ok(Located { id: container.id.clone(), pid: live.pid(), image, upper })
+    }
+
+    /// Takes in where a container's layers are; the image, if that was news.
+    pub fn set_located(&mut self, located: Located) -> Option<Arc<Container>> {
+        let Located { id, pid, image, upper } = located;
+        let known = self.containers.peek(&id).filter(|known| known.image.is_err())?;
+        let live = known.live.as_ref().filter(|live| live.pid() == pid)?;
+        let now = Arc::new(Container {
+            live: Some(live.with_layers(&self.host, &image, upper)),
+            id: id.clone(),
+            image: Ok(image),
+            from_manifest: false,
+            drifts: Arc::clone(&known.drifts),
+            installed: Arc::clone(&known.installed),
+            declaration: Arc::clone(&known.declaration),
+        });
+        if let Some(upper) = now.live.as_ref().and_then(|live| live.upper_on_host.as_ref()) {
+            self.directories.add(upper, &id, self.containers.cap().get());
+        }
+        self.changes += 1;
+        self.containers.put(id, Arc::clone(&now));
+        Some(now)
+    }
+
+    /// Notes why there are no records either of where a container's layers are.
+    fn set_not_located(&mut self, container: &Container, why: &str) -> Arc<Container> {
+        let of_root = container.image.as_ref().err().map_or("", String::as_str);
+        let live = container.live.as_ref();
+        let now = Arc::new(Container {
+            id: container.id.clone(),
+            live: live.map(|live| live.with_layers(&self.host, &Image::new(Vec::new()), None)),
+            image: Err(format!("{of_root}; by its runtime's records: {why}")),
+            from_manifest: false,
+            drifts: Arc::clone(&container.drifts),
+            installed: Arc::clone(&container.installed),
+            declaration: Arc::clone(&container.declaration),
+        });
+        self.containers.put(container.id.clone(), Arc::clone(&now));
+        now
+    }
+
+    /// As [`Registry::look_at`], and at once where the container's layers are by its runtime's records: for
+    /// those who may take milliseconds.
+    pub fn look_at_whole(&mut self, id: &str, pid: i64) -> Arc<Container> {
+        let container = self.look_at(id, pid).0;
+        if container.image.is_ok() || container.live.is_none() {
+            return container;
+        }
+        match Self::locate(&self.host, &container) {
+            Ok(located) => self.set_located(located).unwrap_or(container),
+            Err(why) => self.set_not_located(&container, &why),
+        }
+    }
+
     fn look(&self, id: &str, pid: i64) -> (Container, Option<Image>) {
-        let reference = self.told.peek(id).and_then(|told| told.reference.as_deref());
+        let reference = self.told.peek(id).and_then(|(image, _)| image.reference.as_deref());
         let manifest = self
             .manifests
             .iter()
@@ -436,7 +582,7 @@ impl Registry {
         let declared = || {
             let declaration = Declaration::default();
             declaration.set_read(config.map(|c| Arc::new(Declared::of_image(c))));
-            declaration
+            Arc::new(declaration)
         };
         let manifest = manifest.map(|m| m.image.clone());
         match Live::look(&self.host, pid, id) {
@@ -453,7 +599,7 @@ impl Registry {
                             from_manifest: false,
                             drifts: Arc::default(),
                             installed: Arc::default(),
-                            declaration: Declaration::default(),
+                            declaration: Arc::default(),
                         };
                         (c, fresh)
                     }

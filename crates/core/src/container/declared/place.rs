@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 const MAX_ANCESTORS: usize = 64;
 
 /// Where containerd's bundles are, below its state directory.
-const TASKS: &str = "io.containerd.runtime.v2.task";
+pub(crate) const TASKS: &str = "io.containerd.runtime.v2.task";
 
 /// State directories of containerd: its own, Docker's, k3s's and RKE2's, MicroK8s's.
-const CONTAINERD_STATE: [&str; 4] = [
+pub(crate) const CONTAINERD_STATE: [&str; 4] = [
     "/run/containerd",
     "/run/docker/containerd/daemon",
     "/run/k3s/containerd",
@@ -50,6 +50,8 @@ pub struct Places {
     pub docker: Vec<PathBuf>,
     /// Roots of containers/storage, with the name of the storage driver.
     pub storage: Vec<(PathBuf, String)>,
+    /// The name that conmon was given for the container.
+    pub name: Option<String>,
 }
 
 /// Whether an id can be the name of a directory. Ids of containers are short names without a slash
@@ -81,10 +83,7 @@ fn keeper(host: &Host, id: &str, pid: i64) -> Option<(Vec<u8>, Option<Vec<u8>>)>
             continue;
         }
         let line = host.command_line(at)?;
-        let program = nul_separated(&line).next().unwrap_or_default();
-        let is_shim = Path::new(std::ffi::OsStr::from_bytes(program))
-            .file_name()
-            .is_some_and(|name| name.as_bytes().starts_with(b"containerd-shim"));
+        let is_shim = is_shim(&line);
         let names_it = nul_separated(&line).any(|arg| arg == id.as_bytes());
         // runc, while it starts a process in the container, names it as well, and its parent is the one.
         if is_shim || (names_it && argument(&line, &[b"-b", b"--bundle"]).is_some()) {
@@ -92,6 +91,18 @@ fn keeper(host: &Host, id: &str, pid: i64) -> Option<(Vec<u8>, Option<Vec<u8>>)>
         }
     }
     None
+}
+
+/// Whether a command line is that of a shim of containerd.
+fn is_shim(line: &[u8]) -> bool {
+    let program = nul_separated(line).next().unwrap_or_default();
+    let name = Path::new(std::ffi::OsStr::from_bytes(program)).file_name();
+    name.is_some_and(|name| name.as_bytes().starts_with(b"containerd-shim"))
+}
+
+/// Whether a command line is that of a shim of containerd that runs containers of a namespace.
+pub(crate) fn is_shim_of(line: &[u8], namespace: &str) -> bool {
+    is_shim(line) && argument(line, &[b"-namespace"]) == Some(namespace.as_bytes())
 }
 
 /// The argument after the first of these options.
@@ -110,6 +121,8 @@ impl Places {
         if let Some(bundle) = argument(line, &[b"-b", b"--bundle"]).filter(|b| b.starts_with(b"/")) {
             self.bundles.push(path(bundle));
         }
+        let name = argument(line, &[b"-n", b"--name"]).filter(|_| !self.bundles.is_empty());
+        self.name = name.and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned);
         if let Some(namespace) = argument(line, &[b"-namespace"]).and_then(|n| std::str::from_utf8(n).ok()) {
             self.namespaces.push(namespace.to_owned());
             // A shim works in the bundle of the container that it was started for; the pod's others lie
@@ -211,7 +224,10 @@ mod tests {
         let mut places = Places::default();
         places.add_keeper(b"conmon\0-c\0c1\0-b\0/store/c1/userdata\0-p\0x\0", Some(b"/"), "c1");
         assert_eq!(places.bundles, [PathBuf::from("/store/c1/userdata")]);
+        assert_eq!(places.name, None);
         assert!(places.namespaces.is_empty());
+        places.add_keeper(b"conmon\0-c\0c1\0-b\0/store/c1/userdata\0-n\0shop\0", Some(b"/"), "c1");
+        assert_eq!(places.name.as_deref(), Some("shop"));
         let mut relative = Places::default();
         relative.add_keeper(b"conmon\0-b\0", Some(b"/"), "c1");
         relative.add_keeper(b"conmon\0-b\0here\0", Some(b"/"), "c1");

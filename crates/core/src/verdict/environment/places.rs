@@ -1,13 +1,19 @@
 //! Where a path of a value leads: to the image's files, or to what others may have put there.
 
+use crate::container::mounts::Sight;
 use crate::container::registry::Container;
 use crate::host::Host;
 use crate::image::view::Presence;
 use drift_formats::entry::{FileKind, ImagePath};
 use rustix::io::Errno;
+use std::io::Read;
 
 /// Directories that every process may write, wherever code is looked for in them.
 const SCRATCH: [&[u8]; 6] = [b"/tmp", b"/var/tmp", b"/dev", b"/proc", b"/run", b"/var/run"];
+
+/// Users, and how much is read of them, bytes.
+const PASSWD: &[u8] = b"/etc/passwd";
+const MAX_PASSWD: u64 = 64 << 10;
 
 /// Where a path leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +36,8 @@ pub trait Files {
     fn place(&self, path: &[u8]) -> Place;
     /// Whether something is at an absolute path in the running container; `None` where that is not known.
     fn exists(&self, path: &[u8]) -> Option<bool>;
+    /// Whether a directory is the home of a user of the running container.
+    fn is_users_home(&self, dir: &[u8]) -> bool;
 }
 
 /// The files of a container, as one of its processes sees them.
@@ -89,6 +97,23 @@ impl Files for OfContainer<'_> {
             Err(_) => None,
         }
     }
+
+    fn is_users_home(&self, dir: &[u8]) -> bool {
+        let found = self.container.live.as_ref().and_then(|live| {
+            let (root, path) = (live.root(self.host, &[self.pid])?, ImagePath::lexical(b"/", PASSWD).ok()?);
+            live.find(self.host, &self.container.id, self.pid, &root, &path, true).ok()
+        });
+        // Another file system's server may never answer.
+        let Some(Sight::File(found, _)) = found else { return false };
+        let mut users = Vec::new();
+        let read = found.open().map(|file| file.take(MAX_PASSWD).read_to_end(&mut users));
+        matches!(read, Ok(Ok(_))) && users.split(|b| *b == b'\n').any(|user| home_of(user) == Some(dir))
+    }
+}
+
+/// The home directory of a line of `/etc/passwd`.
+fn home_of(user: &[u8]) -> Option<&[u8]> {
+    user.split(|b| *b == b':').nth(5).filter(|home| home.len() > 1)
 }
 
 impl OfContainer<'_> {
