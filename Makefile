@@ -72,7 +72,7 @@ clean:
 	$(CARGO) clean
 
 # What docs/security.md tells of, each with its long form there.
-.PHONY: hostile faults load fuzz sanitize audit
+.PHONY: hostile faults load corpus fuzz sanitize audit
 
 hostile:
 	$(CARGO) test --locked --test hostile -- --nocapture
@@ -86,6 +86,10 @@ load: build
 		$(CARGO) test --locked --test load -- --nocapture
 
 FUZZ_SECONDS ?= 600
+# Recall on acts that others wrote (tests/recall), in the Falco that FALCO_BIN names: a table of docs/corpus.md.
+corpus: build
+	UPDATE_DOCS=1 $(CARGO) test --test containers recall:: -- --nocapture
+
 # With a nightly toolchain and cargo-fuzz. New inputs go to the target folder, from where `scripts/corpus.sh add` keeps
 # them; those that fail go to fuzz/artifacts.
 fuzz:
