@@ -12,7 +12,7 @@ use drift_core::container::live::Live;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::content::{named_source, source_of, Explained};
-use drift_core::host::{ExeFlags, Host};
+use drift_core::host::{ExeFlags, Host, RootDir};
 use drift_core::image::view::Image;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
@@ -137,7 +137,9 @@ impl Contents {
         if !on_root {
             return None;
         }
-        let root = live.root(cx.host(), &[pid])?;
+        // Of a container that has just ended the writable layer is left.
+        let upper = || RootDir::open(live.upper.as_deref()?).ok();
+        let root = live.root(cx.host(), &[pid]).or_else(upper)?;
         let found = root.find_here(path.as_bytes(), false).ok()?;
         let max = cx.deps.config.inline_max;
         // Privileges are never explained by content.
