@@ -10,7 +10,7 @@ use super::threads::Threads;
 use drift_core::container::live::Live;
 use drift_core::container::volume::VolumeKind;
 use drift_core::content::{named_source, source_of, Explained};
-use drift_core::host::{ExeFlags, Host};
+use drift_core::host::{ExeFlags, Host, RootDir};
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
@@ -61,7 +61,9 @@ impl Contents {
         if !on_root {
             return None;
         }
-        let root = live.root(cx.host(), &[pid])?;
+        // Of a container that has just ended the writable layer is left.
+        let upper = || RootDir::open(live.upper.as_deref()?).ok();
+        let root = live.root(cx.host(), &[pid]).or_else(upper)?;
         let found = root.find_itself(path.as_bytes()).ok()?;
         let max = cx.deps.config.inline_max;
         // Privileges are never explained by content.
