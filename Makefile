@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: build install uninstall demo demo-picture test bench dist image clean
+.PHONY: build install uninstall demo demo-picture test bench dist docs image clean
 
 build:
 	$(CARGO) build --release --locked --workspace
@@ -63,6 +63,10 @@ bench: build
 # What is published: the library for glibc 2.17, archives, checksums, bill of materials, OCI artifacts.
 dist:
 	scripts/dist.sh
+
+# The documentation as a site, in target/book.
+docs:
+	scripts/docs.sh
 
 # The init container's image, from what `make dist` built.
 image:
