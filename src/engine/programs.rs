@@ -16,9 +16,10 @@ use drift_core::container::registry::Container;
 use drift_core::host::{strip_deleted, ExeFlags, FoundFile, InodeId};
 use drift_core::image::view::Presence;
 use drift_core::verdict::binary::{Binary, BinaryKey};
-use drift_core::verdict::judge::{is_memfd_path, Judgement, Program};
+use drift_core::verdict::judge::{is_memfd_path, Judgement, Program, HOSTS_FILE};
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::runtime::{self, Claim};
+use drift_core::verdict::script::Runner;
 use rustix::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -219,6 +220,13 @@ impl Programs {
             held,
         };
         let (judgement, found) = cx.deps.judge.judge_program(container, program);
+        if let Some(emulated) = emulated(cx, container, facts, &judgement) {
+            log::debug!("program {:?}: emulates {emulated:?}", shown());
+            let binary = make(Judgement { comparable_later: false, ..emulated });
+            count_drift(container, &binary, writers);
+            // The emulator runs whatever it is given: the next one is judged by itself.
+            return binary;
+        }
         match &found {
             Some(file) => log::debug!(
                 "program {:?}: process {} has {:?}, flags {:?}; found {:?}, {} bytes",
@@ -375,6 +383,23 @@ fn is_runtime(cx: &Context<'_>, container: &Container, facts: &Facts<'_>, thread
         parent_outside: parent_cgroups.is_some_and(|c| threads.containers.named(&c).is_none()),
     };
     runtime::is_runtime(cx.host(), container, &claim)
+}
+
+/// The verdict on the program that the executable emulates: of an image for another processor.
+///
+/// The kernel starts the interpreter that `binfmt_misc` names, with the program's path for its first argument
+/// (fs/binfmt_misc.c, `load_misc_binary`; the flag `P` adds another one behind it). With the flag `F` that is a
+/// file of the host's, which no container has, so that nobody in one gets to it in another way.
+fn emulated(
+    cx: &Context<'_>,
+    container: &Container,
+    facts: &Facts<'_>,
+    judgement: &Judgement,
+) -> Option<Judgement> {
+    let path = facts.argv.get(1).filter(|_| judgement.why == HOSTS_FILE)?;
+    let cwd = cx.table.get(facts.pid).map(|thread| thread.cwd).unwrap_or_default();
+    let program = cx.deps.judge.judge_script(container, &Runner { pid: facts.pid, cwd: &cwd }, path);
+    Some(program.judgement).filter(|judged| judged.origin != Origin::Unknown)
 }
 
 /// Has a program compared by a worker; `false` if nobody will.
