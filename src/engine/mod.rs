@@ -89,13 +89,14 @@ struct State {
 
 impl State {
     fn new(deps: &Dependencies, manifests: Vec<LoadedManifest>) -> Self {
+        let parts = deps.config.container_parts;
         Self {
             processes: Processes::new(deps, manifests),
             packages: Packages::new(deps),
-            files: Files::new(),
-            libraries: Libraries::new(),
-            ports: Ports::new(),
-            peers: Peers::new(),
+            files: Files::new(parts),
+            libraries: Libraries::new(parts),
+            ports: Ports::new(parts),
+            peers: Peers::new(parts),
         }
     }
 

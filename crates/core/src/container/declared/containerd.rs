@@ -47,6 +47,10 @@ pub struct CriRecord {
     pub reference: String,
     /// Digest of the image's configuration.
     pub image: Option<Digest>,
+    /// Name of the container in its pod.
+    pub(crate) name: String,
+    /// Id of its sandbox.
+    pub(crate) sandbox: String,
     /// kubelet's annotation with the declared ports, as JSON.
     pub ports: Option<String>,
 }
@@ -128,10 +132,18 @@ fn cri_record(json: &[u8]) -> Option<CriRecord> {
         config: Option<Config>,
         #[serde(default)]
         image_ref: String,
+        #[serde(default, rename = "SandboxID")]
+        sandbox: String,
+    }
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Named {
+        name: String,
     }
     #[derive(Deserialize, Default)]
     #[serde(default)]
     struct Config {
+        metadata: Option<Named>,
         image: Option<Image>,
         annotations: Option<BTreeMap<String, String>>,
     }
@@ -150,6 +162,8 @@ fn cri_record(json: &[u8]) -> Option<CriRecord> {
     let named = [image.user_specified_image, image.image].into_iter().find(|name| !name.is_empty());
     Some(CriRecord {
         reference: named.unwrap_or_default(),
+        name: config.metadata.unwrap_or_default().name,
+        sandbox: versioned.metadata.sandbox,
         image: Digest::parse(&versioned.metadata.image_ref).ok(),
         ports: config.annotations.and_then(|mut a| a.remove("io.kubernetes.container.ports")),
     })
