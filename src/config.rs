@@ -21,8 +21,8 @@ pub struct RawConfig {
     pub compare: Option<RawCompare>,
     /// Bounds of what is kept in memory, shared by all instances in the process.
     pub cache: Option<RawCache>,
-    /// How much of each queue and table of the workers one container may fill: one part in this many, 1 to
-    /// 1024. What it loses by that is reported by the event `drift_lost`. Default: 16.
+    /// How much of each queue and table one container may fill: one part in this many, 1 to 1024. What it
+    /// loses by that is reported by the event `drift_lost`. Default: 16.
     pub container_parts: Option<u64>,
     /// The background indexer of image layers.
     pub indexer: Option<RawIndexer>,
@@ -134,11 +134,11 @@ pub struct RawCache {
     pub max_bytes: Option<Size>,
     /// Layers kept. Default: 4096.
     pub max_layers: Option<u64>,
-    /// Verdicts kept. Default: 32768.
+    /// Verdicts kept. Default: 16384.
     pub max_verdicts: Option<u64>,
     /// Containers kept. Default: 1024.
     pub max_containers: Option<u64>,
-    /// Threads whose answers are kept. Default: 32768.
+    /// Threads whose answers are kept. Default: 16384.
     pub max_threads: Option<u64>,
 }
 
@@ -245,7 +245,7 @@ pub struct Config {
     pub background_max: u64,
     /// Bounds of the cache.
     pub cache: CacheLimits,
-    /// A container's share of each queue and table of the workers: one part in so many.
+    /// A container's share of each queue and table: one part in so many.
     pub container_parts: usize,
     /// Share of one CPU for the indexer, percent.
     pub cpu_percent: u8,
@@ -359,9 +359,9 @@ impl TryFrom<RawConfig> for Config {
             cache: CacheLimits {
                 max_bytes: size("cache.max_bytes", &cache.max_bytes, 256 << 20)?,
                 max_layers: count("cache.max_layers", cache.max_layers, 4096)?,
-                max_verdicts: count("cache.max_verdicts", cache.max_verdicts, 32_768)?,
+                max_verdicts: count("cache.max_verdicts", cache.max_verdicts, 16_384)?,
                 max_containers: count("cache.max_containers", cache.max_containers, 1024)?,
-                max_threads: count("cache.max_threads", cache.max_threads, 32_768)?,
+                max_threads: count("cache.max_threads", cache.max_threads, 16_384)?,
             },
             container_parts: usize::try_from(number("container_parts", raw.container_parts, 16, 1, 1024)?)
                 .unwrap_or(1),

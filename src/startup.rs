@@ -32,8 +32,9 @@ pub(crate) fn log_facts(host: &Host, config: &Config, has_threads: bool) {
         );
     } else if let Err(why) = host.root_of(1) {
         log::warn!(
-            "the root of the host's first process cannot be opened ({why}): files of containers cannot be \
-             compared, and verdicts are the kernel's flags alone, or `unknown`. Drift needs CAP_SYS_PTRACE"
+            "the root of the host's first process cannot be opened ({why}). If those of containers cannot be \
+             either, their files are not compared, and verdicts are the kernel's flags alone, or `unknown`. Drift \
+             needs CAP_SYS_PTRACE"
         );
     }
     let is_there = |path: &Path| host.path(path.as_os_str().as_encoded_bytes()).is_dir();

@@ -1,10 +1,24 @@
-//! An answer given before costs no allocation.
+//! An answer given before costs no allocation and no system call; a first one few; and what one container
+//! does costs no other's answers.
 //!
 //! The library's own allocator cannot be watched from outside, so here drift is linked in, and its C
 //! functions are called under an allocator that counts. Only what happens inside `plugin_extract_fields`
 //! counts. A process of its own, because the allocator is the whole process's.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+#[path = "allocation/answers.rs"]
+mod answers;
+#[path = "../benches/common/mod.rs"]
+mod common;
+#[path = "allocation/flood.rs"]
+mod flood;
 
 // For its C functions.
 use drift as _;
@@ -15,6 +29,7 @@ use falco_plugin::api::{
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ffi::c_char;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::OnceLock;
 use testkit::host;
 use testkit::host::event::{event, Exec, ACCEPT4_6_X, LOWER, OPENAT_2_X, UPPER};
@@ -24,6 +39,18 @@ struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// Bytes that the process has allocated.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs something, and counts the thread's allocations meanwhile.
+fn allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    ALLOCATIONS.set(0);
+    WATCHED.set(true);
+    let result = work();
+    WATCHED.set(false);
+    (result, ALLOCATIONS.get())
+}
 
 thread_local! {
     static WATCHED: Cell<bool> = const { Cell::new(false) };
@@ -40,17 +67,21 @@ fn count() {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(ptr, layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count();
+        LIVE.fetch_add(new_size, Ordering::Relaxed);
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(ptr, layout, new_size) }
     }

@@ -2,7 +2,8 @@
 //! container's entries can be taken out without looking at the others'.
 //!
 //! Invariants: memory is set by the bound alone, some twenty bytes an entry beside key and value; a look-up
-//! or an insertion is a constant number of steps and allocates nothing but what the caller brings;
+//! or an insertion is a constant number of steps and allocates nothing but what the caller brings; in a full
+//! table whoever has more than its share makes room, so that one container's flood costs no other's entries;
 //! [`ContainerCache::forget`] takes out no more entries than it is told to, so that a container that ends
 //! holds no event up.
 
@@ -46,30 +47,45 @@ struct Slot<K, V> {
     previous: u32,
 }
 
+/// The entries of one container, in the order in which they were remembered.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    newest: u32,
+    oldest: u32,
+    count: u32,
+}
+
 /// Such a table.
 #[derive(Debug)]
 pub(super) struct ContainerCache<K, V> {
     bound: usize,
+    /// Most entries of one container in a full table.
+    share: u32,
     hasher: DefaultHashBuilder,
     /// Without holes: the last one takes the place of one that goes.
     slots: Vec<Slot<K, V>>,
     by_key: HashTable<u32>,
-    /// The entry of each container that was remembered last.
-    of_container: HashMap<u64, u32>,
+    of_container: HashMap<u64, Own>,
+    /// Containers that have more than their share: fewer than there are shares.
+    over: Vec<u64>,
     newest: u32,
     oldest: u32,
 }
 
 impl<K: OfContainer, V> ContainerCache<K, V> {
-    /// An empty table of at most `bound` entries. Pages of it that were never used take no memory.
-    pub(super) fn new(bound: usize) -> Self {
+    /// An empty table of at most `bound` entries, of which each container has one part in `parts`, and more
+    /// only while there is room. Pages of it that were never used take no memory.
+    pub(super) fn new(bound: usize, parts: usize) -> Self {
         let bound = bound.clamp(1, NONE as usize);
+        let share = if parts <= 1 { NONE } else { u32::try_from((bound / parts).max(1)).unwrap_or(NONE) };
         Self {
             bound,
+            share,
             hasher: DefaultHashBuilder::default(),
             slots: Vec::with_capacity(bound.min(PREPARED)),
             by_key: HashTable::with_capacity(bound.min(PREPARED)),
             of_container: HashMap::new(),
+            over: Vec::new(),
             newest: NONE,
             oldest: NONE,
         }
@@ -109,11 +125,38 @@ impl<K: OfContainer, V> ContainerCache<K, V> {
         self.get_mut(key).map(|value| &*value)
     }
 
+    /// As [`Self::peek`], to be changed.
+    pub(super) fn peek_mut(&mut self, key: &K) -> Option<&mut V> {
+        let at = self.find(key)?;
+        self.slot_mut(at).map(|slot| &mut slot.value)
+    }
+
     /// As [`Self::get`], to be changed.
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let at = self.find(key)?;
         self.use_now(at);
         self.slot_mut(at).map(|slot| &mut slot.value)
+    }
+
+    /// Makes the entry of a key the one used last; whether there is one.
+    pub(super) fn touch(&mut self, key: &K) -> bool {
+        // The engine asks about one event, and so of one thread, many times.
+        if self.slot(self.newest).is_some_and(|slot| slot.key == *key) {
+            return true;
+        }
+        let at = self.find(key);
+        at.into_iter().for_each(|at| self.use_now(at));
+        at.is_some()
+    }
+
+    /// The value used last.
+    pub(super) fn newest(&self) -> Option<&V> {
+        self.slot(self.newest).map(|slot| &slot.value)
+    }
+
+    /// As [`Self::newest`], to be changed.
+    pub(super) fn newest_mut(&mut self) -> Option<&mut V> {
+        self.slot_mut(self.newest).map(|slot| &mut slot.value)
     }
 
     /// The value of a key, made now if it is not remembered.
@@ -137,12 +180,19 @@ impl<K: OfContainer, V> ContainerCache<K, V> {
         self.insert(key, value);
     }
 
+    /// Forgets the value of a key.
+    pub(super) fn pop(&mut self, key: &K) {
+        if let Some(at) = self.find(key) {
+            self.remove(at);
+        }
+    }
+
     /// Forgets up to `most` entries of a container; how many those were. Fewer than `most`: there are no
     /// more.
     pub(super) fn forget(&mut self, container: u64, most: usize) -> usize {
         for done in 0..most {
             match self.of_container.get(&container).copied() {
-                Some(at) => self.remove(at),
+                Some(own) => self.remove(own.newest),
                 None => return done,
             }
         }
@@ -152,10 +202,16 @@ impl<K: OfContainer, V> ContainerCache<K, V> {
     /// Adds an entry that is not there.
     fn insert(&mut self, key: K, value: V) -> u32 {
         if self.slots.len() >= self.bound {
-            self.remove(self.oldest);
+            self.remove(self.surplus(key.container()));
         }
         let at = u32::try_from(self.slots.len()).unwrap_or(NONE);
-        let previous = self.of_container.insert(key.container(), at).unwrap_or(NONE);
+        let container = key.container();
+        let own = self.of_container.entry(container).or_insert(Own { newest: NONE, oldest: at, count: 0 });
+        let previous = std::mem::replace(&mut own.newest, at);
+        own.count += 1;
+        if own.count.checked_sub(1) == Some(self.share) {
+            self.over.push(container);
+        }
         if let Some(before) = self.slot_mut(previous) {
             before.next = at;
         }
@@ -165,6 +221,14 @@ impl<K: OfContainer, V> ContainerCache<K, V> {
         self.slots.push(Slot { key, value, newer: NONE, older: NONE, next: NONE, previous });
         self.link_newest(at);
         at
+    }
+
+    /// The entry that makes room for one of `container` in a full table: one of those that have more than
+    /// their share, itself first; else the one used longest ago.
+    fn surplus(&self, container: u64) -> u32 {
+        let own = |container: &u64| self.of_container.get(container);
+        let has_share = own(&container).filter(|own| own.count >= self.share);
+        has_share.or_else(|| self.over.last().and_then(own)).map_or(self.oldest, |own| own.oldest)
     }
 
     fn use_now(&mut self, at: u32) {
@@ -205,10 +269,23 @@ impl<K: OfContainer, V> ContainerCache<K, V> {
         if let Some(slot) = self.slot_mut(previous) {
             slot.next = next;
         }
-        match self.slot_mut(next) {
-            Some(slot) => slot.previous = previous,
-            None if previous == NONE => drop(self.of_container.remove(&container)),
-            None => drop(self.of_container.insert(container, previous)),
+        if let Some(slot) = self.slot_mut(next) {
+            slot.previous = previous;
+        }
+        let Some(own) = self.of_container.get_mut(&container) else { return };
+        own.count -= 1;
+        if own.count == self.share {
+            self.over.retain(|over| *over != container);
+        }
+        if own.count == 0 {
+            self.of_container.remove(&container);
+            return;
+        }
+        if next == NONE {
+            own.newest = previous;
+        }
+        if previous == NONE {
+            own.oldest = next;
         }
     }
 
@@ -249,12 +326,18 @@ impl<K: OfContainer, V> ContainerCache<K, V> {
             Some(slot) => slot.newer = to,
             None => self.oldest = to,
         }
-        match self.slot_mut(next) {
-            Some(slot) => slot.previous = to,
-            None => drop(self.of_container.insert(container, to)),
+        if let Some(slot) = self.slot_mut(next) {
+            slot.previous = to;
         }
         if let Some(slot) = self.slot_mut(previous) {
             slot.next = to;
+        }
+        let Some(own) = self.of_container.get_mut(&container) else { return };
+        if next == NONE {
+            own.newest = to;
+        }
+        if previous == NONE {
+            own.oldest = to;
         }
     }
 
@@ -286,7 +369,7 @@ mod tests {
         #[test]
         fn it_is_a_list_by_use(steps in prop::collection::vec((0u8..6, 0u64..4, 0u8..8), 1..300)) {
             const BOUND: usize = 9;
-            let (mut table, mut model) = (ContainerCache::new(BOUND), Model::default());
+            let (mut table, mut model) = (ContainerCache::new(BOUND, 1), Model::default());
             for (n, (what, container, item)) in steps.into_iter().enumerate() {
                 let (n, key) = (n as u32, (container, item));
                 match what {
@@ -327,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_container_is_forgotten_in_steps_and_others_are_left_alone() {
-        let mut table = ContainerCache::new(100);
+        let mut table = ContainerCache::new(100, 1);
         (0..30).for_each(|item| table.put((item % 3, item), ()));
         assert_eq!(table.forget(1, 4), 4);
         assert_eq!(table.forget(1, 4), 4);
@@ -337,8 +420,29 @@ mod tests {
     }
 
     #[test]
+    fn who_has_more_than_its_share_makes_room() {
+        let mut table = ContainerCache::new(16, 4);
+        let count = |table: &ContainerCache<(u64, u32), ()>, container| {
+            (0..1000).filter(|item| table.contains(&(container, *item))).count()
+        };
+        (0..3).for_each(|item| table.put((1, item), ()));
+        (0..1000).for_each(|item| table.put((2, item), ()));
+        assert_eq!((count(&table, 1), count(&table, 2)), (3, 13), "more than its share while there is room");
+        assert!(table.contains(&(2, 999)) && !table.contains(&(2, 986)), "its own oldest went");
+        (3..6).for_each(|item| table.put((1, item), ()));
+        (0..4).for_each(|item| table.put((3, item), ()));
+        assert_eq!([1, 2, 3].map(|container| count(&table, container)), [4, 8, 4]);
+        (6..1000).for_each(|item| table.put((1, item), ()));
+        assert_eq!([1, 2, 3].map(|container| count(&table, container)), [4, 8, 4], "at the cost of its own");
+        (0..4).for_each(|item| table.put((4, item), ()));
+        assert_eq!([1, 2, 3, 4].map(|container| count(&table, container)), [4, 4, 4, 4]);
+        assert!(table.over.is_empty());
+        assert_eq!(table.forget(1, 100), 4);
+    }
+
+    #[test]
     fn the_one_used_longest_ago_makes_room() {
-        let mut table = ContainerCache::new(2);
+        let mut table = ContainerCache::new(2, 1);
         table.put((1, 'a'), 0);
         table.put((2, 'b'), 0);
         *table.get_mut(&(1, 'a')).unwrap() += 1;

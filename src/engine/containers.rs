@@ -57,7 +57,7 @@ impl Containers {
             registry: Registry::new(deps.host().clone(), deps.config.registry(), manifests),
             last_cgroups: None,
             unseen: Vec::new(),
-            image_files: ContainerCache::new(IMAGE_FILES),
+            image_files: ContainerCache::new(IMAGE_FILES, deps.config.container_parts),
         }
     }
 

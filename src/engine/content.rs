@@ -7,10 +7,13 @@ use super::cache::ContainerCache;
 use super::context::Context;
 use super::provenance::Writers;
 use super::threads::Threads;
+use crate::event::raw::EventKey;
 use drift_core::container::live::Live;
+use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::content::{named_source, source_of, Explained};
 use drift_core::host::{ExeFlags, Host, RootDir};
+use drift_core::image::view::Image;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
@@ -23,15 +26,47 @@ const CANDIDATES: u32 = 8;
 /// Most answers cached.
 const MAX_CACHED: usize = 2048;
 
+/// What a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    Program,
+    Script,
+}
+
+/// What is known of the content of what a process runs; outer `None`: not asked yet, or not known for good.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OfProcess {
+    program: Option<Option<Arc<Explained>>>,
+    script: Option<Option<Arc<Explained>>>,
+}
+
+impl OfProcess {
+    fn of(&self, code: Code) -> Option<&Option<Arc<Explained>>> {
+        match code {
+            Code::Program => self.program.as_ref(),
+            Code::Script => self.script.as_ref(),
+        }
+    }
+
+    fn of_mut(&mut self, code: Code) -> &mut Option<Option<Arc<Explained>>> {
+        match code {
+            Code::Program => &mut self.program,
+            Code::Script => &mut self.script,
+        }
+    }
+}
+
 /// Answers by the very state of a file.
 #[derive(Debug)]
 pub(super) struct Contents {
     cached: ContainerCache<BinaryKey, Option<Arc<Explained>>>,
+    /// What was asked last, of program and script, and cannot be answered yet.
+    unsettled: [Option<(EventKey, Code)>; 2],
 }
 
 impl Contents {
-    pub(super) fn new() -> Self {
-        Self { cached: ContainerCache::new(MAX_CACHED) }
+    pub(super) fn new(parts: usize) -> Self {
+        Self { cached: ContainerCache::new(MAX_CACHED, parts), unsettled: [None; 2] }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
@@ -44,11 +79,52 @@ impl Contents {
         &mut self,
         cx: &Context<'_>,
         threads: &mut Threads,
+        code: Code,
+        judgement: &Judgement,
+        writers: &Writers,
+    ) -> Option<Arc<Explained>> {
+        let state = threads.of_event(cx)?;
+        if let Some(known) = state.contents.of(code) {
+            return known.clone();
+        }
+        let event = cx.event.identity();
+        if self.unsettled.contains(&Some((event, code))) {
+            return None;
+        }
+        let (container, pid) = (state.container.clone()?, state.pid);
+        let found = self.find(cx, &container, pid, judgement, writers);
+        // Before the layers' files are listed nothing is known of the content: with a later event it is.
+        let is_listed = |image: &Image| image.layers().iter().all(|layer| layer.catalog().is_some());
+        if found.is_some() || container.image.as_ref().is_ok_and(is_listed) {
+            *threads.of_event(cx)?.contents.of_mut(code) = Some(found.clone());
+        } else {
+            let [_, before] = self.unsettled;
+            self.unsettled = [before, Some((event, code))];
+        }
+        found
+    }
+
+    /// The same of any file of code that the event's process was started on.
+    pub(super) fn look(
+        &mut self,
+        cx: &Context<'_>,
+        threads: &mut Threads,
         judgement: &Judgement,
         writers: &Writers,
     ) -> Option<Arc<Explained>> {
         let state = threads.of_event(cx)?;
         let (container, pid) = (state.container.clone()?, state.pid);
+        self.find(cx, &container, pid, judgement, writers)
+    }
+
+    fn find(
+        &mut self,
+        cx: &Context<'_>,
+        container: &Container,
+        pid: i64,
+        judgement: &Judgement,
+        writers: &Writers,
+    ) -> Option<Arc<Explained>> {
         let on_root = matches!(judgement.origin, Origin::Added | Origin::ImageModified);
         let on_volume = matches!(judgement.origin, Origin::Volume | Origin::Tmpfs);
         if !on_root && !on_volume {
@@ -64,7 +140,7 @@ impl Contents {
         // Of a container that has just ended the writable layer is left.
         let upper = || RootDir::open(live.upper.as_deref()?).ok();
         let root = live.root(cx.host(), &[pid]).or_else(upper)?;
-        let found = root.find_itself(path.as_bytes()).ok()?;
+        let found = root.find_here(path.as_bytes(), false).ok()?;
         let max = cx.deps.config.inline_max;
         // Privileges are never explained by content.
         if found.size > max || found.mode & 0o6000 != 0 {

@@ -49,6 +49,8 @@ pub(super) struct EnvironmentState {
     found: Option<Arc<Variables>>,
     /// A worker judges it.
     is_handed_over: bool,
+    /// It was judged as far as that goes before it is known what is declared.
+    is_pending: bool,
 }
 
 impl EnvironmentState {
@@ -65,9 +67,16 @@ impl EnvironmentState {
 /// How the environment that the event's process was started with differs from the declared one; `None` where
 /// either is not known, and on the host.
 pub(super) fn of_event(cx: &Context<'_>, p: &mut Processes) -> Option<Arc<EnvNames>> {
-    let state = &p.threads.of_event(cx)?.environment;
+    let thread = p.threads.of_event(cx)?;
+    let state = &thread.environment;
     if state.names.is_some() || state.is_handed_over {
         return state.names.clone();
+    }
+    let is_declared = |container: &Arc<Container>| {
+        container.declaration.read().as_ref().is_some_and(|declared| declared.environment.is_some())
+    };
+    if state.is_pending && !thread.container.as_ref().is_some_and(is_declared) {
+        return None;
     }
     let (before, mut known) = (state.before, state.carried.as_deref().cloned().unwrap_or_default());
     let container = declared::container(cx, &mut p.threads)?;
@@ -120,6 +129,8 @@ pub(super) fn of_event(cx: &Context<'_>, p: &mut Processes) -> Option<Arc<EnvNam
     let names = declared.is_some().then(|| Arc::new(names));
     let state = &mut p.threads.of_event(cx)?.environment;
     (state.exports, state.found, state.is_handed_over) = (exports, found, is_handed_over);
+    // Offered again where the worker had no room.
+    state.is_pending = names.is_none() && (!is_open || cx.workers().is_none());
     state.names.clone_from(&names);
     names
 }

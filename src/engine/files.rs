@@ -14,6 +14,7 @@ use crate::event::file::{self, Act, FileCall, Named};
 use crate::event::raw::EventKey;
 use crate::facts::{Evidence, FileJob, FileNotice, Provenance, Said, Unnamed, Writer, Written};
 use drift_core::container::live::Live;
+use drift_core::container::mounts::Sight;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::host::FoundFile;
@@ -60,9 +61,10 @@ pub struct EventFile {
     set_ids: u16,
     /// Whether the path may be another one's: then the container is looked through as well.
     doubtful: bool,
-    /// Boxed: most events are never asked for it.
-    judgement: OnceLock<Box<Judgement>>,
+    judgement: OnceLock<Arc<Judgement>>,
     kind: OnceLock<&'static str>,
+    /// Number of the inode that is there now; 0: none is found.
+    found_inode: OnceLock<u64>,
     /// Whether the background was told of it.
     compared: OnceLock<()>,
 }
@@ -126,8 +128,8 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn new() -> Self {
-        let tampered = RecentlySeen::new(secrets::MAX_REPORTED);
+    pub(super) fn new(parts: usize) -> Self {
+        let tampered = RecentlySeen::new(secrets::MAX_REPORTED, parts);
         Self { last: None, tampered, aliases: Aliases::new() }
     }
 
@@ -192,16 +194,16 @@ impl Files {
     }
 
     /// Judges the event's file as it is found now; `None` where there is none.
-    pub(super) fn judgement(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<Judgement> {
+    pub(super) fn judgement(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<Arc<Judgement>> {
         let file = self.of_event(cx, p)?;
         if let Some(known) = file.judgement.get() {
-            return Some(Judgement::clone(known));
+            return Some(Arc::clone(known));
         }
         let judgement = match &file.path {
             Some(path) => judge(cx, &file, path),
             None => Judgement::nothing(),
         };
-        Some(Judgement::clone(file.judgement.get_or_init(|| Box::new(judgement))))
+        Some(Arc::clone(file.judgement.get_or_init(|| Arc::new(judgement))))
     }
 
     /// Where the event's file comes from, and who wrote it last.
@@ -212,7 +214,8 @@ impl Files {
     ) -> Option<(Provenance, Option<&'p Written>)> {
         let judgement = self.judgement(cx, p)?;
         let file = self.of_event(cx, p)?;
-        let inode = found(cx, &file).map_or(0, |found| found.inode.ino);
+        let find = || found(cx, &file).map_or(0, |found| found.inode.ino);
+        let inode = *file.found_inode.get_or_init(find);
         Some(p.writers.provenance(&file.container.id, &judgement, inode))
     }
 
@@ -328,6 +331,7 @@ fn find(cx: &Context<'_>, call: &FileCall<'_>, aliases: &Aliases, p: &mut Proces
         doubtful,
         judgement: OnceLock::new(),
         kind: OnceLock::new(),
+        found_inode: OnceLock::new(),
         compared: OnceLock::new(),
         container,
     })
@@ -458,9 +462,12 @@ fn judge(cx: &Context<'_>, file: &EventFile, path: &ImagePath) -> Judgement {
 }
 
 fn found(cx: &Context<'_>, file: &EventFile) -> Option<FoundFile> {
-    let root = file.container.live.as_ref()?.root(cx.host(), &[])?;
-    let path = file.new_path.as_ref().or(file.path.as_ref())?.as_bytes();
-    if file.follows { root.find(path) } else { root.find_itself(path) }.ok()
+    let (host, container, live) = (cx.host(), &file.container.id, file.container.live.as_ref()?);
+    let path = file.new_path.as_ref().or(file.path.as_ref())?;
+    match live.find(host, container, live.pid(), &live.root(host, &[])?, path, file.follows).ok()? {
+        Sight::File(found, _) => Some(found),
+        Sight::Mount(_) => None,
+    }
 }
 
 /// Whether a path lies on one of the kernel's own file systems.

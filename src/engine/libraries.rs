@@ -18,8 +18,8 @@ const MAX_SEEN: usize = 16_384;
 pub(super) struct Libraries(RecentlySeen);
 
 impl Libraries {
-    pub(super) fn new() -> Self {
-        Self(RecentlySeen::new(MAX_SEEN))
+    pub(super) fn new(parts: usize) -> Self {
+        Self(RecentlySeen::new(MAX_SEEN, parts))
     }
 
     /// Forgets up to `most` entries of a container; how many those were.

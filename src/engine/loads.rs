@@ -16,6 +16,7 @@ use crate::event::reading::{self, ReadCall, MARKS, RECENT};
 use crate::facts::{CodeJob, CodeNotice, Injection};
 use drift_core::command::languages::{is_code_name, Language};
 use drift_core::container::live::Live;
+use drift_core::container::mounts::Sight;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
@@ -40,8 +41,9 @@ pub(super) struct Loads {
 }
 
 impl Loads {
-    pub(super) fn new() -> Self {
-        Self { seen: RecentlySeen::new(MAX_SEEN), injected: RecentlySeen::new(MAX_INJECTED), last: None }
+    pub(super) fn new(parts: usize) -> Self {
+        let (seen, injected) = (RecentlySeen::new(MAX_SEEN, parts), RecentlySeen::new(MAX_INJECTED, parts));
+        Self { seen, injected, last: None }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
@@ -144,7 +146,9 @@ impl Loads {
         // The process may be gone: then the names lead there.
         let memory = match named {
             Some(path) if is_memory(&path) => path,
-            Some(path) if is_on_proc(live, device) => open().or_else(|| follow(cx, live, path))?,
+            Some(path) if is_on_proc(live, device) => {
+                open().or_else(|| follow(cx, &container.id, live, path))?
+            }
             _ => open()?,
         };
         let what = (cx.event.tid, &memory);
@@ -222,14 +226,18 @@ fn is_memory(path: &ImagePath) -> bool {
 }
 
 /// Where a path leads that is another name of a process's memory, by the links that it is made of.
-fn follow(cx: &Context<'_>, live: &Live, mut path: ImagePath) -> Option<ImagePath> {
+fn follow(cx: &Context<'_>, container: &str, live: &Live, mut path: ImagePath) -> Option<ImagePath> {
     let root = live.root(cx.host(), &[])?;
     for _ in 0..MAX_LINKS {
         // Also below a link to a directory of processes, or below another mount of the file system.
         if path.file_name() == Some(b"mem") {
             return Some(path);
         }
-        let target = root.find_itself(path.as_bytes()).ok()?.link_target()?;
+        let Sight::File(link, _) = live.find(cx.host(), container, live.pid(), &root, &path, false).ok()?
+        else {
+            return None;
+        };
+        let target = link.link_target()?;
         path = ImagePath::lexical(path.parent()?.as_bytes(), &target).ok()?;
     }
     None

@@ -93,14 +93,15 @@ struct State {
 
 impl State {
     fn new(deps: &Dependencies, manifests: Vec<LoadedManifest>) -> Self {
+        let parts = deps.config.container_parts;
         Self {
             processes: Processes::new(deps, manifests),
             packages: Packages::new(deps),
-            files: Files::new(),
-            libraries: Libraries::new(),
-            loads: Loads::new(),
-            ports: Ports::new(),
-            peers: Peers::new(),
+            files: Files::new(parts),
+            libraries: Libraries::new(parts),
+            loads: Loads::new(parts),
+            ports: Ports::new(parts),
+            peers: Peers::new(parts),
         }
     }
 

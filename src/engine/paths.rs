@@ -6,6 +6,7 @@ use super::context::Context;
 use super::threads::Threads;
 use crate::event::file::{opened_descriptor, Named};
 use crate::event::threads::Place;
+use drift_core::container::mounts::Sight;
 use drift_core::container::registry::Container;
 use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
@@ -114,8 +115,13 @@ fn root_of(cx: &Context<'_>, container: &Container, place: &Place) -> Vec<u8> {
         return b"/".to_vec();
     }
     let is_inside = || {
-        let root = container.live.as_ref()?.root(host, &[])?;
-        root.find(known).ok().filter(|dir| dir.kind == FileType::Directory)
+        let live = container.live.as_ref()?;
+        let path = ImagePath::lexical(b"/", known).ok()?;
+        match live.find(host, &container.id, live.pid(), &live.root(host, &[])?, &path, true).ok()? {
+            Sight::File(dir, _) => (dir.kind == FileType::Directory).then_some(()),
+            // Nobody looks at what is there.
+            Sight::Mount(_) => Some(()),
+        }
     };
     host.root_path_of(place.pid)
         .or_else(|| is_inside().map(|_| known.to_vec()))

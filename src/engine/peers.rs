@@ -24,9 +24,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Most peers remembered, of all containers.
-const MAX_PEERS: usize = 16_384;
+const MAX_PEERS: usize = 8192;
 /// Most names of addresses remembered, of all containers.
-const MAX_NAMES: usize = 16_384;
+const MAX_NAMES: usize = 8192;
 /// Most containers whose baselines are remembered.
 const MAX_CONTAINERS: usize = 4096;
 
@@ -77,11 +77,11 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(parts: usize) -> Self {
         Self {
-            answers: ContainerCache::new(MAX_PEERS),
+            answers: ContainerCache::new(MAX_PEERS, parts),
             baselines: LruCache::new(bound(MAX_CONTAINERS)),
-            names: ContainerCache::new(MAX_NAMES),
+            names: ContainerCache::new(MAX_NAMES, parts),
         }
     }
 

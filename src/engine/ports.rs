@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Most ports remembered as seen, of all containers.
-const MAX_SEEN: usize = 16_384;
+const MAX_SEEN: usize = 8192;
 
 /// A keyed hash of the container, and what the port is for alerts.
 type PortKey = (u64, (Protocol, u16, u64));
@@ -29,11 +29,13 @@ pub(super) struct Ports {
     seen: ContainerCache<PortKey, EventKey>,
     /// The last bind of a UDP socket that a worker was asked about.
     handed_over: EventKey,
+    /// What the event that was asked about last claims.
+    last: Option<(EventKey, Option<Claimed>)>,
 }
 
 impl Ports {
-    pub(super) fn new() -> Self {
-        Self { seen: ContainerCache::new(MAX_SEEN), handed_over: EventKey::default() }
+    pub(super) fn new(parts: usize) -> Self {
+        Self { seen: ContainerCache::new(MAX_SEEN, parts), handed_over: EventKey::default(), last: None }
     }
 
     /// Forgets a container, up to `most` ports of it; how many those were.
@@ -50,7 +52,7 @@ impl Ports {
     /// Whether the port that the event binds or listens on is declared; `None` where that does not apply or
     /// is not known.
     pub(super) fn is_declared(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<bool> {
-        let claimed = claimed(cx, p)?;
+        let claimed = self.claimed(cx, p)?;
         let Claimed { container, protocol, port, .. } = &claimed;
         if cx.deps.config.allowed_ports.iter().any(|allowed| allowed.contains(*protocol, *port)) {
             return Some(true);
@@ -69,14 +71,25 @@ impl Ports {
     }
 
     /// The port that the event binds or listens on.
-    pub(super) fn of_event(cx: &Context<'_>, p: &mut Processes) -> Option<ports::Ports> {
-        let Claimed { protocol, port, .. } = claimed(cx, p)?;
+    pub(super) fn of_event(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<ports::Ports> {
+        let Claimed { protocol, port, .. } = self.claimed(cx, p)?;
         Some(ports::Ports { protocol, first: port, last: port })
     }
 
     /// Who can reach that port.
-    pub(super) fn scope(cx: &Context<'_>, p: &mut Processes) -> Option<Scope> {
-        claimed(cx, p).map(|claimed| claimed.scope())
+    pub(super) fn scope(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<Scope> {
+        self.claimed(cx, p).map(|claimed| claimed.scope())
+    }
+
+    /// What the event claims, looked up once.
+    fn claimed(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<Claimed> {
+        let event = cx.event.identity();
+        if let Some((_, known)) = self.last.as_ref().filter(|(of, _)| *of == event) {
+            return known.clone();
+        }
+        let claimed = claimed(cx, p);
+        self.last = Some((event, claimed.clone()));
+        claimed
     }
 
     /// Has a worker judge a port that was opened before it is known what the container declares, or whether
@@ -119,7 +132,7 @@ impl Ports {
     /// listen on it; `None` where that does not apply, and of UDP where a worker finds out whether it is a
     /// server's.
     pub(super) fn is_new(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<bool> {
-        let claimed = claimed(cx, p)?;
+        let claimed = self.claimed(cx, p)?;
         if claimed.protocol == Protocol::Udp {
             let origin = p.binary(cx).map(|binary| binary.judgement.origin);
             let is_images = matches!(origin, Some(Origin::Image | Origin::ImageTouched));
@@ -133,6 +146,7 @@ impl Ports {
 }
 
 /// A port that an event makes the container's.
+#[derive(Debug, Clone)]
 struct Claimed {
     container: Arc<Container>,
     protocol: Protocol,
@@ -151,8 +165,9 @@ impl Claimed {
     }
 
     fn key(&self, cx: &Context<'_>, p: &mut Processes) -> PortKey {
-        let program = p.binary(cx).map(|binary| binary.path.clone());
-        let thing = thing(self.protocol, self.port, program.as_deref().unwrap_or_default());
+        let program = p.binary(cx);
+        let path = program.as_ref().map_or(&b""[..], |program| &program.path);
+        let thing = thing(self.protocol, self.port, path);
         (value_key(self.container.id.as_bytes()), thing)
     }
 }

@@ -8,7 +8,7 @@ use super::pipes::{Pipes, Piping};
 use super::programs::Programs;
 use super::provenance::Writers;
 use super::scripts::Scripts;
-use super::threads::Threads;
+use super::threads::{ThreadState, Threads};
 use super::work::Starts;
 use crate::event::threads::Thread;
 use crate::facts::{Provenance, Written};
@@ -35,11 +35,11 @@ impl Processes {
         Self {
             threads: Threads::new(deps, manifests),
             programs: Programs::new(deps),
-            scripts: Scripts::new(),
+            scripts: Scripts::new(deps.config.container_parts),
             pipes: Pipes::new(),
-            writers: Writers::new(),
+            writers: Writers::new(deps.config.container_parts),
             starts: Starts::new(bound(deps.config.cache.max_containers)),
-            contents: Contents::new(),
+            contents: Contents::new(deps.config.container_parts),
         }
     }
 
@@ -62,15 +62,27 @@ impl Processes {
     /// Of several files of code that drifted, the first that nothing excuses: content of the image, or a
     /// package that accounts for it.
     pub(super) fn script(&mut self, cx: &Context<'_>) -> Option<Arc<Script>> {
-        let script = self.scripts.of_event(cx, &mut self.threads)?;
+        self.script_state(cx)?.script.clone()?
+    }
+
+    /// The state of the event's thread, whose script is known; `None` on the host.
+    pub(super) fn script_state(&mut self, cx: &Context<'_>) -> Option<&ThreadState> {
+        self.scripts.state(cx, &mut self.threads)?;
         let others = self.scripts.take_others(cx);
-        if others.is_empty() || !self.is_excused(cx, &script) {
-            return Some(script);
+        if !others.is_empty() {
+            self.choose_script(cx, others);
+            self.threads.of_event(cx)?;
         }
-        if let Some(worst) = others.into_iter().find(|other| !self.is_excused(cx, other)) {
-            self.scripts.choose(cx, &mut self.threads, worst);
+        self.threads.last()
+    }
+
+    fn choose_script(&mut self, cx: &Context<'_>, others: Vec<Script>) -> Option<()> {
+        let script = self.scripts.of_event(cx, &mut self.threads)?;
+        if !self.is_excused(cx, &script) {
+            return None;
         }
-        self.scripts.of_event(cx, &mut self.threads)
+        let worst = others.into_iter().find(|other| !self.is_excused(cx, other))?;
+        self.scripts.choose(cx, &mut self.threads, worst)
     }
 
     fn is_excused(&mut self, cx: &Context<'_>, script: &Script) -> bool {
@@ -79,7 +91,7 @@ impl Processes {
         matches!(provenance, Provenance::Package(_))
             || self
                 .contents
-                .of(cx, &mut self.threads, &script.judgement, &self.writers)
+                .look(cx, &mut self.threads, &script.judgement, &self.writers)
                 .is_some_and(|content| content.kind != "renamed")
     }
 

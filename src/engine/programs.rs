@@ -1,6 +1,7 @@
 //! The verdict on the executable that a process runs.
 
 use super::cache::ContainerCache;
+use super::content::OfProcess;
 use super::context::{Context, Dependencies};
 use super::provenance::Writers;
 use super::runs::Runs;
@@ -50,8 +51,8 @@ pub(super) struct Programs {
 impl Programs {
     pub(super) fn new(deps: &Dependencies) -> Self {
         Self {
-            verdicts: ContainerCache::new(deps.config.cache.max_verdicts),
-            runs: Runs::new(),
+            verdicts: ContainerCache::new(deps.config.cache.max_verdicts, deps.config.container_parts),
+            runs: Runs::new(deps.config.container_parts),
             findings: 0,
             flags_given: false,
             held: None,
@@ -177,6 +178,7 @@ impl Programs {
                 let now = Arc::clone(now);
                 if let Some(state) = threads.peek_mut(tid) {
                     state.binary = Some(Arc::clone(&now));
+                    state.contents = OfProcess::default();
                     state.writer = None;
                 }
                 now
@@ -303,33 +305,29 @@ impl Programs {
         if binary.sha256.is_some() || binary.hashing.get().is_some() {
             return binary.sha256;
         }
-        let state = threads.of_event(cx)?;
-        let (container, pid) = (state.container.clone()?, state.pid);
         let workers = cx.workers()?;
-        let found = cx.deps.judge.find_program(&container, self.program(&binary, pid))?;
-        if found.size <= cx.deps.config.background_max {
-            let file = found.open().ok()?;
+        let found = self.find(cx, threads, &binary)?;
+        let file = found.open().ok().filter(|_| found.size <= cx.deps.config.background_max);
+        let is_asked = file.is_none_or(|file| {
+            let Some(container) = threads.container(cx) else { return true };
             let (key, tid, process) = (binary.key, cx.event.tid, threads.process(cx));
-            let job = VerifyJob { key, container, file, against: None, tid, process };
-            if workers.verify(job) {
-                let _ = binary.hashing.set(());
-            }
+            workers.verify(VerifyJob { key, container, file, against: None, tid, process })
+        });
+        if is_asked {
+            // Or never will be: it is too large, or cannot be read.
+            let _ = binary.hashing.set(());
         }
         None
     }
 
-    /// The executable itself, for what is read from its content; `None` where it cannot be found any more.
-    fn executable(
-        &mut self,
-        cx: &Context<'_>,
-        threads: &mut Threads,
-        writers: &Writers,
-    ) -> Option<FoundFile> {
-        let binary = self.of_event(cx, threads, writers)?;
-        let state = threads.of_event(cx)?;
+    /// The executable of the event's process, looked for once; `None` where it cannot be found any more.
+    fn find(&self, cx: &Context<'_>, threads: &mut Threads, binary: &Binary) -> Option<FoundFile> {
+        let state = threads.of_event(cx).filter(|state| !state.is_out_of_sight)?;
         let (container, pid) = (state.container.clone()?, state.pid);
         container.live.as_ref()?;
-        cx.deps.judge.find_program(&container, self.program(&binary, pid))
+        let found = cx.deps.judge.find_program(&container, self.program(binary, pid));
+        threads.of_event(cx)?.is_out_of_sight = found.is_none();
+        found
     }
 
     /// Traits of the executable; `None` where it cannot be looked at.
@@ -343,7 +341,7 @@ impl Programs {
         if let Some(known) = binary.traits.get() {
             return Some(Arc::clone(known));
         }
-        let traits = Arc::from(drift_core::verdict::traits::of(&self.executable(cx, threads, writers)?));
+        let traits = Arc::from(drift_core::verdict::traits::of(&self.find(cx, threads, &binary)?));
         Some(Arc::clone(binary.traits.get_or_init(|| traits)))
     }
 

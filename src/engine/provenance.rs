@@ -12,7 +12,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 /// Most files whose writers are remembered.
-const MAX_WRITTEN: usize = 32_768;
+const MAX_WRITTEN: usize = 16_384;
 
 /// Writers of files, by a keyed hash of the container and the inode number on its root file system.
 #[derive(Debug)]
@@ -24,8 +24,12 @@ pub(super) struct Writers {
 }
 
 impl Writers {
-    pub(super) fn new() -> Self {
-        Self { key: RandomState::new(), last: Default::default(), files: ContainerCache::new(MAX_WRITTEN) }
+    pub(super) fn new(parts: usize) -> Self {
+        Self {
+            key: RandomState::new(),
+            last: Default::default(),
+            files: ContainerCache::new(MAX_WRITTEN, parts),
+        }
     }
 
     fn hash(&self, container: &str) -> u64 {
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn writers_are_kept_apart_by_container_and_inode() {
-        let mut files = Writers::new();
+        let mut files = Writers::new(1);
         let by = |command: &str| Written {
             command: command.into(),
             during: None,

@@ -1,12 +1,12 @@
 //! The engine, asked about one event: what fields ask, each answered by the part that has the subject.
 
+use super::content::Code;
 use super::context::Context;
 use super::declared;
 use super::environment;
 use super::files::EventFile;
 use super::packages::PackageWork;
 use super::peers::PeerFacts;
-use super::ports::Ports;
 use super::role::{self, Role};
 use super::{agents, scripts, work, State};
 use crate::event::exec::ExecFacts;
@@ -146,14 +146,14 @@ impl<'e> Query<'e> {
     pub fn binary_content(&mut self) -> Option<Arc<Explained>> {
         let binary = self.binary()?;
         let p = &mut self.state.processes;
-        p.contents.of(&self.cx, &mut p.threads, &binary.judgement, &p.writers)
+        p.contents.of(&self.cx, &mut p.threads, Code::Program, &binary.judgement, &p.writers)
     }
 
     /// As [`Self::binary_content`], of the script.
     pub fn script_content(&mut self) -> Option<Arc<Explained>> {
         let script = self.script()?;
         let p = &mut self.state.processes;
-        p.contents.of(&self.cx, &mut p.threads, &script.judgement, &p.writers)
+        p.contents.of(&self.cx, &mut p.threads, Code::Script, &script.judgement, &p.writers)
     }
 
     /// The work of the image's own that the event's process takes part in.
@@ -169,13 +169,21 @@ impl<'e> Query<'e> {
     /// How the event's process came to what it runs: as the script did, `pipe`, or `cut` where its arguments
     /// end before they say.
     pub fn script_source(&mut self) -> Option<&'static str> {
-        let script = self.script();
-        let state = self.state.processes.threads.of_event(&self.cx)?;
-        match script {
+        let state = self.state.processes.script_state(&self.cx)?;
+        match state.script.as_ref().and_then(Option::as_deref) {
             Some(script) if script.is_drift() => Some(script.via.as_str()),
             _ if state.pipe.is_some() => Some("pipe"),
             _ if state.is_cut => Some("cut"),
             script => script.map(|script| script.via.as_str()),
+        }
+    }
+
+    /// Origin of the script; [`Origin::Unknown`] where the arguments end before they say which.
+    pub fn script_origin(&mut self) -> Option<Origin> {
+        let state = self.state.processes.script_state(&self.cx)?;
+        match state.script.as_ref().and_then(Option::as_deref) {
+            Some(script) => Some(script.judgement.origin),
+            None => (state.is_cut && state.pipe.is_none()).then_some(Origin::Unknown),
         }
     }
 
@@ -222,7 +230,7 @@ impl<'e> Query<'e> {
     }
 
     /// Judges the event's file as it is found now.
-    pub fn file_judgement(&mut self) -> Option<Judgement> {
+    pub fn file_judgement(&mut self) -> Option<Arc<Judgement>> {
         self.state.files.judgement(&self.cx, &mut self.state.processes)
     }
 
@@ -281,12 +289,12 @@ impl<'e> Query<'e> {
 
     /// The port that the event binds or listens on.
     pub fn port(&mut self) -> Option<ports::Ports> {
-        Ports::of_event(&self.cx, &mut self.state.processes)
+        self.state.ports.of_event(&self.cx, &mut self.state.processes)
     }
 
     /// Who can reach that port.
     pub fn port_scope(&mut self) -> Option<Scope> {
-        Ports::scope(&self.cx, &mut self.state.processes)
+        self.state.ports.scope(&self.cx, &mut self.state.processes)
     }
 
     /// Whether that port is declared.

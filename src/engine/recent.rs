@@ -14,9 +14,9 @@ pub(super) struct RecentlySeen {
 }
 
 impl RecentlySeen {
-    /// Remembers so many.
-    pub(super) fn new(bound: usize) -> Self {
-        Self { key: RandomState::new(), seen: ContainerCache::new(bound) }
+    /// Remembers so many, of which each container has one part in `parts`.
+    pub(super) fn new(bound: usize, parts: usize) -> Self {
+        Self { key: RandomState::new(), seen: ContainerCache::new(bound, parts) }
     }
 
     /// Whether this is to be looked at: it was not within `interval` nanoseconds before `at`.
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn once_in_an_interval() {
-        let mut recent = RecentlySeen::new(2);
+        let mut recent = RecentlySeen::new(2, 1);
         assert!(recent.is_new(1, "a", 100, 50));
         assert!(!recent.is_new(1, "a", 149, 50));
         assert!(recent.is_new(1, "a", 150, 50));

@@ -8,15 +8,15 @@ use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::origin::Origin;
 
 /// Most files whose runs are counted, of each kind.
-const MAX_FILES: usize = 16_384;
+const MAX_FILES: usize = 8192;
 
 /// Runs by file.
 #[derive(Debug)]
 pub(super) struct Runs(ContainerCache<BinaryKey, u64>);
 
 impl Runs {
-    pub(super) fn new() -> Self {
-        Self(ContainerCache::new(MAX_FILES))
+    pub(super) fn new(parts: usize) -> Self {
+        Self(ContainerCache::new(MAX_FILES, parts))
     }
 
     /// Counts a run of a file with this origin, and gives the number of it; `None` for what the image has,
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn runs_are_counted_by_container_and_file() {
-        let mut runs = Runs::new();
+        let mut runs = Runs::new(1);
         let key = |container, ino| {
             let inode = InodeId { ino, ..InodeId::default() };
             BinaryKey::new(container, b"/tmp/x", inode, ExeFlags::default())
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_ran_longest_ago_is_forgotten() {
-        let mut runs = Runs::new();
+        let mut runs = Runs::new(1);
         let key = |ino| {
             let inode = InodeId { ino, ..InodeId::default() };
             BinaryKey::new("a", b"/tmp/x", inode, ExeFlags::default())

@@ -1,8 +1,9 @@
 //! The verdict on the script that a process was started on.
 
+use super::content::OfProcess;
 use super::context::Context;
 use super::runs::Runs;
-use super::threads::Threads;
+use super::threads::{ThreadState, Threads};
 use crate::event::threads::Thread;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
@@ -21,8 +22,8 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    pub(super) fn new() -> Self {
-        Self { runs: Runs::new(), others: Default::default() }
+    pub(super) fn new(parts: usize) -> Self {
+        Self { runs: Runs::new(parts), others: Default::default() }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
@@ -32,20 +33,39 @@ impl Scripts {
 
     /// The script that the event's process was started on; `None` when it runs none, or on the host.
     pub(super) fn of_event(&mut self, cx: &Context<'_>, threads: &mut Threads) -> Option<Arc<Script>> {
+        self.state(cx, threads)?.script.clone()?
+    }
+
+    /// The state of the event's thread, whose script is known; `None` on the host.
+    pub(super) fn state<'t>(
+        &mut self,
+        cx: &Context<'_>,
+        threads: &'t mut Threads,
+    ) -> Option<&'t ThreadState> {
         let state = threads.of_event(cx)?;
-        if let Some(script) = &state.script {
-            return script.clone();
+        if state.script.is_none() {
+            let container = state.container.clone()?;
+            self.find_out(cx, threads, &container)?;
         }
-        let container = state.container.clone()?;
+        threads.last()
+    }
+
+    /// Finds out which script the event's process was started on.
+    fn find_out(
+        &mut self,
+        cx: &Context<'_>,
+        threads: &mut Threads,
+        container: &Arc<Container>,
+    ) -> Option<()> {
         let exec = cx.exec();
         let started = match &exec {
             Some(exec) => {
                 let thread = cx.table.get(cx.event.tid);
                 let of_table = thread.as_ref().map_or(&b""[..], |t| &t.cwd);
                 let cwd = if exec.cwd.is_empty() { of_table } else { exec.cwd };
-                judge(cx, Runner { pid: exec.pid, cwd }, &exec.start(), &container)
+                judge(cx, Runner { pid: exec.pid, cwd }, &exec.start(), container)
             }
-            None => judge_thread(cx, (cx.event.tid, &cx.table.get(cx.event.tid)?), &container),
+            None => judge_thread(cx, (cx.event.tid, &cx.table.get(cx.event.tid)?), container),
         };
         let Started { script, others, pipe, is_cut, .. } = started;
         if let Some(script) = &script {
@@ -58,16 +78,19 @@ impl Scripts {
         let script = script.map(Arc::new);
         let state = threads.of_event(cx)?;
         if let Some(script) = script.as_ref().filter(|_| exec.is_some() && state.script_run.is_none()) {
-            state.script_run = self.runs.count(run_key(&container, script), script.judgement.origin);
+            state.script_run = self.runs.count(run_key(container, script), script.judgement.origin);
         }
-        state.script = Some(script.clone());
+        state.script = Some(script);
         (state.pipe, state.is_cut) = (pipe, is_cut);
         self.others = (cx.event.tid, others);
-        script
+        Some(())
     }
 
     /// Further files of code that the event's process was started on and that are drift, once.
     pub(super) fn take_others(&mut self, cx: &Context<'_>) -> Vec<Script> {
+        if self.others.1.is_empty() {
+            return Vec::new();
+        }
         let (tid, others) = std::mem::take(&mut self.others);
         if tid == cx.event.tid {
             others
@@ -84,6 +107,7 @@ impl Scripts {
             state.script_run = self.runs.count(run_key(&container, &script), script.judgement.origin);
         }
         state.script = Some(Some(Arc::new(script)));
+        state.contents = OfProcess::default();
         Some(())
     }
 
@@ -125,6 +149,7 @@ pub(super) fn note_refused(cx: &Context<'_>, name: &[u8], threads: &mut Threads)
         let script = cx.deps.judge.unknown_format(&container, &runner, name);
         state.script = Some(Some(Arc::new(script)));
         state.script_run = None;
+        state.contents = OfProcess::default();
         state.work = None;
         state.writer = None;
     }

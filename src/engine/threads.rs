@@ -1,7 +1,8 @@
 //! Threads: the container that each is in, and what was found out about it since its last exec.
 
-use super::bound;
+use super::cache::{ContainerCache, OfContainer};
 use super::containers::Containers;
+use super::content::OfProcess;
 use super::context::{Context, Dependencies};
 use super::environment::EnvironmentState;
 use super::packages::PackageWork;
@@ -13,9 +14,9 @@ use crate::facts::{Agent, Process, Writer};
 use drift_core::command::languages::Language;
 use drift_core::command::manager::Invocation;
 use drift_core::container::registry::{Container, LoadedManifest};
-use drift_core::verdict::binary::Binary;
+use drift_core::verdict::binary::{Binary, BinaryKey};
 use drift_core::verdict::script::Script;
-use lru::LruCache;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// A start before this (the year 2000, nanoseconds since the epoch) is not one: the kernel counts from boot,
@@ -43,6 +44,8 @@ pub(super) struct ThreadState {
     pub(super) is_cut: bool,
     /// What it does at a pipe's end; `None`: not asked yet.
     pub(super) piping: Option<Arc<Piping>>,
+    /// Where the content of both comes from.
+    pub(super) contents: OfProcess,
     /// The argument that is not the image's; outer `None`: not asked yet.
     pub(super) argument: Option<Option<Arc<Script>>>,
     /// Command line of the thread; `None`: not asked yet.
@@ -73,6 +76,8 @@ pub(super) struct ThreadState {
     /// Whether the container's first process starts what was declared; outer `None`: not asked yet, or what
     /// was declared is not read yet; inner: not known, or it is another process.
     pub(super) entrypoint: Option<Option<bool>>,
+    /// Its executable was looked for and cannot be found any more.
+    pub(super) is_out_of_sight: bool,
     /// Its exec was seen.
     pub(super) executed: bool,
     /// Its last exec is its first one in this container.
@@ -87,27 +92,59 @@ impl ThreadState {
     }
 }
 
+/// A thread's id, by which its state is found, and whose it was when that was noted.
+#[derive(Debug, Clone, Copy)]
+struct Tid {
+    tid: i64,
+    container: u64,
+}
+
+impl Tid {
+    fn of(tid: i64) -> Self {
+        Self { tid, container: 0 }
+    }
+}
+
+impl PartialEq for Tid {
+    fn eq(&self, other: &Self) -> bool {
+        self.tid == other.tid
+    }
+}
+
+impl Eq for Tid {}
+
+impl Hash for Tid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.tid.hash(state);
+    }
+}
+
+impl OfContainer for Tid {
+    fn container(&self) -> u64 {
+        self.container
+    }
+}
+
 /// The threads.
 #[derive(Debug)]
 pub(super) struct Threads {
-    states: LruCache<i64, ThreadState>,
+    states: ContainerCache<Tid, ThreadState>,
     pub(super) containers: Containers,
 }
 
 impl Threads {
     pub(super) fn new(deps: &Dependencies, manifests: Vec<LoadedManifest>) -> Self {
-        // Grown as needed, up to the bound.
-        let states = LruCache::new(bound(deps.config.cache.max_threads));
+        let states = ContainerCache::new(deps.config.cache.max_threads, deps.config.container_parts);
         Self { states, containers: Containers::new(deps, manifests) }
     }
 
     /// What is known of a thread, without a look at it.
     pub(super) fn peek(&self, tid: i64) -> Option<&ThreadState> {
-        self.states.peek(&tid)
+        self.states.peek(&Tid::of(tid))
     }
 
     pub(super) fn peek_mut(&mut self, tid: i64) -> Option<&mut ThreadState> {
-        self.states.peek_mut(&tid)
+        self.states.peek_mut(&Tid::of(tid))
     }
 
     /// A process has executed a program. It may be gone by the time a rule asks: a new container is looked at
@@ -115,7 +152,7 @@ impl Threads {
     pub(super) fn note_exec(&mut self, deps: &Dependencies, exec: &ExecFacts<'_>) {
         let container = self.containers.of_exec(deps, exec);
         let id = container.as_ref().map(|c| &c.id);
-        let before = self.states.peek(&exec.pid);
+        let before = self.states.peek(&Tid::of(exec.pid));
         let again = before.is_some_and(|s| s.executed && s.container.as_ref().map(|c| &c.id) == id);
         let environment = before.filter(|_| again).map(|s| s.environment.after_exec());
         let before = before.filter(|s| s.package.is_some());
@@ -129,17 +166,30 @@ impl Threads {
             environment: environment.unwrap_or_default(),
             ..ThreadState::default()
         };
-        self.states.put(exec.pid, state);
+        self.put(exec.pid, state);
+    }
+
+    fn put(&mut self, tid: i64, state: ThreadState) {
+        let container = state.container.as_ref().map_or(0, |c| BinaryKey::container_key(&c.id));
+        // As another container's, perhaps.
+        self.states.pop(&Tid::of(tid));
+        self.states.put(Tid { tid, container }, state);
+    }
+
+    /// See [`ContainerCache::bytes_when_full`].
+    #[cfg(test)]
+    pub(super) fn bytes_when_full(&self) -> usize {
+        self.states.bytes_when_full()
     }
 
     /// A thread is new: its id may have been another one's.
     pub(super) fn note_new(&mut self, tid: i64) {
-        self.states.pop(&tid);
+        self.states.pop(&Tid::of(tid));
     }
 
     /// A thread has ended.
     pub(super) fn note_exit(&mut self, tid: i64) {
-        self.states.pop(&tid);
+        self.states.pop(&Tid::of(tid));
         self.containers.registry.note_exit(tid);
     }
 
@@ -147,14 +197,15 @@ impl Threads {
     /// it.
     pub(super) fn of_event(&mut self, cx: &Context<'_>) -> Option<&mut ThreadState> {
         let tid = cx.event.tid;
-        if self.states.contains(&tid) {
-            cx.deps.metrics.hits.inc();
-        } else {
-            cx.deps.metrics.lookups.inc();
-            let state = self.load(cx, tid)?;
-            self.states.put(tid, state);
+        match self.states.touch(&Tid::of(tid)) {
+            true => cx.deps.metrics.hits.inc(),
+            false => {
+                cx.deps.metrics.lookups.inc();
+                let state = self.load(cx, tid)?;
+                self.put(tid, state);
+            }
         }
-        let state = self.states.get_mut(&tid)?;
+        let state = self.states.newest_mut()?;
         let changes = self.containers.registry.changes();
         if state.registry != changes {
             let newer = state.container.as_ref().and_then(|old| self.containers.newer(old));
@@ -162,6 +213,7 @@ impl Threads {
                 state.container = Some(Arc::clone(now));
                 state.binary = None;
                 state.script = None;
+                state.contents = OfProcess::default();
                 state.argument = None;
                 state.work = None;
                 state.writer = None;
@@ -173,10 +225,15 @@ impl Threads {
         Some(state)
     }
 
+    /// The state that [`Threads::of_event`] gave last.
+    pub(super) fn last(&self) -> Option<&ThreadState> {
+        self.states.newest()
+    }
+
     fn load(&mut self, cx: &Context<'_>, tid: i64) -> Option<ThreadState> {
         let thread = cx.table.get(tid)?;
         if thread.pid != tid {
-            if let Some(leader) = self.states.peek(&thread.pid) {
+            if let Some(leader) = self.states.peek(&Tid::of(thread.pid)) {
                 return Some(ThreadState { writer: None, ..leader.clone() });
             }
         }
@@ -205,11 +262,11 @@ impl Threads {
         if tid <= 0 {
             return None;
         }
-        if !self.states.contains(&tid) {
+        if !self.states.touch(&Tid::of(tid)) {
             let state = self.load(cx, tid)?;
-            self.states.put(tid, state);
+            self.put(tid, state);
         }
-        self.states.get_mut(&tid).filter(|state| state.is_in(container))
+        self.states.newest_mut().filter(|state| state.is_in(container))
     }
 
     /// A thread of a container, as the engine knows it.

@@ -16,7 +16,8 @@ pub struct LostReport {
     pub image: Option<String>,
     /// Who the container is.
     pub identity: Option<Arc<Identity>>,
-    /// How many, by what they were to be: `programs`, `files`, `libraries`, `packages`, `ports`, `peers`.
+    /// How many, by what they were to be: `programs`, `hashes`, `files`, `libraries`, `packages`,
+    /// `environments`, `ports`, `peers`.
     pub counts: BTreeMap<&'static str, u64>,
 }
 

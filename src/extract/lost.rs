@@ -10,8 +10,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
         ..field(
             "drift.lost",
             FieldType::String,
-            "On drift_lost: what was not looked at, with numbers, such as `files:1200`: `programs` (compared or hashed), \
-             `files`, `libraries`, `code`, `packages`, `ports` and `peers`.",
+            "On drift_lost: what was not looked at, with numbers, such as `files:1200`: `programs` (compared), \
+             `hashes`, `files`, `libraries`, `code`, `packages`, `environments`, `ports` and `peers`.",
             nothing,
         )
     },

@@ -115,13 +115,7 @@ fn path<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 }
 
 fn origin<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
-    if let Some(script) = q.engine.script() {
-        return Value::Text(script.judgement.origin.as_str().as_bytes());
-    }
-    match q.engine.script_source() {
-        Some("cut") => Value::Text(b"unknown"),
-        _ => Value::Absent,
-    }
+    Value::or_absent(q.engine.script_origin().map(|origin| Value::Text(origin.as_str().as_bytes())))
 }
 
 fn source<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

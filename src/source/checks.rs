@@ -281,8 +281,12 @@ impl Round<'_> {
 
     /// Tells what a check found before and not now. `unsure` tells of paths that were not looked at.
     fn gone(&mut self, check: Check, unsure: &dyn Fn(&str) -> bool) -> Result<(), Closed> {
-        self.told.gone(check, unsure).iter().try_for_each(|payload| {
-            self.outlet.send(payload, self.container.declaration.identity().as_deref())
+        let declaration = &self.container.declaration;
+        let (image, identity) = (declaration.reference(), declaration.identity());
+        self.told.gone(check, unsure).into_iter().try_for_each(|gone| {
+            let container_id = self.container.id.to_string();
+            let payload = Payload { container_id, image: image.clone(), ..gone };
+            self.outlet.send(&payload, identity.as_deref())
         })
     }
 }
@@ -325,7 +329,7 @@ impl Explain<'_> {
         keep_going: &mut dyn FnMut() -> bool,
     ) -> Option<(&'static str, Option<ImagePath>)> {
         let (image, root) = (self.container.image.as_ref().ok()?, self.root?);
-        let found = root.find_itself(path.as_bytes()).ok()?;
+        let found = root.find_here(path.as_bytes(), false).ok()?;
         image.layers().iter().for_each(|layer| content::build(layer, keep_going));
         let source = content::source_of(image, root, path, &found, self.max, keep_going)?;
         // A program under another name is what masquerading looks like.

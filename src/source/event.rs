@@ -308,10 +308,33 @@ impl Payload {
         }
     }
 
-    /// This finding is gone.
-    pub fn resolved(self) -> Self {
+    /// What is said when this finding is gone, but for the container.
+    pub(super) fn when_gone(&self) -> Self {
         let was = self.change.or(self.origin).unwrap_or(self.kind_of_event);
-        Self { kind_of_event: "resolved", detail: Some(format!("was {was}")), actual: None, ..self }
+        let Self { check, change, origin, kind, port_scope, content, before_start, .. } = *self;
+        Self {
+            kind_of_event: "resolved",
+            check,
+            path: self.path.clone(),
+            change,
+            origin,
+            kind,
+            package: self.package.clone(),
+            port: self.port.clone(),
+            port_scope,
+            content,
+            content_of: self.content_of.clone(),
+            before_start,
+            detail: Some(format!("was {was}")),
+            expected: self.expected.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Bytes that it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = [&self.path, &self.package, &self.port, &self.content_of, &self.detail, &self.expected];
+        size_of::<Self>() + texts.iter().filter_map(|text| text.as_ref()).map(String::len).sum::<usize>()
     }
 }
 

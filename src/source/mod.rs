@@ -36,6 +36,10 @@ const BATCH: usize = 128;
 /// How long the engine waits for an event before it looks after other things.
 const WAIT: Duration = Duration::from_millis(500);
 
+/// Most bytes that are kept of what was told.
+#[cfg(test)]
+pub(crate) const MAX_KEPT_BYTES: usize = told::MAX_BYTES_OF_ALL;
+
 /// What the engine is to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {

@@ -22,7 +22,7 @@ use drift_core::scan::Memory;
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -72,6 +72,8 @@ pub struct Scanner {
     outlet: Outlet,
     is_read: Arc<AtomicBool>,
     known: HashMap<Box<str>, Known>,
+    /// Bytes that are kept of what was told of all containers.
+    kept: Arc<AtomicUsize>,
     /// When it was last looked which containers run.
     looked: Option<Instant>,
     /// When the source was opened, nanoseconds since the epoch.
@@ -98,7 +100,7 @@ impl Scanner {
         let approved = approved.map(|list| Watch::new(&config.approved_images, list));
         let outlet = Outlet { events, stop, metrics: Arc::clone(&metrics) };
         let opened = UNIX_EPOCH.elapsed().map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
-        let (known, looked, spread) = Default::default();
+        let (known, kept, looked, spread) = Default::default();
         Self {
             params,
             host,
@@ -109,6 +111,7 @@ impl Scanner {
             outlet,
             is_read,
             known,
+            kept,
             looked,
             opened,
             spread,
@@ -151,10 +154,6 @@ impl Scanner {
             if let Err(Closed) = told {
                 return;
             }
-            // Where only this source runs, nobody else does; layers of containers that ended would stay.
-            let cache = LayerCache::shared();
-            cache.enforce(self.config.cache.max_bytes, self.config.cache.max_layers);
-            self.metrics.note_cache(cache.totals());
         }
     }
 
@@ -197,6 +196,10 @@ impl Scanner {
         let found = running(&self.host);
         let ids: HashSet<&str> = found.iter().map(|r| &*r.id).collect();
         self.known.retain(|id, _| ids.contains(&**id));
+        // Where only this source runs, nobody else does; layers of containers that ended would stay.
+        let cache = LayerCache::shared();
+        cache.enforce(self.config.cache.max_bytes, self.config.cache.max_layers);
+        self.metrics.note_cache(cache.totals());
         for Running { id, pids } in found {
             if let Some(known) = self.known.get_mut(&id) {
                 known.pids = pids;
@@ -211,7 +214,8 @@ impl Scanner {
                 false => self.spread.hash_one(&id) % interval,
             };
             let due = now + Duration::from_millis(wait);
-            let known = Known { pids, due, done: false, told: Told::default(), memory: Memory::default() };
+            let known =
+                Known { pids, due, done: false, told: Told::new(&self.kept), memory: Memory::default() };
             self.known.insert(id, known);
         }
     }

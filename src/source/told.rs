@@ -1,12 +1,24 @@
 //! What was told of a container, so that it is told once.
+//!
+//! Invariants: of what was found only what is said when it is gone is kept; the texts of one container, and
+//! of all of them, are bounded in bytes.
 
 use super::event::Payload;
 use super::params::Check;
+use drift_formats::path_key::value_key;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
-/// What a finding is known by: its check, what it is about (a path, a package, a port) and in what respect.
-type Key = (&'static str, String, &'static str);
+/// What a finding is known by: its check, a keyed hash of what it is about (a path, a package, a port), and
+/// in what respect.
+type Key = (&'static str, u64, &'static str);
+
+/// Most bytes of texts that are kept of one container's findings, and of all containers'. Of findings beyond
+/// that it is not said when they are gone.
+const MAX_BYTES: usize = 512 << 10;
+pub(super) const MAX_BYTES_OF_ALL: usize = 2 << 20;
 
 #[derive(Debug)]
 struct Entry {
@@ -14,18 +26,26 @@ struct Entry {
     mark: u64,
     /// The last round it was found in.
     round: u64,
-    /// What is said when it is gone.
-    payload: Payload,
+    /// What is said when it is gone, but for the container.
+    gone: Option<Box<Payload>>,
 }
 
 /// The findings told of one container.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Told {
     entries: BTreeMap<Key, Entry>,
     round: u64,
+    /// Bytes of texts that are kept, and those of all containers.
+    bytes: usize,
+    of_all: Arc<AtomicUsize>,
 }
 
 impl Told {
+    /// Nothing told yet. `of_all` counts what all of them keep.
+    pub(super) fn new(of_all: &Arc<AtomicUsize>) -> Self {
+        Self { entries: BTreeMap::new(), round: 0, bytes: 0, of_all: Arc::clone(of_all) }
+    }
+
     /// Begins another comparison.
     pub(super) fn begin(&mut self) {
         self.round += 1;
@@ -36,26 +56,57 @@ impl Told {
         let mut hasher = std::hash::DefaultHasher::new();
         mark.hash(&mut hasher);
         let mark = hasher.finish();
-        let key = (payload.check, payload.subject().to_owned(), aspect);
-        let entry = Entry { mark, round: self.round, payload: payload.clone() };
-        match self.entries.insert(key, entry) {
-            Some(known) => known.mark != mark,
-            None => true,
+        let key = (payload.check, value_key(payload.subject().as_bytes()), aspect);
+        if let Some(known) = self.entries.get_mut(&key).filter(|known| known.mark == mark) {
+            known.round = self.round;
+            return false;
         }
+        let gone = self.kept(payload);
+        if let Some(old) = self.entries.insert(key, Entry { mark, round: self.round, gone }) {
+            self.let_go(old.gone.as_deref());
+        }
+        true
     }
 
-    /// Takes out what this check did not find in this round. `unsure` tells of paths that were not looked at.
+    /// What is kept of a finding, where there is room for it.
+    fn kept(&mut self, payload: &Payload) -> Option<Box<Payload>> {
+        let gone = payload.when_gone();
+        let bytes = gone.bytes();
+        if self.bytes + bytes > MAX_BYTES || self.of_all.load(Ordering::Relaxed) + bytes > MAX_BYTES_OF_ALL {
+            return None;
+        }
+        self.bytes += bytes;
+        self.of_all.fetch_add(bytes, Ordering::Relaxed);
+        Some(Box::new(gone))
+    }
+
+    fn let_go(&mut self, kept: Option<&Payload>) {
+        let bytes = kept.map_or(0, Payload::bytes);
+        self.bytes -= bytes;
+        self.of_all.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes out what this check did not find in this round, but for the container. `unsure` tells of paths
+    /// that were not looked at.
     pub(super) fn gone(&mut self, check: Check, unsure: &dyn Fn(&str) -> bool) -> Vec<Payload> {
         let round = self.round;
         let mut gone = Vec::new();
-        self.entries.retain(|(of, path, _), entry| {
-            let keep = *of != check.as_str() || entry.round == round || unsure(path);
+        self.entries.retain(|(of, _, _), entry| {
+            let subject = entry.gone.as_ref().map_or("", |payload| payload.subject());
+            let keep = *of != check.as_str() || entry.round == round || unsure(subject);
             if !keep {
-                gone.push(entry.payload.clone().resolved());
+                gone.extend(entry.gone.take().map(|payload| *payload));
             }
             keep
         });
+        gone.iter().for_each(|payload| self.let_go(Some(payload)));
         gone
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.of_all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -79,7 +130,7 @@ mod tests {
 
     #[test]
     fn findings_are_told_once_again_when_they_change_and_when_they_are_gone() {
-        let mut told = Told::default();
+        let mut told = Told::new(&Arc::default());
         let no = |_: &str| false;
         told.begin();
         assert!(told.note("state", &file("/a"), 1));
@@ -100,8 +151,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_of_hostile_findings_is_bounded_in_bytes() {
+        let of_all = Arc::new(AtomicUsize::new(0));
+        let all: Vec<Told> = (0..20)
+            .map(|_| {
+                let mut told = Told::new(&of_all);
+                told.begin();
+                for n in 0..1000 {
+                    let payload = Payload {
+                        detail: Some("x".repeat(8192)),
+                        env_names: vec!["y".repeat(100); 64],
+                        ..file(&format!("/{n}{}", "z".repeat(4000)))
+                    };
+                    assert!(told.note("state", &payload, 1), "told all the same");
+                    assert!(!told.note("state", &payload, 1), "once");
+                }
+                assert!(told.bytes <= MAX_BYTES);
+                told
+            })
+            .collect();
+        let kept = of_all.load(Ordering::Relaxed);
+        assert!((MAX_BYTES_OF_ALL / 2..=MAX_BYTES_OF_ALL).contains(&kept), "{kept}");
+        drop(all);
+        assert_eq!(of_all.load(Ordering::Relaxed), 0, "goes with the containers");
+        let mut told = Told::new(&of_all);
+        told.note("state", &file("/a"), 1);
+        told.note("state", &file("/a"), 2);
+        told.begin();
+        assert_eq!(told.gone(Check::Files, &|_| false).len(), 1);
+        assert_eq!((told.bytes, of_all.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[test]
     fn packages_and_ports_are_told_apart_by_their_names() {
-        let mut told = Told::default();
+        let mut told = Told::new(&Arc::default());
         told.begin();
         let package = |name: &str| Payload {
             check: Check::Packages.as_str(),

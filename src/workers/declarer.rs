@@ -111,8 +111,8 @@ impl Declarer {
         // Before the image is known, and peers are judged.
         if let Ok(root) = self.host.root_of(live.pid()) {
             if live.is_root(&root) {
-                container.declaration.set_nameservers(nameservers::read(&root));
-                container.declaration.set_users(Users::read(&self.host, live.pid(), &root));
+                container.declaration.set_nameservers(nameservers::read(&self.host, &container, &root));
+                container.declaration.set_users(Users::read(&self.host, &container.id, live, &root));
             }
         }
         let declared =

@@ -13,11 +13,11 @@ use crate::workers::tally::Tally;
 use crate::workers::worker::Inbox;
 use crate::workers::Pace;
 use crossbeam_channel::RecvTimeoutError;
+use drift_core::container::mounts::Sight;
 use drift_core::content::{self, Explained};
-use drift_core::host::{ExeFlags, InodeId};
-use drift_core::host::{FoundFile, Host};
+use drift_core::host::{path_of, strip_deleted, ExeFlags, FoundFile, Host, InodeId};
 use drift_core::packages::owners::owner_now;
-use drift_core::verdict::judge::{Judge, Judgement, Subject};
+use drift_core::verdict::judge::{is_memfd_path, Judge, Judgement, Subject};
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::script::own_descriptor;
 use drift_formats::entry::ImagePath;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most files waiting for a process's mappings.
-const MAX_WAITING: usize = 4096;
+const MAX_WAITING: usize = 2048;
 /// Most of them that are held open.
 const MAX_HELD: usize = 128;
 /// When the mappings are looked at, after the open: a loader maps a library at once.
@@ -119,17 +119,7 @@ impl Libraries {
 
     /// Looks at the file while it is there: most are no libraries, or the image's.
     fn consider(&mut self, job: LibraryJob) {
-        let Some(found) = self.find(&job).filter(is_shared_object) else { return };
-        let Some(path) = found.path() else { return };
-        let subject = Subject {
-            path: &path,
-            flags: ExeFlags::default(),
-            flags_given: false,
-            inode: InodeId::default(),
-            found: Some(&found),
-            pid: job.pid,
-        };
-        let judgement = self.judge.judge(&job.container, &subject);
+        let Some((path, judgement, found)) = self.judge(&job) else { return };
         match judgement.origin {
             Origin::Image | Origin::ImageTouched | Origin::ImageVolume | Origin::Runtime | Origin::Host => {}
             Origin::Unknown => self.metrics.count_unknown(judgement.why),
@@ -145,7 +135,7 @@ impl Libraries {
             }
             _ => {
                 let opened = Instant::now();
-                let found = Some(found).filter(|_| self.waiting.len() < MAX_HELD);
+                let found = found.filter(|_| self.waiting.len() < MAX_HELD);
                 self.put_off(Candidate { job, path, judgement, found, opened, looks: 0 });
             }
         }
@@ -157,22 +147,65 @@ impl Libraries {
         self.waiting.push_back(candidate);
     }
 
-    fn find(&self, job: &LibraryJob) -> Option<FoundFile> {
-        let host = self.judge.host();
+    /// The path and the judgement of a file that may be a library. Of one whose server may not answer the
+    /// name has to do for its content.
+    fn judge(&self, job: &LibraryJob) -> Option<(Vec<u8>, Judgement, Option<FoundFile>)> {
+        let (path, sight) = self.find(job)?;
+        let subject = |found| Subject {
+            path: &path,
+            flags: ExeFlags::default(),
+            flags_given: false,
+            inode: InodeId::default(),
+            found,
+            pid: job.pid,
+        };
+        let judgement = match &sight {
+            Sight::File(found, place) => is_shared_object(found)
+                .then(|| self.judge.judge_at(&job.container, &subject(Some(found)), place.clone())),
+            Sight::Mount(place) => is_librarys_name(&path)
+                .then(|| self.judge.judge_at(&job.container, &subject(None), Some(place.clone()))),
+        };
+        let judgement = judgement?;
+        let found = match sight {
+            Sight::File(found, _) => Some(found),
+            Sight::Mount(_) => None,
+        };
+        Some((path, judgement, found))
+    }
+
+    fn find(&self, job: &LibraryJob) -> Option<(Vec<u8>, Sight)> {
+        let (host, live) = (self.judge.host(), job.container.live.as_ref()?);
+        let look_at = |fd: u32| {
+            let held = host.hold_open_file(job.pid, fd).ok()?;
+            let named = path_of(&held)?;
+            let path = strip_deleted(&named).to_vec();
+            if is_memfd_path(&named) || !path.starts_with(b"/") {
+                // The kernel's own: nobody has to answer for it.
+                return Some((path, Sight::File(FoundFile::from_fd(held).ok()?, None)));
+            }
+            let named = ImagePath::lexical(b"/", &path).ok()?;
+            let sight = live.look_at(host, &job.container.id, job.pid, held, &named)?;
+            Some((path, sight))
+        };
         // The process's own descriptor first: it also leads to files without a name, and through any mount.
-        let open = u32::try_from(job.fd).ok().and_then(|fd| host.open_file_of(job.pid, fd).ok());
+        let open = || u32::try_from(job.fd).ok().and_then(look_at);
         // A path that leads through the process's descriptors (a memfd has no other) means something only to
         // itself.
         if let Some(fd) = own_descriptor(job.path.as_bytes()) {
-            return host.open_file_of(job.pid, fd).ok().or(open);
+            return look_at(fd).or_else(open);
         }
-        let live = job.container.live.as_ref()?;
-        let is_that = |found: &FoundFile| {
-            found.path().is_some_and(|path| {
-                path.rsplit(|b| *b == b'/').next() == job.path.file_name() || path.starts_with(b"/memfd:")
-            })
+        let is_that = |path: &[u8]| {
+            path.rsplit(|b| *b == b'/').next() == job.path.file_name() || path.starts_with(b"/memfd:")
         };
-        open.filter(is_that).or_else(|| live.root(host, &[job.pid])?.find(job.path.as_bytes()).ok())
+        open().filter(|(path, _)| is_that(path)).or_else(|| {
+            let root = live.root(host, &[job.pid])?;
+            let sight = live.find(host, &job.container.id, job.pid, &root, &job.path, true).ok()?;
+            let path = match &sight {
+                Sight::File(found, _) => found.path()?,
+                Sight::Mount(_) => job.path.as_bytes().to_vec(),
+            };
+            Some((path, sight))
+        })
     }
 
     fn look_at_due(&mut self, report: &dyn Fn(&LibraryReport)) {
@@ -224,7 +257,7 @@ impl Libraries {
     fn explain(&self, job: &LibraryJob, path: &ImagePath, held: Option<FoundFile>) -> Option<Explained> {
         let image = job.container.image.as_ref().ok()?;
         let root = job.container.live.as_ref()?.root(self.judge.host(), &[job.pid])?;
-        let found = held.or_else(|| root.find(path.as_bytes()).ok())?;
+        let found = held.or_else(|| root.find_here(path.as_bytes(), true).ok())?;
         let mut keep_going = || !self.stop.load(Ordering::Relaxed);
         image.layers().iter().for_each(|layer| content::build(layer, &mut keep_going));
         let source = content::source_of(image, &root, path, &found, self.max, &mut keep_going)?;
@@ -237,6 +270,12 @@ impl Candidate {
         let last = LOOKS.last().copied().unwrap_or_default();
         self.opened + LOOKS.get(self.looks).copied().unwrap_or(last)
     }
+}
+
+/// Whether a name is one that loaders look for: `libz.so.1`, `_ssl.cpython-312-x86_64-linux-gnu.so`.
+fn is_librarys_name(path: &[u8]) -> bool {
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+    name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
 }
 
 /// Whether a file is an ELF file of the type that loaders take (`ET_DYN`), by its header (elf(5)).
@@ -254,6 +293,14 @@ fn is_shared_object(file: &FoundFile) -> bool {
         [_, _, _, _, _, 1, .., low, high] => u16::from_le_bytes([low, high]) == 3,
         [_, _, _, _, _, _, .., high, low] => u16::from_be_bytes([high, low]) == 3,
     }
+}
+
+/// Bytes of what waits when there is no more room.
+#[cfg(test)]
+pub(super) fn bytes_when_full() -> usize {
+    use super::memory::PATH;
+    // The path of the call, that of the file, and that of the verdict.
+    MAX_WAITING * (size_of::<Candidate>() + 3 * PATH)
 }
 
 #[cfg(test)]

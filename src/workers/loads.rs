@@ -15,6 +15,7 @@ use crate::workers::worker::Inbox;
 use crate::workers::Pace;
 use crossbeam_channel::RecvTimeoutError;
 use drift_core::command::languages::{is_sourced, CodeKind, Language};
+use drift_core::container::mounts::Sight;
 use drift_core::container::registry::Container;
 use drift_core::content::{self, compiled_from, Explained};
 use drift_core::host::{ExeFlags, FoundFile, Host, InodeId, RootDir};
@@ -150,8 +151,12 @@ impl Loads {
 
     /// Has opens of a file on a mount of its own looked at.
     fn mark(&self, container: &Container, path: &ImagePath) {
-        let root = container.live.as_ref().and_then(|live| live.root(self.judge.host(), &[]));
-        let Some(found) = root.and_then(|root| root.find(path.as_bytes()).ok()) else { return };
+        let Some(live) = &container.live else { return };
+        let host = self.judge.host();
+        let Some(found) = live.root(host, &[]).and_then(|root| at(host, container, live.pid(), &root, path))
+        else {
+            return;
+        };
         let (major, minor) = found.dev;
         if let Ok(device) = u32::try_from(rustix::fs::makedev(major, minor) & u64::from(u32::MAX)) {
             MARKS.add((device, found.inode.ino));
@@ -412,8 +417,16 @@ fn class(report: &CodeReport) -> String {
 fn find(host: &Host, root: &RootDir, job: &CodeJob) -> Option<FoundFile> {
     let is_that = |found: &FoundFile| job.inode == 0 || found.inode.ino == job.inode;
     let open = u32::try_from(job.fd).ok().and_then(|fd| host.open_file_of(job.pid, fd).ok());
-    let there = || root.find(job.path.as_bytes()).ok();
+    let there = || at(host, &job.container, job.pid, root, &job.path);
     open.filter(is_that).or_else(|| there().filter(is_that))
+}
+
+/// The file at a path of a container, where no server has to answer for it.
+fn at(host: &Host, container: &Container, pid: i64, root: &RootDir, path: &ImagePath) -> Option<FoundFile> {
+    match container.live.as_ref()?.find(host, &container.id, pid, root, path, true).ok()? {
+        Sight::File(found, _) => Some(found),
+        Sight::Mount(_) => None,
+    }
 }
 
 /// Names of directories in which applications keep what they generate.

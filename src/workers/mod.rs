@@ -13,6 +13,8 @@ pub mod libraries;
 mod loaded;
 mod loads;
 mod lost;
+#[cfg(test)]
+pub(crate) mod memory;
 pub mod network;
 pub mod packages;
 mod settings;
@@ -143,7 +145,7 @@ impl Workers {
             move |jobs| indexer.run(jobs),
         )?;
         let (_, c, m, s) = means();
-        let verifier = verifier::Verifier::new(c, m, s);
+        let verifier = verifier::Verifier::new(c, m, s, losses.clone());
         let r = reporter.clone();
         let verifier = Worker::start(
             "drift-verifier",
@@ -192,7 +194,7 @@ impl Workers {
             move |jobs| declarer.run(jobs, &|event| r.report(event)),
         )?;
         let (h, _, m, s) = means();
-        let settings = settings::Settings::new(h, m, s, config.container_parts);
+        let settings = settings::Settings::new(h, m, s, config.container_parts, losses.clone());
         let r = reporter.clone();
         let settings = Worker::start(
             "drift-settings",
@@ -228,8 +230,15 @@ impl Workers {
                 let (metrics, stop, watched) = (Arc::clone(&m), Arc::clone(&s), Arc::clone(&watched));
                 let reports =
                     packages::Reports { packages: &|event| r.report(event), files: &|event| r.report(event) };
-                packages::Packages::new(h.clone(), metrics, stop, watched, c.background_max)
-                    .run(jobs, reports);
+                packages::Packages::new(
+                    h.clone(),
+                    metrics,
+                    stop,
+                    watched,
+                    c.background_max,
+                    c.container_parts,
+                )
+                .run(jobs, reports);
             },
         )?;
         let (h, c, m, s) = means();

@@ -9,9 +9,11 @@ use super::worker::{share_of, Inbox};
 use crate::events::EnvironmentReport;
 use crate::facts::{EarlyEnvironment, EarlyPort};
 use crate::metrics::Metrics;
+use crate::workers::lost::Losses;
 use crossbeam_channel::RecvTimeoutError;
 use drift_core::container::declared::environment::Variables;
 use drift_core::container::live::is_member;
+use drift_core::container::registry::Container;
 use drift_core::host::Host;
 use drift_core::scan::environment_of;
 use drift_core::scan::sockets::{bound_socket, Bound};
@@ -41,9 +43,10 @@ const TICK: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(10);
 /// How long what a container declares may take to be known; its files are read three times within 6 seconds.
 const LIMIT: Duration = Duration::from_secs(15);
-/// Most environments that wait for that, each of 64 KiB at most.
+/// Most environments that wait for that, most bytes of one, and of all of them.
 const MAX_WAITING: usize = 256;
 const MAX_KEPT: usize = 64 << 10;
+pub(super) const MAX_BYTES: usize = 2 << 20;
 /// How long a UDP socket takes datagrams from anyone before it is a server's.
 const SETTLE: Duration = Duration::from_millis(300);
 /// Most sockets that are waited for, and most ports that are known to be reported.
@@ -56,14 +59,24 @@ pub(crate) struct Settings {
     host: Host,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
-    /// Most environments of one container that wait.
+    /// Most environments of one container that wait, and their bytes.
     share: usize,
+    share_of_bytes: usize,
+    parts: usize,
+    losses: Losses,
 }
 
 impl Settings {
     /// A worker that works until `stop`.
-    pub(crate) fn new(host: Host, metrics: Arc<Metrics>, stop: Arc<AtomicBool>, parts: usize) -> Self {
-        Self { host, metrics, stop, share: share_of(MAX_WAITING, parts) }
+    pub(crate) fn new(
+        host: Host,
+        metrics: Arc<Metrics>,
+        stop: Arc<AtomicBool>,
+        parts: usize,
+        losses: Losses,
+    ) -> Self {
+        let share_of_bytes = share_of(MAX_BYTES, parts).max(MAX_KEPT);
+        Self { host, metrics, stop, share: share_of(MAX_WAITING, parts), share_of_bytes, parts, losses }
     }
 
     /// Judges what comes until the queue closes.
@@ -74,17 +87,16 @@ impl Settings {
         report_port: &dyn Fn(&EarlyPort),
     ) {
         let (mut waiting, mut sockets): (Vec<EarlyEnvironment>, Vec<EarlyPort>) = Default::default();
-        let mut ports = EarlyPorts::default();
+        let mut ports = EarlyPorts::new(self.parts);
         let mut reported = LruCache::new(MAX_REPORTED);
         while !self.stop.load(Ordering::Relaxed) {
             let is_idle = waiting.is_empty() && sockets.is_empty() && ports.is_empty();
             match jobs.recv_timeout(if is_idle { IDLE } else { TICK }) {
                 Ok(Setting::Environment(job)) => {
                     let job = self.completed(*job);
-                    let of_container = waiting.iter().filter(|w| w.container.id == job.container.id).count();
-                    match is_declared(&job) || (waiting.len() < MAX_WAITING && of_container < self.share) {
+                    match is_declared(&job) || self.has_room(&waiting, &job) {
                         true => waiting.push(job),
-                        false => self.metrics.declarer_dropped.inc(),
+                        false => self.lose(&job.container, "environments"),
                     }
                 }
                 Ok(Setting::Port(port)) => self.take_port(*port, &mut ports, &mut sockets),
@@ -118,7 +130,7 @@ impl Settings {
                 let of_container = sockets.iter().filter(|s| s.container.id == port.container.id).count();
                 match sockets.len() < MAX_SOCKETS && of_container < self.share {
                     true => sockets.push(port),
-                    false => self.metrics.declarer_dropped.inc(),
+                    false => self.lose(&port.container, "ports"),
                 }
             }
             now if is_servers(&port, now, false) => self.keep_port(port, ports),
@@ -127,9 +139,26 @@ impl Settings {
     }
 
     fn keep_port(&self, port: EarlyPort, ports: &mut EarlyPorts) {
+        let container = Arc::clone(&port.container);
         if !ports.take(port) {
-            self.metrics.declarer_dropped.inc();
+            self.lose(&container, "ports");
         }
+    }
+
+    /// Whether an environment may wait for its container's declaration.
+    fn has_room(&self, waiting: &[EarlyEnvironment], job: &EarlyEnvironment) -> bool {
+        let bytes = |of: &EarlyEnvironment| of.environment.len();
+        let own = || waiting.iter().filter(|of| of.container.id == job.container.id);
+        waiting.len() < MAX_WAITING
+            && own().count() < self.share
+            && own().map(bytes).sum::<usize>() + bytes(job) <= self.share_of_bytes
+            && waiting.iter().map(bytes).sum::<usize>() + bytes(job) <= MAX_BYTES
+    }
+
+    /// Counts and reports a verdict that will not be given.
+    fn lose(&self, container: &Container, what: &'static str) {
+        self.metrics.declarer_dropped.inc();
+        self.losses.note(container, what);
     }
 
     /// What became of a port's socket.
@@ -212,7 +241,6 @@ fn is_servers(port: &EarlyPort, now: Bound, was_open: bool) -> bool {
 mod tests {
     use super::*;
     use drift_core::container::declared::{environment::Environment, Declared};
-    use drift_core::container::registry::Container;
     use drift_core::verdict::port::{thing, Scope};
     use drift_formats::image_config::EnvVar;
     use std::sync::Mutex;
@@ -297,7 +325,9 @@ mod tests {
         let declared = Declared { environment: Some(environment), ..Declared::default() };
         container.declaration.set_read(Some(Arc::new(declared)));
         drop(queue);
-        let worker = Settings::new(Host::new(std::path::Path::new("/")), Arc::default(), Arc::default(), 1);
+        let (losing, _lost) = super::super::worker::queue(64, 1);
+        let host = Host::new(std::path::Path::new("/"));
+        let worker = Settings::new(host, Arc::default(), Arc::default(), 1, Losses(losing));
         let found = Mutex::new(Vec::new());
         let names = |report: &EnvironmentReport| {
             let risky = report.names.risky.iter().map(|name| String::from_utf8_lossy(name).into_owned());

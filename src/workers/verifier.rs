@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::events::Finding;
 use crate::facts::{Against, VerifyJob};
 use crate::metrics::Metrics;
+use crate::workers::lost::Losses;
 use crate::workers::worker::{self, Inbox};
 use crossbeam_channel::Sender;
 use drift_core::container::registry::Container;
@@ -27,12 +28,18 @@ pub struct Verifier {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
+    losses: Losses,
 }
 
 impl Verifier {
     /// A verifier that works until `stop`.
-    pub fn new(config: Arc<Config>, metrics: Arc<Metrics>, stop: Arc<AtomicBool>) -> Self {
-        Self { config, metrics, stop }
+    pub(super) fn new(
+        config: Arc<Config>,
+        metrics: Arc<Metrics>,
+        stop: Arc<AtomicBool>,
+        losses: Losses,
+    ) -> Self {
+        Self { config, metrics, stop, losses }
     }
 
     /// Works until the queue closes; every finding goes to the event thread, comparisons to `report` as well.
@@ -64,6 +71,10 @@ impl Verifier {
             if !failed || self.stop.load(Ordering::Relaxed) {
                 break;
             }
+        }
+        if failed && job.against.is_none() {
+            // Of a comparison the verdict says so; a digest has no such word.
+            self.losses.note(&job.container, "hashes");
         }
         // That it is not known, too, is a verdict, for rules to go by.
         let origin = origin.or((failed && job.against.is_some()).then_some(Origin::ImageUnverified));

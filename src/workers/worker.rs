@@ -10,7 +10,8 @@ use crate::metrics::{Counter, Metrics};
 use crate::workers::lost::Losses;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use drift_core::container::registry::Container;
-use drift_formats::path_key::value_key;
+use hashbrown::DefaultHashBuilder;
+use std::hash::BuildHasher;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -58,11 +59,13 @@ pub enum Refused {
 struct Shares {
     most: usize,
     counts: Vec<AtomicUsize>,
+    /// Keyed, and cheap: the event thread hashes an id with each job.
+    hasher: DefaultHashBuilder,
 }
 
 impl Shares {
     fn place(&self, container: &str) -> Option<&AtomicUsize> {
-        let hash = usize::try_from(value_key(container.as_bytes()) & 0xffff_ffff).unwrap_or(0);
+        let hash = usize::try_from(self.hasher.hash_one(container) & 0xffff_ffff).unwrap_or(0);
         self.counts.get(hash % PLACES)
     }
 }
@@ -114,7 +117,8 @@ impl<J> std::fmt::Debug for Inbox<J> {
 pub fn queue<J: Job>(capacity: usize, parts: usize) -> (Queue<J>, Inbox<J>) {
     let (jobs, inbox) = crossbeam_channel::bounded(capacity);
     let counts = std::iter::repeat_with(AtomicUsize::default).take(PLACES).collect();
-    let shares = Arc::new(Shares { most: share_of(capacity, parts), counts });
+    let shares =
+        Arc::new(Shares { most: share_of(capacity, parts), counts, hasher: DefaultHashBuilder::default() });
     (Queue { jobs, shares }, Inbox(inbox))
 }
 

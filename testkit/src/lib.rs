@@ -5,7 +5,7 @@
 //! [`cases`] makes captures of what is written down, [`random`] makes up input, [`skip`] reports the tests
 //! that this machine cannot run. [`host`] is a small engine that drives the plugin's C interface,
 //! [`expected`] reads the expected answers of captures, [`generated`] writes parts of the documentation,
-//! [`mount`] makes overlay mounts.
+//! [`mount`] makes overlay mounts, [`syscalls`] counts the system calls of a thread.
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,7 @@ pub mod mount;
 pub mod random;
 pub mod rules;
 pub mod skip;
+pub mod syscalls;
 pub mod yaml;
 
 /// The top of the source tree: the folder that holds the workspace's `Cargo.toml`.

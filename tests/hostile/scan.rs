@@ -58,7 +58,7 @@ fn scan(container: &Container) -> (Seen, Inventory) {
     };
     let summary = scan.run(None, &mut || true, &mut tell);
     let root = known.live.as_ref().unwrap().root(&host, &[]).unwrap();
-    let tree = LiveTree::new(&root).unwrap();
+    let tree = LiveTree::new(&root);
     let paths = [
         "/var/lib/dpkg/status",
         "/var/lib/rpm/rpmdb.sqlite",

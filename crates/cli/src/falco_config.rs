@@ -108,7 +108,7 @@ fn merge(config: &mut Value, more: Value) {
 }
 
 fn open(root: &RootDir, path: &Path) -> Result<std::fs::File> {
-    let found = root.find(path.as_os_str().as_bytes()).map_err(|why| anyhow!("{why}"))?;
+    let found = root.find_through_mounts(path.as_os_str().as_bytes()).map_err(|why| anyhow!("{why}"))?;
     found.open().map_err(|why| anyhow!("{why}"))
 }
 
@@ -131,7 +131,10 @@ fn drop_ins(root: &RootDir, config: &Value) -> Vec<PathBuf> {
     };
     let mut files = Vec::new();
     for path in named {
-        let names = root.find(path.as_os_str().as_bytes()).ok().and_then(|dir| dir.names(MAX_FILES).ok());
+        let names = root
+            .find_through_mounts(path.as_os_str().as_bytes())
+            .ok()
+            .and_then(|dir| dir.names(MAX_FILES).ok());
         match names {
             Some(mut names) => {
                 names.sort();

@@ -89,7 +89,7 @@ impl Host {
     /// # Errors
     /// The kernel's, but for a missing file; `EINVAL` for anything but a regular file.
     pub(crate) fn open_state(&self, path: &[u8]) -> Result<Option<std::fs::File>, Errno> {
-        let open = |root: &Path| match RootDir::open(root)?.find(path) {
+        let open = |root: &Path| match RootDir::open(root)?.find_through_mounts(path) {
             Ok(found) => found.open().map(Some),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(why) => Err(why),

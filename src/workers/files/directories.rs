@@ -25,13 +25,13 @@ const FORGOTTEN: Duration = Duration::from_secs(2 * 3600);
 /// Trees of data of one container; what is elsewhere counts as of `/`.
 const MAX_TREES: usize = 8;
 /// Most directories counted.
-const MAX_DIRECTORIES: usize = 4096;
+const MAX_DIRECTORIES: usize = 2048;
 
 /// Container, directory, and what rules go by beside it.
 type Key = (u64, PathKey, u64);
 
 /// Files that are only counted: the last one, and how many there were.
-type Rest = Option<(FileReport, u64)>;
+type Rest = Option<Box<(FileReport, u64)>>;
 
 #[derive(Debug)]
 struct Directory {
@@ -141,12 +141,12 @@ impl Directories {
                 return true;
             }
             let rest = dir.rest.take();
-            sums.extend(rest.and_then(|(last, count)| Some(summary(last.path.parent()?, last, count))));
+            sums.extend(rest.and_then(|rest| Some(summary(rest.0.path.parent()?, rest.0, rest.1))));
             false
         });
         for tree in self.data.values_mut().flat_map(|data| data.trees.values_mut()) {
             if tree.due().is_some_and(|due| now >= due) {
-                sums.extend(tree.rest.take().map(|(last, count)| summary(tree.path.clone(), last, count)));
+                sums.extend(tree.rest.take().map(|rest| summary(tree.path.clone(), rest.0, rest.1)));
                 (tree.since, tree.window) = (now, LONG_WINDOW);
             }
         }
@@ -185,12 +185,20 @@ fn tree_of(dir: &ImagePath) -> Option<ImagePath> {
 }
 
 fn count(rest: &mut Rest, report: FileReport) {
-    let count = rest.as_ref().map_or(0, |(_, count)| *count) + 1;
-    *rest = Some((report, count));
+    let count = rest.as_ref().map_or(0, |rest| rest.1) + 1;
+    *rest = Some(Box::new((report, count)));
 }
 
 fn summary(path: ImagePath, last: FileReport, count: u64) -> FileReport {
     FileReport { path, new_path: None, kind: "directory", package: None, count: Some(count), ..last }
+}
+
+/// Bytes of the table when it is full.
+#[cfg(test)]
+pub(super) fn bytes_when_full() -> usize {
+    use crate::workers::memory::{hashed, PATH};
+    hashed(MAX_DIRECTORIES, size_of::<(Key, Directory)>())
+        + MAX_DIRECTORIES * (size_of::<(FileReport, u64)>() + PATH)
 }
 
 #[cfg(test)]

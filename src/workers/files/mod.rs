@@ -20,7 +20,7 @@ use crate::ledger::{Ledger, Reported};
 use crate::metrics::Metrics;
 use crate::workers::lost::Losses;
 use crate::workers::worker::{Inbox, Refused};
-use crate::workers::{overflowed_by, Overflowed};
+use crate::workers::{overflowed_by, Overflowed, Pace};
 use crossbeam_channel::RecvTimeoutError;
 use directories::Directories;
 use drift_core::content;
@@ -310,6 +310,12 @@ impl Files {
         }
     }
 
+    /// Asked between pieces of a file: sleeps, so that large files do not take more than their share of a CPU.
+    fn keep_going(&self) -> impl FnMut() -> bool {
+        let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
+        move || pace.step()
+    }
+
     fn shared_root(&mut self, job: &FileJob) -> Option<Arc<RootDir>> {
         if let Some(root) = self.roots.get(&job.container.id).and_then(Weak::upgrade) {
             return Some(root);
@@ -390,8 +396,7 @@ impl Files {
         let target = locate(root, new_path, false);
         if let (None, Ok(Located { path: new, now: Some(found) })) = (&located.now, &target) {
             let image = job.container.image.as_ref().map_err(|_| Incomparable::Unreadable)?;
-            let stop = Arc::clone(&self.stop);
-            let mut keep_going = || !stop.load(Ordering::Relaxed);
+            let mut keep_going = self.keep_going();
             let max = self.config.background_max;
             if is_images_file(image, &located.path, found, max, &mut keep_going)? {
                 let renamed = Compared { change: Change::Renamed, now: None, gained: Vec::new() };
@@ -446,8 +451,7 @@ impl Files {
             && is_of_programs(&path)
             && job.said.created
             && matches!(image.lookup(&path), Presence::Absent);
-        let stop = Arc::clone(&self.stop);
-        let mut keep_going = || !stop.load(Ordering::Relaxed);
+        let mut keep_going = self.keep_going();
         let mut compared = compare(image, located, self.config.background_max, &mut keep_going)?;
         if new_directory {
             compared.change = Change::Created;
@@ -493,7 +497,7 @@ impl Files {
         if found.kind != FileType::RegularFile {
             return None;
         }
-        let mut keep_going = || !self.stop.load(Ordering::Relaxed);
+        let mut keep_going = self.keep_going();
         image.layers().iter().for_each(|layer| content::build(layer, &mut keep_going));
         let source =
             content::source_of(image, &root, path, found, self.config.background_max, &mut keep_going)?;
@@ -649,6 +653,17 @@ fn root_of(host: &Host, job: &FileJob) -> Option<RootDir> {
 /// chroot.
 fn is_at_namespace_root(host: &Host, pid: i64) -> bool {
     host.root_path_of(pid).is_some_and(|root| root == b"/")
+}
+
+/// The tables, and their bytes when they are full.
+#[cfg(test)]
+pub(super) fn tables() -> [(&'static str, usize); 4] {
+    [
+        ("reported changes", told::bytes_when_full()),
+        ("changed paths waiting for comparison", waiting::bytes_when_full()),
+        ("files watched for their last close", writers::bytes_when_full()),
+        ("directories that fill", directories::bytes_when_full()),
+    ]
 }
 
 #[cfg(test)]

@@ -185,6 +185,12 @@ fn mark(found: &FoundFile) -> Mark {
     Some((found.inode.ino, found.inode.mtime, found.size, found.mode))
 }
 
+/// Bytes of the table when it is full.
+#[cfg(test)]
+pub(super) fn bytes_when_full() -> usize {
+    crate::workers::memory::lru(MAX_TOLD, size_of::<((u64, PathKey), State)>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

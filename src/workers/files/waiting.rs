@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most paths waiting.
-pub(super) const MAX_WAITING: usize = 16_384;
+pub(super) const MAX_WAITING: usize = 12_288;
 /// How long a path is left alone before it is looked at: a file that is made under one name and renamed to
 /// another is one change.
 pub(super) const QUIET: Duration = Duration::from_millis(500);
@@ -199,6 +199,16 @@ impl WaitList {
             self.order.push(Reverse((due, key)));
         }
     }
+}
+
+/// Bytes of the list when it is full, each path with a writer, a second name for one in eight, and twice in
+/// the order.
+#[cfg(test)]
+pub(super) fn bytes_when_full() -> usize {
+    use crate::workers::memory::{hashed, BLOCK, PATH};
+    let entry = size_of::<Waiting>() + BLOCK + PATH + PATH / 8 + size_of::<i64>() + BLOCK;
+    MAX_WAITING * (entry + 2 * size_of::<Reverse<(Instant, Key)>>())
+        + hashed(MAX_WAITING, size_of::<(Key, usize)>())
 }
 
 #[cfg(test)]

@@ -135,6 +135,13 @@ impl Watches {
     }
 }
 
+/// Bytes of the table when it is full.
+#[cfg(test)]
+pub(super) fn bytes_when_full() -> usize {
+    use crate::workers::memory::{lru, PATH};
+    lru(MAX_WATCHES, size_of::<(i32, Watched)>() + PATH)
+}
+
 #[cfg(test)]
 #[expect(unsafe_code, reason = "a mapping to be found")]
 mod tests {
@@ -149,7 +156,7 @@ mod tests {
         let path = dir.path().join("f");
         std::fs::write(&path, "x").unwrap();
         let root = RootDir::open(dir.path()).unwrap();
-        let found = root.find(b"/f").unwrap();
+        let found = root.find_here(b"/f", true).unwrap();
         let host = Host::new(Path::new("/"));
         let pids = [i64::from(std::process::id())];
         let has_writer = || OpenFiles::default().has_writer(&host, &pids, &found);
@@ -185,7 +192,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), "x").unwrap();
         let root = RootDir::open(dir.path()).unwrap();
-        let found = root.find(b"/f").unwrap();
+        let found = root.find_here(b"/f", true).unwrap();
         let mut job = job_of(&container("a"), "/f");
         job.writer = Arc::new(Writer {
             command: "dpkg".into(),

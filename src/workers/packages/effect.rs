@@ -85,10 +85,7 @@ fn compare(
         return unreadable("the container is gone");
     };
     let Ok(image) = &container.image else { return unreadable("the image is not known") };
-    let tree = match LiveTree::new(root) {
-        Ok(tree) => tree,
-        Err(why) => return unreadable(&why.0),
-    };
+    let tree = LiveTree::new(root);
     let ours = || ended.databases.iter().filter(|db| ended.changed.contains(db) || !others.contains(db));
     let mut after = Inventory::read(&tree, ours());
     let mut before = Inventory::default();
@@ -274,8 +271,7 @@ fn describe(changes: &Changes, by_manager: bool, mut why: Vec<String>) -> Effect
 fn note_installed(host: &Host, container: &Container, ended: &Transaction, changes: &Changes) {
     let fresh = container.live.as_ref().and_then(|live| live.root(host, &[ended.agent.pid]));
     let Some(root) = fresh.as_ref().or(ended.root.as_ref()) else { return };
-    let Ok(tree) = LiveTree::new(root) else { return };
-    let tree: &dyn Tree = &tree;
+    let tree: &dyn Tree = &LiveTree::new(root);
     let now = container.installed.load_full().unwrap_or_default();
     let Ok(image) = &container.image else { return };
     let next = installed::after(&now, tree, image, &ended.databases, changes, ended.agent.pid);

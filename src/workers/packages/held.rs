@@ -11,10 +11,10 @@ use drift_core::host::Host;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Most changes held; each takes some 500 bytes.
-const MAX_HELD: usize = 32_768;
+/// Most changes held.
+pub(super) const MAX_HELD: usize = 12_288;
 /// Most changes held of one transaction.
-const MAX_OF_ONE: usize = 20_000;
+const MAX_OF_ONE: usize = 10_000;
 /// Longest hold: a package manager that waits for ever must not keep alerts back.
 const LONGEST: Duration = Duration::from_secs(120);
 /// After the end of the process, of which no transaction is known.
@@ -40,8 +40,7 @@ impl Held {
         self.by_key.is_empty()
     }
 
-    /// Holds a change. Gives the transaction back whose changes are to be decided now, where there are too
-    /// many.
+    /// Holds a change. Gives a transaction back whose changes are to be decided now, where there are too many.
     pub(super) fn add(&mut self, host: &Host, key: Key, report: FileReport, now: Instant) -> Option<Key> {
         let running = || host.running_since(key.leader());
         let of_one = self.by_key.entry(key.clone()).or_insert_with(|| Waiting {
@@ -51,7 +50,12 @@ impl Held {
         });
         of_one.reports.push(report);
         self.count += 1;
-        (self.count > MAX_HELD || of_one.reports.len() > MAX_OF_ONE).then_some(key)
+        if of_one.reports.len() > MAX_OF_ONE {
+            return Some(key);
+        }
+        // Whoever has the most makes room, not whoever comes next.
+        let largest = || self.by_key.iter().max_by_key(|(_, waiting)| waiting.reports.len());
+        (self.count > MAX_HELD).then(largest)?.map(|(key, _)| key.clone())
     }
 
     /// The transactions whose changes are to be decided now: held for too long, or of a process that has

@@ -91,9 +91,10 @@ impl Packages {
         stop: Arc<AtomicBool>,
         files_watched: Arc<AtomicBool>,
         max: u64,
+        parts: usize,
     ) -> Self {
         let (open, held) = Default::default();
-        Self { host, metrics, stop, files_watched, open, held, max, known: Known::new() }
+        Self { host, metrics, stop, files_watched, open, held, max, known: Known::new(parts) }
     }
 
     /// Works until the queue closes.
@@ -279,6 +280,15 @@ pub fn leaves_traces(manager: Manager) -> bool {
         | Manager::Luarocks => false,
         system => system_of(system).is_some(),
     }
+}
+
+/// The tables, and their bytes when they are full.
+#[cfg(test)]
+pub(super) fn tables() -> [(&'static str, usize); 2] {
+    // Two names, a version, and the nodes of two trees, about.
+    const PACKAGE: usize = 300;
+    let held = held::MAX_HELD * (size_of::<FileReport>() + super::memory::PATH);
+    [("reported packages", known::MAX_PACKAGES * PACKAGE), ("changes held for a package manager", held)]
 }
 
 #[cfg(test)]

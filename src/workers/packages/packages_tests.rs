@@ -113,7 +113,7 @@ impl Scene {
         let scene = Self {
             image: tempfile::tempdir().unwrap(),
             root: tempfile::tempdir().unwrap(),
-            known: Known::new(),
+            known: Known::new(16),
         };
         put(scene.image.path(), DPKG, &status(image));
         put(scene.root.path(), DPKG, &status(now));
@@ -256,7 +256,7 @@ fn changes_are_held_until_it_is_known_what_was_installed() {
         };
         let metrics = Arc::new(Metrics::default());
         let host = Host::new(Path::new("/"));
-        let mut packages = Packages::new(host, metrics, Arc::default(), Arc::default(), 1 << 20);
+        let mut packages = Packages::new(host, metrics, Arc::default(), Arc::default(), 1 << 20, 16);
         let open = scene.open(Some(Manager::Dpkg), &["var/lib/dpkg/status"]);
         let key = Key::of(&open.container, &open.agent);
         let changes = ["/usr/bin/hello", "/usr/bin/dropped"].map(|path| change(&open, path, &[]));

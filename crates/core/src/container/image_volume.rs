@@ -44,7 +44,7 @@ impl Live {
     fn shows(&self, host: &Host, mount: &Mount, dir: &[u8]) -> bool {
         let root = host.proc(self.pid(), "root");
         let Ok(root) = RootDir::open(&root) else { return false };
-        let at = root.find_dir(&mount.mount_point).ok().filter(|at| at.mount_id == mount.id);
+        let at = root.find_mount_point(&mount.mount_point).ok().filter(|at| at.mount_id == mount.id);
         at.is_some_and(|at| shows_at(&at, &host.path(dir)) == Some(true))
     }
 }

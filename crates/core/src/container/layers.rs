@@ -47,7 +47,8 @@ pub(super) fn show_nothing(host: &Host, pid: i64, layers: &[&Path]) -> bool {
     if !layers.iter().any(|layer| is_empty(layer)) {
         return false;
     }
-    let names = host.root_of(pid).and_then(|root| root.find(b"/")?.names(MAX_NAMES)).unwrap_or_default();
+    let names =
+        host.root_of(pid).and_then(|root| root.find_here(b"/", true)?.names(MAX_NAMES)).unwrap_or_default();
     let is_in_none = |name: &Vec<u8>| {
         !layers.iter().any(|layer| layer.join(OsStr::from_bytes(name)).symlink_metadata().is_ok())
     };

@@ -119,8 +119,8 @@ impl Live {
         }
     }
 
-    /// Finds a path as a process of the container would open it, where that cannot block. `pid` is the
-    /// process whose mounts `root` has.
+    /// Finds a path as a process of the container would open it, where that cannot block; without `follow` a
+    /// symbolic link as the last component is what is found. `pid` is the process whose mounts `root` has.
     ///
     /// # Errors
     /// The kernel's; `EXDEV` where the way leads through mounts, and some of them are remote.
@@ -131,15 +131,16 @@ impl Live {
         pid: i64,
         root: &RootDir,
         path: &ImagePath,
+        follow: bool,
     ) -> Result<Sight, Errno> {
         if !self.mounts_now().root().is_none_or(is_local) {
             return Ok(Sight::Mount(Place::Root(path.clone())));
         }
-        match root.find_here(path.as_bytes(), true) {
+        match root.find_here(path.as_bytes(), follow) {
             Err(Errno::XDEV) => {}
             found => return found.map(|f| Sight::File(f, None)),
         }
-        let fd = match root.hold(path.as_bytes(), true) {
+        let fd = match root.hold(path.as_bytes(), follow, true) {
             Err(Errno::AGAIN | Errno::INVAL) => {
                 let all_local = |table: &MountTable| table.iter().all(is_local);
                 let own = host.mounts(pid).filter(|_| is_member(host, pid, container));
@@ -147,7 +148,7 @@ impl Live {
                 {
                     return Err(Errno::XDEV);
                 }
-                root.hold(path.as_bytes(), false)?
+                root.hold(path.as_bytes(), follow, false)?
             }
             held => held?,
         };

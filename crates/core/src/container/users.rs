@@ -3,7 +3,10 @@
 //! Invariant: read once, when the container is first looked at; what a process writes there later names
 //! nobody.
 
+use crate::container::live::Live;
+use crate::container::mounts::Sight;
 use crate::host::{Host, RootDir};
+use drift_formats::entry::ImagePath;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
@@ -20,12 +23,14 @@ const MAX_NAME: usize = 32;
 pub struct Users(BTreeMap<u32, Arc<str>>);
 
 impl Users {
-    /// Reads those of a container with this root, which process `pid` is in.
-    pub fn read(host: &Host, pid: i64, root: &RootDir) -> Self {
+    /// Reads those of a container with this root; none where somebody's server would have to answer.
+    pub fn read(host: &Host, container: &str, live: &Live, root: &RootDir) -> Self {
+        let path = ImagePath::lexical(b"/", b"/etc/passwd");
+        let found = path.ok().and_then(|path| live.find(host, container, live.pid(), root, &path, true).ok());
+        let Some(Sight::File(found, _)) = found else { return Self::default() };
         let mut text = Vec::new();
-        let file = root.find(b"/etc/passwd").and_then(|found| found.open());
-        let read = file.map(|file| file.take(MAX_FILE).read_to_end(&mut text));
-        let map = host.user_map(pid).unwrap_or_default();
+        let read = found.open().map(|file| file.take(MAX_FILE).read_to_end(&mut text));
+        let map = host.user_map(live.pid()).unwrap_or_default();
         if matches!(read, Ok(Ok(_))) {
             Self::parse(&text, &map)
         } else {

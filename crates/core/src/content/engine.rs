@@ -15,7 +15,7 @@ const MAX_ADDED: usize = 4;
 
 /// Whether an engine made the file as it is. `uid` is the user that the container was declared to run as.
 pub fn is_engines(image: &Image, root: &RootDir, path: &ImagePath, uid: Option<u32>, covered: bool) -> bool {
-    let Ok(found) = root.find_itself(path.as_bytes()) else { return false };
+    let Ok(found) = root.find_here(path.as_bytes(), false) else { return false };
     match (path.as_bytes(), found.kind) {
         (b"/etc/mtab", FileType::Symlink) => {
             matches!(

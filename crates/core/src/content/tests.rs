@@ -34,7 +34,7 @@ impl Pair {
         image.layers().iter().for_each(|layer| build(layer, &mut || true));
         let root = RootDir::open(self.root.path()).unwrap();
         let path = ImagePath::from_archive(path.as_bytes()).unwrap();
-        let found = root.find_itself(path.as_bytes()).unwrap();
+        let found = root.find_here(path.as_bytes(), false).unwrap();
         let source = source_of(&image, &root, &path, &found, 1 << 20, &mut || true)?;
         Some((source.as_str(), String::from_utf8(source.of().as_bytes().to_vec()).unwrap()))
     }
@@ -170,7 +170,7 @@ fn a_copy_is_found_by_the_command_that_made_it_before_any_catalog_is_built() {
     ] {
         put(pair.root.path(), path, content, 0o755);
         let path = ImagePath::from_archive(path.as_bytes()).unwrap();
-        let found = root.find_itself(path.as_bytes()).unwrap();
+        let found = root.find_here(path.as_bytes(), false).unwrap();
         let source = named_source(&image, command.as_bytes(), &path, &found);
         let want = want.map(|from| Source::Copied(ImagePath::from_archive(from.as_bytes()).unwrap()));
         assert_eq!(source, want, "{command}");

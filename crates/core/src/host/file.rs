@@ -42,7 +42,7 @@ impl FoundFile {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
         let stat = stat_fd(&fd)?;
         Ok(Self {
             kind: FileType::from_raw_mode(stat.stx_mode.into()),
@@ -177,36 +177,30 @@ impl RootDir {
         Ok(inode_id(&stat_fd(&self.fd)?))
     }
 
-    /// Finds a path inside the root as a process there would: links are followed, and stay inside.
+    /// Finds a path inside the root of the host, through whatever is mounted there. Never of a container:
+    /// what that has mounted may be a file system whose server does not answer.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn find_through_mounts(&self, path: &[u8]) -> Result<FoundFile, Errno> {
+        FoundFile::from_fd(self.hold_with(path, OFlags::empty(), ResolveFlags::empty())?)
+    }
+
+    /// Finds a path inside the root as a process there would: links are followed, and stay inside; without
+    /// `follow` a symbolic link as the last component is what is found. No mount is entered: EXDEV. What is
+    /// mounted may be a file system whose server never answers ([`crate::container::live::Live::find`] knows
+    /// which).
     ///
     /// Magic links (`/proc/self/fd/3`) are refused with ELOOP: in our hands they would mean something else.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn find(&self, path: &[u8]) -> Result<FoundFile, Errno> {
-        self.find_with(path, OFlags::empty(), ResolveFlags::empty())
-    }
-
-    /// As [`RootDir::find`], but a symbolic link as the last component is what is found.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn find_itself(&self, path: &[u8]) -> Result<FoundFile, Errno> {
-        self.find_with(path, OFlags::NOFOLLOW, ResolveFlags::empty())
-    }
-
-    /// As [`RootDir::find`] (or, without `follow`, [`RootDir::find_itself`]), but no mount is entered: EXDEV.
-    /// What is mounted may be a file system whose server never answers.
-    ///
-    /// # Errors
-    /// The kernel's.
     pub fn find_here(&self, path: &[u8], follow: bool) -> Result<FoundFile, Errno> {
-        let flags = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
-        self.find_with(path, flags, ResolveFlags::NO_XDEV)
+        FoundFile::from_fd(self.hold_with(path, last(follow), ResolveFlags::NO_XDEV)?)
     }
 
-    /// As [`RootDir::find_itself`], but no link is followed at all and no mount is entered: what is at this
-    /// very path of this very file system. A link on the way is ELOOP, a mount EXDEV.
+    /// As [`RootDir::find_here`], but no link is followed at all: what is at this very path of this very file
+    /// system. A link on the way is ELOOP, a mount EXDEV.
     ///
     /// # Errors
     /// The kernel's.
@@ -238,32 +232,52 @@ impl RootDir {
         Ok(Self { fd, dev, ino: stat.stx_ino, mount_id: stat.stx_mnt_id, mounts: None })
     }
 
-    /// As [`RootDir::find`], held and not looked at; with `cached`, only if nothing has to be read or asked
-    /// for that: EAGAIN otherwise. EINVAL where the kernel is older than 5.12.
+    /// As [`RootDir::find_here`], through mounts too, held and not looked at; with `cached`, only if nothing
+    /// has to be read or asked for that: EAGAIN otherwise. EINVAL where the kernel is older than 5.12.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn hold(&self, path: &[u8], cached: bool) -> Result<OwnedFd, Errno> {
+    pub fn hold(&self, path: &[u8], follow: bool, cached: bool) -> Result<OwnedFd, Errno> {
         let resolve = if cached { ResolveFlags::CACHED } else { ResolveFlags::empty() };
-        self.hold_with(path, OFlags::empty(), resolve)
+        self.hold_with(path, last(follow), resolve)
     }
 
-    /// A directory inside, as a root to look below.
+    /// The directory at which something is mounted, as a root to look below. The kernel keeps the way there
+    /// for as long as the mount lasts, so that nothing has to be asked of a file system on it.
     ///
     /// # Errors
-    /// The kernel's.
-    pub(crate) fn find_dir(&self, path: &[u8]) -> Result<Self, Errno> {
-        Self::of(self.hold_with(path, OFlags::DIRECTORY, ResolveFlags::empty())?)
-    }
-
-    fn find_with(&self, path: &[u8], more: OFlags, resolve: ResolveFlags) -> Result<FoundFile, Errno> {
-        FoundFile::from_fd(self.hold_with(path, more, resolve)?)
+    /// The kernel's; EAGAIN where the way is not kept all the same.
+    pub(crate) fn find_mount_point(&self, path: &[u8]) -> Result<Self, Errno> {
+        /// A rename anywhere on the node lets the kernel's way without locks fail.
+        const TRIES: usize = 5;
+        let hold = |resolve| self.hold_with(path, OFlags::DIRECTORY, resolve);
+        let mut held = hold(ResolveFlags::CACHED);
+        for _ in 1..TRIES {
+            match held {
+                Err(Errno::AGAIN) => held = hold(ResolveFlags::CACHED),
+                _ => break,
+            }
+        }
+        match held {
+            // Linux before 5.12.
+            Err(Errno::INVAL) => Self::of(hold(ResolveFlags::empty())?),
+            held => Self::of(held?),
+        }
     }
 
     fn hold_with(&self, path: &[u8], more: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
         let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::CLOEXEC | more;
         rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve)
+    }
+}
+
+/// How the last component of a path is opened.
+fn last(follow: bool) -> OFlags {
+    if follow {
+        OFlags::empty()
+    } else {
+        OFlags::NOFOLLOW
     }
 }
 
@@ -319,8 +333,8 @@ mod tests {
         std::os::unix::fs::symlink("../../../../etc/passwd", tmp.path().join("up")).unwrap();
         let fd = rustix::fs::open(tmp.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
         let root = RootDir { fd, dev: (0, 0), ino: 0, mount_id: 0, mounts: None };
-        assert_eq!(root.find(b"/abs").unwrap_err(), Errno::NOENT);
-        assert_eq!(root.find(b"up").unwrap_err(), Errno::NOENT);
-        assert_eq!(root.find(b"../../etc/passwd").unwrap_err(), Errno::NOENT);
+        assert_eq!(root.find_here(b"/abs", true).unwrap_err(), Errno::NOENT);
+        assert_eq!(root.find_here(b"up", true).unwrap_err(), Errno::NOENT);
+        assert_eq!(root.find_here(b"../../etc/passwd", true).unwrap_err(), Errno::NOENT);
     }
 }

@@ -92,7 +92,7 @@ impl Host {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn hold_open_file(&self, pid: i64, fd: u32) -> Result<OwnedFd, Errno> {
+    pub fn hold_open_file(&self, pid: i64, fd: u32) -> Result<OwnedFd, Errno> {
         let path = self.proc(pid, &format!("fd/{fd}"));
         rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
     }
@@ -285,9 +285,13 @@ mod tests {
         assert_eq!(exe.path().unwrap(), std::env::current_exe().unwrap().as_os_str().as_bytes());
         assert!(exe.mount_id != 0);
         let root = host.root_of(pid).unwrap();
-        let found = root.find(exe.path().unwrap().as_slice()).unwrap();
+        let found = root.find_through_mounts(exe.path().unwrap().as_slice()).unwrap();
         assert!(found.inode.agrees(&exe.inode));
-        assert_eq!(root.find(b"/proc/self/exe").unwrap_err(), Errno::LOOP, "magic links are refused");
+        assert_eq!(
+            root.find_through_mounts(b"/proc/self/exe").unwrap_err(),
+            Errno::LOOP,
+            "magic links are refused"
+        );
         let age = host.started_at(pid).unwrap();
         let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
         assert!(now.abs_diff(age) < 3_600_000_000_000, "started within the hour: {age} {now}");

@@ -17,9 +17,9 @@ use crate::image::looked::Said;
 use drift_formats::entry::{FileKind, ImagePath};
 use drift_formats::path_key::{child_key, root_key, PathKey};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -140,14 +140,10 @@ impl LayerDir {
             Err(e) => return Err(e),
         };
         let stat = rustix::fs::statx(&fd, "", EMPTY_PATH, StatxFlags::TYPE | StatxFlags::SIZE)?;
-        let kind = FileType::from_raw_mode(stat.stx_mode.into());
-        if kind == FileType::CharacterDevice && stat.stx_rdev_major == 0 && stat.stx_rdev_minor == 0 {
+        if self.is_whiteout(&stat, path) {
             return Ok(DiskAnswer::Hidden);
         }
-        if kind == FileType::RegularFile && stat.stx_size == 0 && self.is_xattr_whiteout(path) {
-            return Ok(DiskAnswer::Hidden);
-        }
-        Ok(DiskAnswer::Entry(file_kind(kind)))
+        Ok(DiskAnswer::Entry(file_kind(FileType::from_raw_mode(stat.stx_mode.into()))))
     }
 
     /// Opens a directory of the layer, to read it.
@@ -272,6 +268,12 @@ impl LayerDir {
         self.xattr(relative(path), "metacopy").is_some()
     }
 
+    fn is_whiteout(&self, stat: &Statx, path: &ImagePath) -> bool {
+        let kind = FileType::from_raw_mode(stat.stx_mode.into());
+        (kind == FileType::CharacterDevice && stat.stx_rdev_major == 0 && stat.stx_rdev_minor == 0)
+            || (may_be_xattr_whiteout(stat) && self.is_xattr_whiteout(path))
+    }
+
     fn open_path(&self, rel: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         rustix::fs::openat2(&self.fd, rel, flags | OFlags::CLOEXEC, Mode::empty(), BENEATH)
     }
@@ -291,7 +293,34 @@ impl LayerDir {
     }
 }
 
-const EMPTY_PATH: rustix::fs::AtFlags = rustix::fs::AtFlags::EMPTY_PATH;
+/// Looks a path up in the layer at `dir`: one `statx`. Only of a path whose directory is known to be one of
+/// the layer, with no link on the way: layers never change. `None` where that does not say all.
+pub(super) fn lookup_in_known(dir: &Path, path: &ImagePath) -> Option<DiskAnswer> {
+    match stat_in_known(dir, path) {
+        Ok(stat) if may_be_xattr_whiteout(&stat) => None,
+        Ok(stat) => match FileType::from_raw_mode(stat.stx_mode.into()) {
+            FileType::CharacterDevice => None,
+            kind => Some(DiskAnswer::Entry(file_kind(kind))),
+        },
+        Err(Errno::NOENT) => Some(DiskAnswer::Silent),
+        Err(_) => None,
+    }
+}
+
+/// As [`LayerDir::stat`], of such a path.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn stat_in_known(dir: &Path, path: &ImagePath) -> Result<Statx, Errno> {
+    let whole = dir.join(OsStr::from_bytes(relative(path)));
+    rustix::fs::statx(rustix::fs::CWD, whole, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
+}
+
+fn may_be_xattr_whiteout(stat: &Statx) -> bool {
+    FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile && stat.stx_size == 0
+}
+
+const EMPTY_PATH: AtFlags = AtFlags::EMPTY_PATH;
 
 /// An xattr of an open file, up to 16 bytes; an empty value for a longer one.
 pub(crate) fn read_xattr(fd: impl AsFd, name: &str) -> Option<Vec<u8>> {

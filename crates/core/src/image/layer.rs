@@ -196,7 +196,7 @@ impl Layer {
             return self.open_dir()?.lookup(path);
         };
         let mut said = self.looked().says(key, keys.own());
-        if let Some(known) = DiskAnswer::of_directory(said) {
+        if let Some(known) = DiskAnswer::of_directory(said).or_else(|| self.ask_known(path, said)) {
             return Ok(known);
         }
         let dir = self.open_dir()?;
@@ -208,6 +208,12 @@ impl Layer {
             }
         }
         DiskAnswer::of_directory(said).map_or_else(|| dir.lookup(path), Ok)
+    }
+
+    /// Looks up a path in a directory that was looked at before.
+    fn ask_known(&self, path: &ImagePath, said: Said) -> Option<DiskAnswer> {
+        let (dir, _) = self.dir.as_ref().filter(|_| said == Said::MayBeThere)?;
+        disk::lookup_in_known(dir, path)
     }
 
     /// Whether something above `path` is hidden in this layer (an opaque or replaced directory); only needed
@@ -288,12 +294,16 @@ impl Layer {
         self.open_dir()?.open_file(path)
     }
 
-    /// Mode, owner, size and times of a path of a layer on disk.
+    /// Mode, owner, size and times of a path that a layer on disk is known to have, by a look-up.
     ///
     /// # Errors
     /// As [`Self::open_file`].
-    pub fn stat(&self, path: &ImagePath) -> Result<rustix::fs::Statx, Errno> {
-        self.open_dir()?.stat(path)
+    pub fn stat_known(&self, path: &ImagePath) -> Result<rustix::fs::Statx, Errno> {
+        let (dir, _) = self.dir.as_ref().ok_or(Errno::NOENT)?;
+        match disk::stat_in_known(dir, path) {
+            Err(Errno::NAMETOOLONG) => self.open_dir()?.stat(path),
+            stat => stat,
+        }
     }
 
     /// Names in a directory of a layer on disk, whiteouts among them, no more than `max`.

@@ -1,6 +1,9 @@
 //! The nameservers that a container was given: its `/etc/resolv.conf` (resolv.conf(5)).
 
-use crate::host::RootDir;
+use crate::container::mounts::Sight;
+use crate::container::registry::Container;
+use crate::host::{Host, RootDir};
+use drift_formats::entry::ImagePath;
 use std::io::Read;
 use std::net::IpAddr;
 
@@ -9,11 +12,16 @@ const MAX_SERVERS: usize = 3;
 /// Longest file that is read, bytes.
 const MAX_FILE: u64 = 64 << 10;
 
-/// Reads them; none where there is no such file.
-pub fn read(root: &RootDir) -> Vec<IpAddr> {
+/// Reads them from a container's root; none where there is no such file, or somebody's server would have to
+/// answer for it.
+pub fn read(host: &Host, container: &Container, root: &RootDir) -> Vec<IpAddr> {
     let mut text = Vec::new();
-    let file = root.find(b"/etc/resolv.conf").and_then(|found| found.open());
-    match file.map(|file| file.take(MAX_FILE).read_to_end(&mut text)) {
+    let found = container.live.as_ref().and_then(|live| {
+        let path = ImagePath::lexical(b"/", b"/etc/resolv.conf").ok()?;
+        live.find(host, &container.id, live.pid(), root, &path, true).ok()
+    });
+    let Some(Sight::File(found, _)) = found else { return Vec::new() };
+    match found.open().map(|file| file.take(MAX_FILE).read_to_end(&mut text)) {
         Ok(Ok(_)) => parse(&text),
         _ => Vec::new(),
     }

@@ -177,7 +177,7 @@ mod tests {
         let site = "srv/v/lib/python3.11/site-packages";
         let installed = |path: &str, content: &[u8]| put(now.path(), &format!("{site}/{path}"), content);
         let roots = [image.path(), now.path()].map(|dir| RootDir::open(dir).unwrap());
-        let [image, tree] = [&roots[0], &roots[1]].map(|root| LiveTree::new(root).unwrap());
+        let [image, tree] = [&roots[0], &roots[1]].map(LiveTree::new);
         let dir = ImagePath::from_archive(format!("/{site}").as_bytes()).unwrap();
         let database = Database { ecosystem: Ecosystem::Pip, dir };
         let of = |name: &str, version: &str| {

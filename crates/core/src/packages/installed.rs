@@ -331,7 +331,7 @@ mod tests {
             db(Ecosystem::Apk, "/lib/apk/db"),
         ]);
         let root = RootDir::open(tmp.path()).unwrap();
-        let tree = LiveTree::new(&root).unwrap();
+        let tree = LiveTree::new(&root);
         let now = Inventory::read(&tree, &all);
         let mut came = changes(&Inventory::default(), &now);
         came.added.retain(|change| change.name != "other");

@@ -123,6 +123,14 @@ pub fn environment_of(host: &Host, pid: i64) -> Option<(Vec<u8>, bool)> {
     (laid_out == after && laid_out.is_untouched(&arguments)).then_some((bytes, whole))
 }
 
+/// The arguments that a process was started with, each ended by a NUL; `None` where it is gone, or has them
+/// elsewhere.
+pub(super) fn arguments_of(host: &Host, pid: i64) -> Option<Vec<u8>> {
+    let laid_out = Layout::parse(&read_bounded(&host.proc(pid, "stat"), 4096).ok()?)?;
+    let maps = read_bounded(&host.proc(pid, "maps"), MAX_MAPS).ok()?;
+    laid_out.is_on_stack(&maps).then(|| host.arguments(pid))?
+}
+
 /// Where a process has its arguments and its environment: fields 48 to 51 of `/proc/<pid>/stat`
 /// (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -280,7 +280,7 @@ impl Run<'_> {
     /// The image's own attributes of a path, where its layers are on disk.
     pub(super) fn before(&self, image_path: &ImagePath) -> Option<Attributes> {
         let Presence::Present { layer, .. } = self.image().lookup(image_path) else { return None };
-        let stat = self.image().layers().get(layer)?.stat(image_path).ok()?;
+        let stat = self.image().layers().get(layer)?.stat_known(image_path).ok()?;
         Some(Attributes::of_stat(&stat))
     }
 

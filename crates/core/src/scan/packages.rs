@@ -218,7 +218,7 @@ pub fn compare(
     if !databases.look_into(image, keep_going) {
         return Ok(None);
     }
-    let tree = LiveTree::new(root).map_err(|e| e.to_string())?;
+    let tree = LiveTree::new(root);
     let (mut before, mut after) = (Inventory::default(), Inventory::default());
     for database in &databases.all {
         if !keep_going() {

@@ -4,8 +4,8 @@
 
 use crate::container::live::is_member;
 use crate::container::registry::Container;
-use crate::host::ExeFlags;
-use crate::host::{FoundFile, Host};
+use crate::host::{ExeFlags, FoundFile, Host};
+use crate::scan::environment::arguments_of;
 use crate::verdict::judge::{Judge, Subject};
 use crate::verdict::origin::Origin;
 use crate::verdict::runtime::{is_runtime, Claim};
@@ -97,7 +97,7 @@ pub(super) fn look_at(host: &Host, container: &Container, pid: i64) -> Option<Se
     if !is_member(host, pid, &container.id) {
         return None;
     }
-    let arguments = host.arguments(pid).unwrap_or_default();
+    let arguments = arguments_of(host, pid).unwrap_or_default();
     let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
     let ptid = host.parent_of(pid).unwrap_or_default();
     let claim = Claim {

@@ -142,7 +142,7 @@ fn a_renamed_file_is_known_by_its_content() {
     let old = ImagePath::lexical(b"/", b"/etc/passwd").unwrap();
     for (content, want) in [("root\n", true), ("toor\n", false)] {
         write(case.root.path(), "etc/new", content);
-        let now = root.find(b"/etc/new").unwrap();
+        let now = root.find_here(b"/etc/new", true).unwrap();
         assert_eq!(is_images_file(&case.image(), &old, &now, 1 << 20, &mut || true), Ok(want));
     }
 }
@@ -182,7 +182,7 @@ fn kinds_go_by_path_then_content() {
         ("/srv/x", "/elf", "elf_exec"),
         ("/etc", "/etc", "config"),
     ] {
-        let found = root.find(content.as_bytes()).unwrap();
+        let found = root.find_here(content.as_bytes(), true).unwrap();
         let path = ImagePath::lexical(b"/", path.as_bytes()).unwrap();
         assert_eq!(file_kind(&path, Some(&found)), want, "{path:?}");
     }

@@ -177,13 +177,14 @@ impl Judge {
         };
         let running = || {
             let fd = held.or_else(|| self.host.hold_executable(pid).ok())?;
+            if on_overlay {
+                let found = FoundFile::from_fd(fd).ok().filter(is_meant)?;
+                return Some(Sight::File(found, None));
+            }
             let own = path_of(&fd)?;
             let named =
                 ImagePath::lexical(b"/", strip_deleted(if path.is_empty() { &own } else { path })).ok()?;
-            let sight = match on_overlay {
-                true => Sight::File(FoundFile::from_fd(fd).ok()?, None),
-                false => live.look_at(&self.host, &container.id, pid, fd, &named)?,
-            };
+            let sight = live.look_at(&self.host, &container.id, pid, fd, &named)?;
             match &sight {
                 Sight::File(found, _) => is_meant(found),
                 // Of one that may not be looked at the name is all there is.
@@ -205,12 +206,7 @@ impl Judge {
     }
 
     /// As [`Judge::judge`], where it is known where the file lies.
-    pub(super) fn judge_at(
-        &self,
-        container: &Container,
-        subject: &Subject<'_>,
-        place: Option<Place>,
-    ) -> Judgement {
+    pub fn judge_at(&self, container: &Container, subject: &Subject<'_>, place: Option<Place>) -> Judgement {
         if subject.flags.memfd || is_memfd_path(subject.path) {
             return Judgement::new(Origin::Memfd);
         }
@@ -521,7 +517,7 @@ fn is_layers_copy(image: &Image, layer: usize, path: &ImagePath, inode: &InodeId
 
 /// Inode and times of a layer's own copy of a regular file; `None` where the layer is not on disk.
 fn layers_copy(image: &Image, layer: usize, path: &ImagePath) -> Option<InodeId> {
-    let stat = image.layers().get(layer)?.stat(path).ok()?;
+    let stat = image.layers().get(layer)?.stat_known(path).ok()?;
     let is_regular = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile;
     is_regular.then(|| inode_id(&stat))
 }

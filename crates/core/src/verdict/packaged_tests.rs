@@ -49,7 +49,7 @@ fn only_what_the_database_says_a_package_brought_is_its() {
     symlink("/nowhere", tmp.path().join("usr/bin/dangling")).unwrap();
 
     let root = RootDir::open(tmp.path()).unwrap();
-    let tree = LiveTree::new(&root).unwrap();
+    let tree = LiveTree::new(&root);
     let all = BTreeSet::from([Database { ecosystem: Ecosystem::Dpkg, dir: path("/var/lib/dpkg") }]);
     let came = changes(&Inventory::default(), &Inventory::read(&tree, &all));
     let installed = after(&Installed::default(), &tree, &tree, &all, &came, OURS);

@@ -414,7 +414,7 @@ impl Judge {
         let is_there = || {
             let live = container.live.as_ref()?;
             let (root, path) = (live.root(self.host(), &[])?, ImagePath::lexical(runner.cwd, argument).ok()?);
-            live.find(self.host(), &container.id, live.pid(), &root, &path).ok()
+            live.find(self.host(), &container.id, live.pid(), &root, &path, true).ok()
         };
         let has_own_root = || self.host().root_path_of(runner.pid).is_none_or(|root| root != b"/");
         if runner.cwd.starts_with(b"/") && !has_own_root() && is_there().is_some() {
@@ -434,7 +434,7 @@ impl Judge {
         };
         let at_root = |path: &ImagePath| {
             let root = live.root(host, &[]).ok_or(Unseen::Gone)?;
-            seen(live.find(host, container, live.pid(), &root, path)?)
+            seen(live.find(host, container, live.pid(), &root, path, true)?)
         };
         if look.alive {
             if let Some((fd, below)) = own_descriptor_and_rest(argument) {
@@ -456,7 +456,7 @@ impl Judge {
             if argument.first() == Some(&b'/') {
                 if let Ok(root) = host.root_of(pid) {
                     let path = ImagePath::lexical(b"/", argument).map_err(|_| Unseen::Gone)?;
-                    return seen(live.find(host, container, pid, &root, &path)?);
+                    return seen(live.find(host, container, pid, &root, &path, true)?);
                 }
             }
         }

@@ -123,7 +123,7 @@ fn a_root_and_an_image_of_one_layer_say_the_same() {
     let tmp = tempfile::tempdir().unwrap();
     populate(tmp.path());
     let root = RootDir::open(tmp.path()).unwrap();
-    let live = Inventory::read(&LiveTree::new(&root).unwrap(), &databases());
+    let live = Inventory::read(&LiveTree::new(&root), &databases());
     check(&live);
     let layer = Arc::new(Layer::on_disk(tmp.path().into(), XattrSpace::User));
     let image = Image::new(vec![Arc::clone(&layer)]);
@@ -205,7 +205,7 @@ fn what_cannot_be_read_is_unknown() {
     put(tmp.path(), "node_modules/.package-lock.json", "{");
     fs::create_dir_all(tmp.path().join("conda-meta/a-1-0.json")).unwrap();
     let root = RootDir::open(tmp.path()).unwrap();
-    let tree = LiveTree::new(&root).unwrap();
+    let tree = LiveTree::new(&root);
     for (database, want) in [
         (db(Ecosystem::Dpkg, "/var/lib/dpkg"), "not a regular file"),
         (db(Ecosystem::Rpm, "/var/lib/rpm"), "Packages.db: "),
@@ -223,7 +223,7 @@ fn what_cannot_be_read_is_unknown() {
     // What is mounted there says nothing of the image.
     let host = RootDir::open(Path::new("/")).unwrap();
     let proc = db(Ecosystem::Pip, "/proc/self");
-    let got = Inventory::read(&LiveTree::new(&host).unwrap(), [&proc]);
+    let got = Inventory::read(&LiveTree::new(&host), [&proc]);
     assert!(got.databases[&proc].as_ref().unwrap_err().to_string().contains("another mount"));
 }
 
@@ -294,7 +294,7 @@ fn ten_thousand_packages_of_each() {
         db(Ecosystem::Gem, "/gems"),
     ];
     let started = std::time::Instant::now();
-    let got = Inventory::read(&LiveTree::new(&root).unwrap(), &all);
+    let got = Inventory::read(&LiveTree::new(&root), &all);
     for database in &all {
         let packages = got.databases[database].as_ref().unwrap();
         assert_eq!((packages.by_name.len(), packages.warnings.len()), (10_000, 0), "{database:?}");

@@ -68,37 +68,22 @@ pub(crate) fn read_head(
 }
 
 /// The root of a live container. What is mounted into it is not of it, and counts as unreadable: the image
-/// says nothing of what is on a volume.
+/// says nothing of what is on a volume, and its server may not answer.
 #[derive(Debug)]
-pub struct LiveTree<'a> {
-    root: &'a RootDir,
-    mount_id: u64,
-}
+pub struct LiveTree<'a>(&'a RootDir);
 
 impl<'a> LiveTree<'a> {
     /// The tree below `root`.
-    ///
-    /// # Errors
-    /// The root cannot be looked at.
-    pub fn new(root: &'a RootDir) -> Result<Self, Unreadable> {
-        let itself = root.find(b"/").map_err(|e| Unreadable(format!("the container's root: {e}")))?;
-        Ok(Self { root, mount_id: itself.mount_id })
+    pub fn new(root: &'a RootDir) -> Self {
+        Self(root)
     }
 
     fn find(&self, path: &ImagePath) -> Result<Option<FoundFile>, Unreadable> {
-        let found = match self.root.find(path.as_bytes()) {
-            Ok(found) => found,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(e) => return Err(Unreadable::at(path, e)),
-        };
-        // Kernels before 5.8 do not tell mounts (the id is 0).
-        let elsewhere = match (found.mount_id, self.mount_id) {
-            (0, _) | (_, 0) => found.dev != self.root.dev,
-            (there, here) => there != here,
-        };
-        match elsewhere {
-            true => Err(Unreadable::at(path, "on another mount")),
-            false => Ok(Some(found)),
+        match self.0.find_here(path.as_bytes(), true) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(Errno::XDEV) => Err(Unreadable::at(path, "on another mount")),
+            Err(e) => Err(Unreadable::at(path, e)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where a path of a value leads: to the image's files, or to what others may have put there.
 
+use crate::container::mounts::Sight;
 use crate::container::registry::Container;
 use crate::host::Host;
 use crate::image::view::Presence;
@@ -9,9 +10,6 @@ use std::io::Read;
 
 /// Directories that every process may write, wherever code is looked for in them.
 const SCRATCH: [&[u8]; 6] = [b"/tmp", b"/var/tmp", b"/dev", b"/proc", b"/run", b"/var/run"];
-
-/// File systems that answer without asking another machine or process.
-const LOCAL: [&[u8]; 6] = [b"overlay", b"tmpfs", b"ext4", b"xfs", b"btrfs", b"zfs"];
 
 /// Users, and how much is read of them, bytes.
 const PASSWD: &[u8] = b"/etc/passwd";
@@ -92,13 +90,8 @@ impl Files for OfContainer<'_> {
     fn exists(&self, path: &[u8]) -> Option<bool> {
         let live = self.container.live.as_ref()?;
         let path = ImagePath::lexical(b"/", path).ok()?;
-        // Another file system's server may never answer.
-        let mounts = live.mounts_now();
-        let mount = mounts.covering(path.as_bytes())?;
-        if !LOCAL.contains(&mount.fstype.as_slice()) {
-            return None;
-        }
-        match live.root(self.host, &[self.pid])?.find(path.as_bytes()) {
+        let root = live.root(self.host, &[self.pid])?;
+        match live.find(self.host, &self.container.id, self.pid, &root, &path, true) {
             Ok(_) => Some(true),
             Err(Errno::NOENT | Errno::NOTDIR) => Some(false),
             Err(_) => None,
@@ -106,12 +99,12 @@ impl Files for OfContainer<'_> {
     }
 
     fn is_users_home(&self, dir: &[u8]) -> bool {
+        let found = self.container.live.as_ref().and_then(|live| {
+            let (root, path) = (live.root(self.host, &[self.pid])?, ImagePath::lexical(b"/", PASSWD).ok()?);
+            live.find(self.host, &self.container.id, self.pid, &root, &path, true).ok()
+        });
         // Another file system's server may never answer.
-        if self.exists(PASSWD) != Some(true) {
-            return false;
-        }
-        let root = self.container.live.as_ref().and_then(|live| live.root(self.host, &[self.pid]));
-        let Some(found) = root.and_then(|root| root.find(PASSWD).ok()) else { return false };
+        let Some(Sight::File(found, _)) = found else { return false };
         let mut users = Vec::new();
         let read = found.open().map(|file| file.take(MAX_PASSWD).read_to_end(&mut users));
         matches!(read, Ok(Ok(_))) && users.split(|b| *b == b'\n').any(|user| home_of(user) == Some(dir))
