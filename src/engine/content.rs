@@ -6,15 +6,13 @@
 use super::cache::ContainerCache;
 use super::context::Context;
 use super::threads::Threads;
-use drift_core::container::live::Live;
+use crate::ledger::Ledger;
 use drift_core::container::volume::VolumeKind;
-use drift_core::content::{source_of, Explained};
-use drift_core::host::{ExeFlags, Host};
+use drift_core::content::{source_of, Explained, Reader};
+use drift_core::host::ExeFlags;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
-use drift_formats::entry::ImagePath;
-use drift_formats::mountinfo::{Mount, MountTable};
 use std::sync::Arc;
 
 /// Most files of the image that one file is compared with on the event thread.
@@ -25,12 +23,15 @@ const MAX_CACHED: usize = 2048;
 /// Answers by the very state of a file.
 #[derive(Debug)]
 pub(super) struct Contents {
+    /// Since when containers are watched, nanoseconds since the epoch.
+    since: u64,
     cached: ContainerCache<BinaryKey, Option<Arc<Explained>>>,
 }
 
 impl Contents {
     pub(super) fn new() -> Self {
-        Self { cached: ContainerCache::new(MAX_CACHED) }
+        let since = std::time::UNIX_EPOCH.elapsed().map_or(u64::MAX, |now| now.as_nanos() as u64);
+        Self { since, cached: ContainerCache::new(MAX_CACHED) }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
@@ -53,17 +54,18 @@ impl Contents {
             return None;
         }
         let (live, path) = (container.live.as_ref()?, judgement.path.as_ref()?);
-        if on_volume && is_declared(cx.host(), live, path) {
+        if on_volume && Reader::is_declared(cx.host(), live, path) {
             return Some(Arc::new(Explained { kind: "declared", of: None }));
         }
-        if !on_root {
+        // Of other volumes nothing is looked at here: they may be somebody else's servers.
+        if on_volume && !matches!(judgement.volume, Some(VolumeKind::EmptyDir | VolumeKind::Tmpfs)) {
             return None;
         }
         let root = live.root(cx.host(), &[pid])?;
         let found = root.find_itself(path.as_bytes()).ok()?;
         let max = cx.deps.config.inline_max;
         // Privileges are never explained by content.
-        if found.size > max || found.mode & 0o6000 != 0 {
+        if (on_root && found.size > max) || found.mode & 0o6000 != 0 {
             return None;
         }
         let key = BinaryKey::new(&container.id, path.as_bytes(), found.inode, ExeFlags::default());
@@ -73,11 +75,23 @@ impl Contents {
         let image = container.image.as_ref().ok()?;
         // A few candidates of the same size, no more: what is not found by then alerts.
         let mut left = CANDIDATES;
-        let source = source_of(image, &root, path, &found, max, &mut || {
+        let mut keep_going = || {
             left = left.saturating_sub(1);
             left > 0
-        });
-        let explained = source.map(|source| Arc::new(Explained::of(source, path)));
+        };
+        let explained = match on_volume {
+            true => {
+                let since = self.since;
+                let reader = Reader { host: cx.host(), container: &container, root: &root, since, max };
+                reader.explain(path, threads.containers.registry.all(), &mut keep_going)
+            }
+            false => source_of(image, &root, path, &found, max, &mut keep_going)
+                .map(|source| Explained::of(source, path)),
+        };
+        let explained = explained.map(Arc::new);
+        if on_volume && explained.is_some() {
+            Ledger::shared().note_on_volume(&container.id, path.as_bytes(), found.inode.ctime);
+        }
         // Before the layers' files are listed nothing is known of the content: asked again then.
         if explained.is_some() || image.layers().iter().all(|layer| layer.catalog().is_some()) {
             self.cached.put(key, explained.clone());
@@ -89,28 +103,5 @@ impl Contents {
     #[cfg(test)]
     pub(super) fn bytes_when_full(&self) -> usize {
         self.cached.bytes_when_full()
-    }
-}
-
-/// Whether a path lies on a volume whose content the deployment brought and nobody in the container can
-/// change.
-fn is_declared(host: &Host, live: &Live, path: &ImagePath) -> bool {
-    let mounts = live.mounts_now();
-    mounts.covering(path.as_bytes()).is_some_and(|mount| {
-        live.volume_kind(host, mount).is_some_and(|kind| is_declared_mount(&mounts, mount, kind))
-    })
-}
-
-/// What the kubelet writes is declared; what the node has, only while no mount of the container lets it be
-/// changed.
-fn is_declared_mount(mounts: &MountTable, mount: &Mount, kind: VolumeKind) -> bool {
-    let read_only = mount.read_only || mount.super_read_only;
-    let writable_elsewhere = || {
-        mounts.iter().any(|m| m.id != mount.id && m.dev == mount.dev && !m.read_only && !m.super_read_only)
-    };
-    match kind {
-        VolumeKind::ConfigMap | VolumeKind::Secret | VolumeKind::Projected | VolumeKind::Image => read_only,
-        VolumeKind::HostPath | VolumeKind::Bind => read_only && !writable_elsewhere(),
-        VolumeKind::EmptyDir | VolumeKind::Pvc | VolumeKind::Tmpfs => false,
     }
 }

@@ -27,6 +27,7 @@ use drift_core::verdict::work::ImageWork;
 use drift_formats::entry::ImagePath;
 use drift_formats::mountinfo::Mount;
 use std::ffi::OsStr;
+use std::num::NonZeroI32;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
 
@@ -312,9 +313,10 @@ fn find(cx: &Context<'_>, call: &FileCall<'_>, p: &mut Processes) -> Option<Even
 /// Notes the writer of the file that the event's call opened for writing, if it did.
 fn note_written(cx: &Context<'_>, file: &EventFile, writer: &Writer, writers: &mut Writers) {
     let Some(inode) = file.inode else { return };
-    let Writer { during, work, .. } = *writer;
+    let Writer { during, work, pid, is_entry_shell, .. } = *writer;
     let command = Arc::clone(&writer.command);
-    let written = Written { command, during, proved: false, work, at: cx.event.ts };
+    let entry_shell = i32::try_from(pid).ok().and_then(NonZeroI32::new).filter(|_| is_entry_shell);
+    let written = Written { command, during, proved: false, work, entry_shell, at: cx.event.ts };
     writers.note(&file.container.id, inode, written);
 }
 
@@ -377,10 +379,10 @@ fn writer(cx: &Context<'_>, pid: i64, packages: &mut Packages, p: &mut Processes
     }
     let origin = p.origin(cx);
     let (command, during) = (p.threads.command(cx), packages.during(cx, p));
-    let work = work::of_writer(cx, p);
+    let (work, is_entry_shell) = (work::of_writer(cx, p), work::is_entry_shell_itself(cx, p));
     let WriterProcess { name, parent, user } = WriterProcess::clone(&p.threads.writer_process(cx, pid));
     let tid = cx.event.tid;
-    let writer = Arc::new(Writer { pid, tid, name, parent, user, command, origin, during, work });
+    let writer = Arc::new(Writer { pid, tid, name, parent, user, command, origin, during, work, is_entry_shell });
     if let Some(state) = p.threads.of_event(cx).filter(|state| p.programs.is_latest(state)) {
         let lasts = state.binary.is_some()
             && matches!(state.package, Some(None))

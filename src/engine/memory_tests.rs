@@ -18,7 +18,7 @@ const COMMAND: usize = 96 + BLOCK;
 fn tables() -> Vec<(&'static str, usize)> {
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let cache = config.cache;
-    let State { processes, files, libraries, ports, peers, .. } =
+    let State { processes, files, libraries, ports, peers, repeats, .. } =
         Engine::new(config, Vec::new(), Lists::default(), Arc::default()).state;
     let (verdicts, runs) = processes.programs.bytes_when_full();
     // `lru`: a block for each entry with two neighbours, and two words and a byte for each of a power of two
@@ -36,6 +36,7 @@ fn tables() -> Vec<(&'static str, usize)> {
         ("libraries", libraries.bytes_when_full()),
         ("changed secrets", files.bytes_when_full()),
         ("ports", ports.bytes_when_full()),
+        ("repeated runs", repeats.bytes_when_full()),
         ("peers and names", peers.bytes_when_full()),
         ("paths asked of images", processes.threads.containers.bytes_when_full()),
     ]

@@ -30,6 +30,7 @@ mod programs;
 mod provenance;
 mod query;
 mod recent;
+mod repeats;
 mod runs;
 mod scripts;
 mod secrets;
@@ -60,6 +61,7 @@ use packages::Packages;
 use peers::Peers;
 use ports::Ports;
 use processes::Processes;
+use repeats::Repeats;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,6 +85,7 @@ struct State {
     libraries: Libraries,
     ports: Ports,
     peers: Peers,
+    repeats: Repeats,
 }
 
 impl State {
@@ -94,6 +97,7 @@ impl State {
             libraries: Libraries::new(),
             ports: Ports::new(),
             peers: Peers::new(),
+            repeats: Repeats::new(deps.config.repeat),
         }
     }
 
@@ -104,7 +108,8 @@ impl State {
             + self.files.forget(&id, FORGET)
             + self.libraries.forget(&id, FORGET)
             + self.ports.forget(&id, FORGET)
-            + self.peers.forget(&id, FORGET);
+            + self.peers.forget(&id, FORGET)
+            + self.repeats.forget(&id, FORGET);
         if forgotten == 0 {
             self.processes.threads.containers.registry.forgotten();
         }

@@ -103,6 +103,7 @@ mod tests {
             during: None,
             proved: false,
             work: None,
+            entry_shell: None,
             at: 0,
         };
         files.note("a", 7, by("curl"));

@@ -19,7 +19,9 @@ use drift_core::host::{Host, RootDir};
 use drift_core::policy::approved::{Approval, Approved};
 use drift_core::scan::packages::{self, Databases};
 use drift_core::scan::ports::{self, Known};
+use drift_core::scan::processes::ProcessFinding;
 use drift_core::scan::{environment, processes, FileChange, FileFinding, FileScan, Limits, Memory, Summary};
+use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
 use std::collections::HashSet;
@@ -95,7 +97,7 @@ impl Round<'_> {
         let Round { outlet, container, told, memory, pace, opened, .. } = self;
         // Findings come while the walk goes on: both may pause.
         let own_pace = std::cell::RefCell::new(&mut **pace);
-        let explain = Explain { container, root: root.as_ref(), uid, max };
+        let explain = Explain { host: self.host, container, root: root.as_ref(), uid, max };
         let tell = Tell { outlet, container, opened: *opened };
         let summary = scan.run(Some(memory), &mut || own_pace.borrow_mut().step(), &mut |finding| {
             databases.note(&finding);
@@ -135,7 +137,7 @@ impl Round<'_> {
         let max = self.config.background_max;
         let Round { outlet, container, told, pace, opened, .. } = self;
         let own_pace = std::cell::RefCell::new(&mut **pace);
-        let explain = Explain { container, root: root.as_ref(), uid: None, max };
+        let explain = Explain { host: self.host, container, root: root.as_ref(), uid: None, max };
         let keep_going = || own_pace.borrow_mut().step();
         let tell = Tell { outlet, container, opened: *opened };
         let whole = processes::scan(self.host, self.container, self.pids, &mut { keep_going }, &mut |p| {
@@ -146,10 +148,14 @@ impl Round<'_> {
                 let content = match p.deleted {
                     true => None,
                     false => payload.path.as_deref().and_then(|path| {
-                        explain.content(&ImagePath::from_archive(path.as_bytes()).ok()?, &mut { keep_going })
+                        let path = ImagePath::from_archive(path.as_bytes()).ok()?;
+                        match is_on_volume(&p) {
+                            true => explain.volume(&path),
+                            false => explain.content(&path, &mut { keep_going }),
+                        }
                     }),
                 };
-                let payload = payload.explained(content);
+                let payload = Payload { work: work_of(tell.container, &payload), ..payload.explained(content) };
                 let mark = (p.origin, p.script.as_ref().map(|(_, origin)| *origin), p.deleted);
                 closed = tell.finding(told, "program", payload, mark);
             }
@@ -282,6 +288,7 @@ impl Round<'_> {
 
 /// Looks for where content comes from that the image does not have at its path.
 struct Explain<'a> {
+    host: &'a Host,
     container: &'a Container,
     root: Option<&'a RootDir>,
     /// The user that the container was declared to run as.
@@ -310,6 +317,15 @@ impl Explain<'_> {
             FileType::RegularFile => self.content(&finding.path, keep_going),
             _ => None,
         }
+    }
+
+    /// Of what lies on a volume: the deployment's, or what the event of the program found out.
+    fn volume(&self, path: &ImagePath) -> Option<(&'static str, Option<ImagePath>)> {
+        let found = self.root?.find_itself(path.as_bytes()).ok()?;
+        let reported = Ledger::shared().on_volume(&self.container.id, path.as_bytes());
+        let by_event = reported.is_some_and(|fact| fact.ctime == found.inode.ctime);
+        let live = self.container.live.as_ref()?;
+        (by_event || content::Reader::is_declared(self.host, live, path)).then_some(("declared", None))
     }
 
     fn content(
@@ -382,6 +398,23 @@ impl Tell<'_> {
         let mark = (finding.change, &finding.gained, finding.content, state);
         self.finding(told, aspect(finding.change), payload, mark)
     }
+}
+
+/// Whether what drifted of a process lies on a volume.
+fn is_on_volume(process: &ProcessFinding) -> bool {
+    let drifted = match &process.script {
+        Some((_, origin)) if origin.is_drift() && !process.origin.is_drift() => *origin,
+        _ => process.origin,
+    };
+    matches!(drifted, Origin::Volume | Origin::Tmpfs)
+}
+
+/// The image's own work that made what a process runs, as the event of the file said: a build, or the shell of
+/// the entry point by itself. What the entry point's other programs write at the start may come from anywhere.
+fn work_of(container: &Container, payload: &Payload) -> Option<String> {
+    let reported = Ledger::shared().reported(&container.id, payload.path.as_deref()?.as_bytes())?;
+    let work = reported.work.as_deref()?;
+    (work == "entrypoint" || work.starts_with("build:")).then(|| work.to_owned())
 }
 
 /// A path may have been renamed to, and hide what the image had there: two findings.

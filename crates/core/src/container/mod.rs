@@ -10,6 +10,7 @@ mod image_volume;
 pub mod init_layer;
 mod layers;
 pub mod live;
+pub mod main_program;
 pub mod mounts;
 pub mod registry;
 pub mod running;

@@ -257,6 +257,11 @@ impl Registry {
         self.containers.is_empty()
     }
 
+    /// All of them, those that ended a while ago included.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Container>> {
+        self.containers.iter().map(|(_, container)| container)
+    }
+
     /// Notes the image of a container, as another plugin told it.
     pub fn note_image(&mut self, id: &str, image: ImageIdentity) {
         let image = Arc::new(image);
@@ -294,6 +299,10 @@ impl Registry {
             container.installed = Arc::clone(&known.installed);
         } else if let Some(left) = self.left.pop(id) {
             (container.drifts, container.installed) = (left.drifts, left.installed);
+        }
+        if let Some(live) = &mut container.live {
+            let before = known.as_ref().and_then(|known| known.live.as_ref());
+            live.first_started = before.and_then(|before| before.first_started).or(live.started);
         }
         let known_before = known.clone();
         if let Some(known) = known.filter(|k| !container.says_more_than(k)) {

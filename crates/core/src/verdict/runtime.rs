@@ -10,6 +10,7 @@ use crate::container::registry::Container;
 use crate::host::{mount_of, FoundFile, Host, InodeId};
 use crate::verdict::compare::{same_content, Comparison};
 use crate::verdict::judge::is_memfd_path;
+use rustix::fd::OwnedFd;
 use rustix::fs::FileType;
 use std::path::Path;
 
@@ -78,7 +79,7 @@ pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool
     if of_host(claim.pid, "mnt") {
         return true;
     }
-    if is_on_containers_mount(host, container, claim.pid) {
+    if is_on_containers_mount(host, container, claim) {
         return false;
     }
     // The parent is the runtime itself, as long as it lives.
@@ -98,9 +99,17 @@ pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool
 
 /// Whether the executable lies on a mount that the container has, or that its processes made: the host's
 /// runtime is not executed from there.
-fn is_on_containers_mount(host: &Host, container: &Container, pid: i64) -> bool {
-    let (Some(live), Ok(exe)) = (&container.live, host.hold_executable(pid)) else { return false };
-    mount_of(&exe).is_some_and(|id| live.mount_of(host, &container.id, pid, id).is_some())
+fn is_on_containers_mount(host: &Host, container: &Container, claim: &Claim<'_>) -> bool {
+    let (Some(live), Some(exe)) = (&container.live, executable_of(host, claim)) else { return false };
+    mount_of(&exe).is_some_and(|id| live.mount_of(host, &container.id, claim.pid, id).is_some())
+}
+
+/// The claim's executable; `None` if its process runs another one by now. The runtime becomes the container's
+/// program within milliseconds, and a busy node's events are late.
+fn executable_of(host: &Host, claim: &Claim<'_>) -> Option<OwnedFd> {
+    let exe = host.hold_executable(claim.pid).ok()?;
+    let found = FoundFile::from_fd(exe.try_clone().ok()?).ok()?;
+    claim.inode.agrees(&found.inode).then_some(exe)
 }
 
 fn open(path: &Path) -> Option<FoundFile> {
@@ -114,4 +123,37 @@ fn is_copy(copy: &FoundFile, binary: &FoundFile) -> bool {
     }
     let (Ok(mut copy), Ok(mut binary)) = (copy.open(), binary.open()) else { return false };
     same_content(&mut copy, &mut binary, || true).is_ok_and(|result| result == Comparison::Same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_runs_another_program_by_now_speaks_for_none() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("proc/42");
+        std::fs::create_dir_all(&dir).unwrap();
+        for name in ["runc", "python3"] {
+            std::fs::write(root.path().join(name), name).unwrap();
+        }
+        let host = Host::new(root.path());
+        let runc = FoundFile::of(std::fs::File::open(root.path().join("runc")).unwrap()).unwrap();
+        let claim = Claim {
+            pid: 42,
+            ptid: 1,
+            path: b"/usr/sbin/runc",
+            argv: &[],
+            inode: runc.inode,
+            has_host_ids: false,
+            is_unborn: true,
+            parent_outside: true,
+        };
+        for (runs, want) in [("runc", true), ("python3", false)] {
+            let exe = dir.join("exe");
+            let _ = std::fs::remove_file(&exe);
+            std::os::unix::fs::symlink(root.path().join(runs), &exe).unwrap();
+            assert_eq!(executable_of(&host, &claim).is_some(), want, "{runs}");
+        }
+    }
 }
