@@ -16,9 +16,9 @@ use drift_core::verdict::port::Scope;
 use drift_core::verdict::work::ImageWork;
 use drift_formats::entry::ImagePath;
 use drift_formats::ports::Protocol;
-use std::num::NonZeroI32;
 use std::fs::File;
 use std::net::IpAddr;
+use std::num::NonZeroI32;
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -166,6 +166,7 @@ impl Files {
             log::debug!("file {:?}: {:?} by {writer:?}", (&*file.container.id, &file.path), file.change);
             if file.mount.is_none() {
                 note_written(cx, &file, &writer, &mut p.writers);
+                note_path(&file, &mut p.writers);
             }
             agents::note_database(cx, &file, packages, p);
             if file.doubtful {
@@ -320,6 +321,17 @@ fn note_written(cx: &Context<'_>, file: &EventFile, writer: &Writer, writers: &m
     writers.note(&file.container.id, inode, written);
 }
 
+/// Notes which file lies at the path of the event, for when it is gone.
+fn note_path(file: &EventFile, writers: &mut Writers) {
+    let id = &file.container.id;
+    if matches!(file.act, Act::Metadata | Act::Temporary) {
+        return;
+    }
+    for path in file.path.iter().chain(&file.new_path) {
+        writers.note_path(id, path.as_bytes(), file.inode.filter(|_| file.new_path.is_none()));
+    }
+}
+
 /// Hands the paths of a file on the container's root to the workers.
 fn compare(cx: &Context<'_>, file: &Arc<EventFile>, writer: &Arc<Writer>) {
     let Some(path) = &file.path else { return };
@@ -382,7 +394,8 @@ fn writer(cx: &Context<'_>, pid: i64, packages: &mut Packages, p: &mut Processes
     let (work, is_entry_shell) = (work::of_writer(cx, p), work::is_entry_shell_itself(cx, p));
     let WriterProcess { name, parent, user } = WriterProcess::clone(&p.threads.writer_process(cx, pid));
     let tid = cx.event.tid;
-    let writer = Arc::new(Writer { pid, tid, name, parent, user, command, origin, during, work, is_entry_shell });
+    let writer =
+        Arc::new(Writer { pid, tid, name, parent, user, command, origin, during, work, is_entry_shell });
     if let Some(state) = p.threads.of_event(cx).filter(|state| p.programs.is_latest(state)) {
         let lasts = state.binary.is_some()
             && matches!(state.package, Some(None))

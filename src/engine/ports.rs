@@ -102,8 +102,19 @@ impl Ports {
         let Claimed { container, protocol, port, socket, .. } = claimed;
         let (tid, since) = (cx.event.tid, Instant::now());
         let socket = Some(socket).filter(|_| is_udp);
-        let early =
-            EarlyPort { container, protocol, port, tid, command, origin, scope, is_main, thing, socket, since };
+        let early = EarlyPort {
+            container,
+            protocol,
+            port,
+            tid,
+            command,
+            origin,
+            scope,
+            is_main,
+            thing,
+            socket,
+            since,
+        };
         if workers.early_port(early) {
             self.handed_over = identity;
             if !is_udp {

@@ -137,7 +137,15 @@ impl Processes {
             _ => false,
         };
         is_fine(binary.judgement.origin, binary.inode.ino)
-            && script.is_none_or(|script| is_fine(script.judgement.origin, script.ino))
+            && script.is_none_or(|s| is_fine(s.judgement.origin, self.script_inode(container, s)))
+    }
+
+    /// The inode number of a script, also of one that was removed right after it was run.
+    fn script_inode(&self, container: &str, script: &Script) -> u64 {
+        match script.ino {
+            0 => self.writers.inode_at(container, &script.path),
+            ino => ino,
+        }
     }
 
     /// Where the executable of the event's process comes from, and who wrote it last; `None` on the host.
@@ -151,6 +159,7 @@ impl Processes {
     pub(super) fn script_provenance(&mut self, cx: &Context<'_>) -> Option<(Provenance, Option<&Written>)> {
         let container = self.threads.container(cx)?;
         let script = self.script(cx)?;
-        Some(self.writers.provenance(&container.id, &script.judgement, script.ino))
+        let inode = self.script_inode(&container.id, &script);
+        Some(self.writers.provenance(&container.id, &script.judgement, inode))
     }
 }

@@ -22,6 +22,9 @@ use rustix::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
+/// Most processes between a hook's and the runtime's.
+const MAX_HOOK_DEPTH: usize = 8;
+
 /// What an executable is judged by: from an exec event, or from the table of threads.
 struct Facts<'a> {
     pid: i64,
@@ -203,7 +206,7 @@ impl Programs {
             Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
         };
         let shown = || (&*container.id, String::from_utf8_lossy(facts.path));
-        if is_runtime(cx, container, facts, threads) {
+        if is_runtime(cx, container, facts, threads) || is_hook(cx, container, facts, threads) {
             log::debug!("program {:?}: the runtime itself, process {}", shown(), facts.pid);
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
         }
@@ -374,8 +377,43 @@ fn is_runtime(cx: &Context<'_>, container: &Container, facts: &Facts<'_>, thread
         has_host_ids: vtid == facts.pid,
         is_unborn: vtid == 1 && !executed,
         parent_outside: parent_cgroups.is_some_and(|c| threads.containers.named(&c).is_none()),
+        at: cx.event.ts,
     };
     runtime::is_runtime(cx.host(), container, &claim)
+}
+
+/// Whether the process is a hook of the deployment that the runtime runs before it starts the container's
+/// program (createContainer: the NVIDIA container toolkit updates the loader's cache by it): the first process
+/// above it is still the runtime, which has executed nothing and whose parent is the host's. Nobody else is in
+/// the container by then.
+fn is_hook(cx: &Context<'_>, container: &Container, facts: &Facts<'_>, threads: &Threads) -> bool {
+    // A container's processes that were seen at work are its own.
+    if facts.pid == 0 || container.live.is_none() {
+        return false;
+    }
+    let mut at = facts.ptid;
+    for _ in 0..MAX_HOOK_DEPTH {
+        if !threads.is_in(cx, at, container) {
+            return false;
+        }
+        let Some(thread) = cx.table.get(at) else { return false };
+        if thread.vtid == 1 {
+            let of_runtime = Facts {
+                pid: thread.pid,
+                ptid: thread.ptid,
+                path: path_from_proc(&thread.exe_path),
+                inode: thread.inode,
+                flags: thread.flags,
+                argv: vec![&thread.argv0],
+            };
+            // A runtime within the container has a parent there.
+            return !threads.is_in(cx, thread.ptid, container)
+                && threads.peek(thread.pid).is_none_or(|state| !state.executed)
+                && is_runtime(cx, container, &of_runtime, threads);
+        }
+        at = thread.ptid;
+    }
+    false
 }
 
 /// Has a program compared by a worker; `false` if nobody will.

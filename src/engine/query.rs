@@ -161,9 +161,16 @@ impl<'e> Query<'e> {
             let thing = ("script of the entry point", Arc::clone(&written.command));
             return self.is_repeated(thing);
         }
+        let written_at = known.as_ref().and_then(|(_, written)| Some(written.as_ref()?.at));
         let work = known.and_then(|(provenance, written)| {
             Some((provenance.to_string(), written?.work.map(|work| work.to_string())))
         });
+        // Of a file that was gone when it was looked at nothing but the name is known.
+        let is_live = self.container()?.live.is_some();
+        let work = work.map(|work| (work, written_at));
+        if script.ino == 0 && is_live && written_at.is_none() {
+            return Some(false);
+        }
         let file = (script.path.clone(), script.ino, script.ctime);
         let thing = ("script", file, script.judgement.origin.as_str(), content, work);
         self.is_repeated(thing)

@@ -155,7 +155,8 @@ impl Round<'_> {
                         }
                     }),
                 };
-                let payload = Payload { work: work_of(tell.container, &payload), ..payload.explained(content) };
+                let payload =
+                    Payload { work: work_of(tell.container, &payload), ..payload.explained(content) };
                 let mark = (p.origin, p.script.as_ref().map(|(_, origin)| *origin), p.deleted);
                 closed = tell.finding(told, "program", payload, mark);
             }

@@ -19,7 +19,9 @@ pub fn is_main_program(host: &Host, pid: i64, container: &str) -> bool {
     let session = host.session_of(pid);
     let mut at = pid;
     for _ in 0..MAX_ANCESTORS {
-        let Some(parent) = host.parent_of(at).filter(|_| is_member(host, at, container)) else { return false };
+        let Some(parent) = host.parent_of(at).filter(|_| is_member(host, at, container)) else {
+            return false;
+        };
         let step = path_of(at).unwrap_or_default();
         // A namespace that a process of the container makes has a first process as well.
         if !is_member(host, parent, container) {
@@ -58,7 +60,8 @@ mod tests {
             std::fs::create_dir_all(&dir).unwrap();
             let group = if *pid < 10 { "0::/init.scope\n".to_owned() } else { format!("0::/docker/{id}\n") };
             std::fs::write(dir.join("cgroup"), group).unwrap();
-            std::fs::write(dir.join("stat"), format!("{pid} (x) S {parent} {session} {session} 0\n")).unwrap();
+            std::fs::write(dir.join("stat"), format!("{pid} (x) S {parent} {session} {session} 0\n"))
+                .unwrap();
             std::fs::write(dir.join("status"), format!("Name:\tx\nNSpid:\t{pid}\t{own}\n")).unwrap();
             let file = root.path().join(exe);
             std::fs::write(&file, b"").unwrap();

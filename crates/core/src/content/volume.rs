@@ -74,7 +74,8 @@ impl Reader<'_> {
             _ => Vec::new(),
         };
         let is_before = live.first_started.is_some_and(|started| found.inode.ctime < started);
-        if kind == VolumeKind::EmptyDir && sharing.is_empty() && is_before && found.inode.ctime >= self.since {
+        if kind == VolumeKind::EmptyDir && sharing.is_empty() && is_before && found.inode.ctime >= self.since
+        {
             return Some(Explained { kind: "declared", of: None });
         }
         let images = std::iter::once(self.container).chain(sharing.into_iter().map(|other| &**other));
@@ -90,9 +91,8 @@ impl Reader<'_> {
 /// What the kubelet writes is declared; what the node has, only while no mount of the container lets it be
 /// changed.
 fn is_declared_mount(mounts: &MountTable, mount: &Mount, kind: VolumeKind) -> bool {
-    let writable_elsewhere = || {
-        mounts.iter().any(|m| m.id != mount.id && m.dev == mount.dev && !is_read_only(m))
-    };
+    let writable_elsewhere =
+        || mounts.iter().any(|m| m.id != mount.id && m.dev == mount.dev && !is_read_only(m));
     match kind {
         VolumeKind::ConfigMap | VolumeKind::Secret | VolumeKind::Projected | VolumeKind::Image => {
             is_read_only(mount)
@@ -114,7 +114,8 @@ fn can_have_written(other: &Container, mount: &Mount, found: &FoundFile) -> bool
             a == b || a.strip_prefix(b).is_some_and(|rest| b.ends_with(b"/") || rest.starts_with(b"/"))
         };
         // A larger part of the node's disk is an agent's of the node, which could do anything.
-        let is_same = is_within(&m.root, &mount.root) || (is_within(&mount.root, &m.root) && is_of_pod(&m.root));
+        let is_same =
+            is_within(&m.root, &mount.root) || (is_within(&mount.root, &m.root) && is_of_pod(&m.root));
         m.dev == mount.dev && is_same && !is_read_only(m)
     };
     live.ended_at().is_none_or(|ended| found.inode.ctime <= ended) && live.mounts_now().iter().any(has_it)

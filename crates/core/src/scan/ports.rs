@@ -150,8 +150,9 @@ pub fn scan(
             continue;
         }
         let declared = known.declares(protocol, port);
-        let is_main =
-            declared == Some(false) && is_images(container, &path) && is_main_program(host, pid, &container.id);
+        let is_main = declared == Some(false)
+            && is_images(container, &path)
+            && is_main_program(host, pid, &container.id);
         out.ports.push(PortFinding { protocol, port, addresses, pid, path, declared, is_main });
     }
     Some(out)

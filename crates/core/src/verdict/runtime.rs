@@ -33,7 +33,13 @@ pub struct Claim<'a> {
     pub is_unborn: bool,
     /// Its parent is in no container.
     pub parent_outside: bool,
+    /// When it did what is asked about, nanoseconds since the epoch.
+    pub at: u64,
 }
+
+/// How long a runtime takes at most from the start of a container's first process to its program,
+/// nanoseconds.
+const SETUP: u64 = 10_000_000_000;
 
 /// Where engines and distributions put their runtimes.
 const BINARIES: [&str; 17] = [
@@ -79,7 +85,15 @@ pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool
     if of_host(claim.pid, "mnt") {
         return true;
     }
-    if is_on_containers_mount(host, container, claim) {
+    // Within its first seconds a process may be looked at too late: the runtime becomes the container's
+    // program within milliseconds, and a busy node's events are late.
+    let is_young = live.started.is_some_and(|started| claim.at.saturating_sub(started) < SETUP);
+    // An engine that is late knows no executable of it either. In a PID namespace of the container's own an
+    // orphan's parent is its first process.
+    if claim.path.is_empty() && is_young && claim.is_unborn && claim.parent_outside {
+        return !of_host(live.pid(), "pid");
+    }
+    if is_on_containers_mount(host, container, claim, is_young) {
         return false;
     }
     // The parent is the runtime itself, as long as it lives.
@@ -99,17 +113,18 @@ pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool
 
 /// Whether the executable lies on a mount that the container has, or that its processes made: the host's
 /// runtime is not executed from there.
-fn is_on_containers_mount(host: &Host, container: &Container, claim: &Claim<'_>) -> bool {
-    let (Some(live), Some(exe)) = (&container.live, executable_of(host, claim)) else { return false };
+fn is_on_containers_mount(host: &Host, container: &Container, claim: &Claim<'_>, is_young: bool) -> bool {
+    let (Some(live), Ok(exe)) = (&container.live, host.hold_executable(claim.pid)) else { return false };
+    if is_young && !is_claims(claim, &exe) {
+        return false;
+    }
     mount_of(&exe).is_some_and(|id| live.mount_of(host, &container.id, claim.pid, id).is_some())
 }
 
-/// The claim's executable; `None` if its process runs another one by now. The runtime becomes the container's
-/// program within milliseconds, and a busy node's events are late.
-fn executable_of(host: &Host, claim: &Claim<'_>) -> Option<OwnedFd> {
-    let exe = host.hold_executable(claim.pid).ok()?;
-    let found = FoundFile::from_fd(exe.try_clone().ok()?).ok()?;
-    claim.inode.agrees(&found.inode).then_some(exe)
+/// Whether an executable is the claim's: its process may run another one by now.
+fn is_claims(claim: &Claim<'_>, exe: &OwnedFd) -> bool {
+    let found = exe.try_clone().ok().and_then(|exe| FoundFile::from_fd(exe).ok());
+    found.is_some_and(|found| claim.inode.agrees(&found.inode))
 }
 
 fn open(path: &Path) -> Option<FoundFile> {
@@ -148,12 +163,13 @@ mod tests {
             has_host_ids: false,
             is_unborn: true,
             parent_outside: true,
+            at: 0,
         };
         for (runs, want) in [("runc", true), ("python3", false)] {
             let exe = dir.join("exe");
             let _ = std::fs::remove_file(&exe);
             std::os::unix::fs::symlink(root.path().join(runs), &exe).unwrap();
-            assert_eq!(executable_of(&host, &claim).is_some(), want, "{runs}");
+            assert_eq!(is_claims(&claim, &host.hold_executable(42).unwrap()), want, "{runs}");
         }
     }
 }
