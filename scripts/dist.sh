@@ -2,7 +2,8 @@
 # Builds the library, and the command, as they are published: for glibc 2.17, which Falco itself is built for, stripped, linked with nothing
 # but glibc. The same sources, toolchain and SOURCE_DATE_EPOCH give the same bytes. In <target>/dist:
 #
-#   drift-<version>-linux-<arch>.tar.gz             flat: library, command, rules, drop-in, install.sh
+#   drift-<version>-linux-<arch>.tar.gz             library, command, rules, drop-in, install.sh; share/:
+#                                                   man pages and completions
 #   drift-<version>-linux-<arch>.cdx.json           its bill of materials (CycloneDX)
 #   drift-rules-<version>.tar.gz                    the rules alone
 #   SHA256SUMS                                      of all of these
@@ -80,6 +81,20 @@ pack_files() { # archive files
 
 rm -rf "$dist"
 mkdir -p "$dist/oci"
+
+# Man pages and completions are the same everywhere: the command is built for this machine and asked.
+drift() {
+    cargo run --quiet --locked --package drift-cli --target-dir "$target" -- "$@"
+}
+share=$dist/share
+mkdir -p "$share/man/man1" "$share/bash-completion/completions" "$share/zsh/site-functions" \
+    "$share/fish/vendor_completions.d"
+drift man "$share/man/man1"
+drift completions bash > "$share/bash-completion/completions/drift"
+drift completions zsh > "$share/zsh/site-functions/_drift"
+drift completions fish > "$share/fish/vendor_completions.d/drift.fish"
+chmod -R u=rwX,go=rX "$share"
+
 for arch in ${DIST_ARCHS:-x86_64 aarch64}; do
     triple=$arch-unknown-linux-gnu
     if [ ! -d "$(rustc --print target-libdir --target "$triple")" ]; then
@@ -95,12 +110,14 @@ for arch in ${DIST_ARCHS:-x86_64 aarch64}; do
     cp falco.drift_plugin.yaml rules/drift_rules.yaml rules/drift_source_rules.yaml scripts/install.sh LICENSE README.md "$stage/"
     chmod 644 "$stage"/*
     chmod 755 "$stage/drift" "$stage/install.sh"
+    cp -R "$share" "$stage/share"
     name=drift-$version-linux-$arch
     pack "$stage" "$dist/$name.tar.gz"
     scripts/sbom.py --target "$triple" > "$dist/$name.cdx.json"
 
     pack_files "$dist/oci/plugin-linux-$arch.tar.gz" "$stage/libdrift.so"
 done
+rm -r "$share"
 [ -n "$(ls "$dist/oci")" ] || fail "nothing was built: no Rust target for Linux is installed"
 
 pack_files "$dist/drift-rules-$version.tar.gz" rules/drift_rules.yaml rules/drift_source_rules.yaml

@@ -10,6 +10,7 @@
 # SYSCONFDIR   Falco's configuration, /etc/falco
 # DATADIR      Falco's data, /usr/share/falco: the library goes to plugins/, files as shipped to drift/
 # BINDIR       for the command `drift`, /usr/local/bin
+# DATAROOTDIR  for its man pages and completions, /usr/local/share
 # LIBRARY, COMMAND   the built files, where they are not beside this script or in cargo's target folder
 #
 # A configuration or rules file that was changed is never written over: it is kept, and DATADIR/drift has the new one. Not
@@ -26,9 +27,11 @@ destdir=${DESTDIR:-}
 sysconfdir=${SYSCONFDIR:-/etc/falco}
 datadir=${DATADIR:-/usr/share/falco}
 bindir=${BINDIR:-/usr/local/bin}
+dataroot=${DATAROOTDIR:-/usr/local/share}
 etc=$destdir$sysconfdir
 data=$destdir$datadir
 bin=$destdir$bindir
+share=$destdir$dataroot
 
 if [ -f "$here/libdrift.so" ]; then
     # An unpacked archive: all files lie beside this script.
@@ -89,6 +92,28 @@ remove() { # path
     fi
 }
 
+# Man pages and completions: an archive has them, in a source tree the command that was built writes them.
+place_pages() {
+    from=$here/share
+    if [ ! -d "$from" ]; then
+        from=$(mktemp -d)
+        trap 'rm -rf "$from"' EXIT
+        mkdir -p "$from/man/man1" "$from/bash-completion/completions" "$from/zsh/site-functions" \
+            "$from/fish/vendor_completions.d"
+        # A command built for another machine does not run here.
+        "$command" man "$from/man/man1" 2> /dev/null || return 0
+        "$command" completions bash > "$from/bash-completion/completions/drift"
+        "$command" completions zsh > "$from/zsh/site-functions/_drift"
+        "$command" completions fish > "$from/fish/vendor_completions.d/drift.fish"
+    fi
+    for file in "$from"/man/man1/*.1 "$from/bash-completion/completions/drift" "$from/zsh/site-functions/_drift" \
+        "$from/fish/vendor_completions.d/drift.fish"; do
+        if [ -s "$file" ]; then
+            place 644 "$file" "$share/${file#"$from"/}"
+        fi
+    done
+}
+
 remove_config() { # name path
     if [ ! -e "$2" ]; then
         return
@@ -135,6 +160,7 @@ install_all() {
     place 755 "$library" "$data/plugins/libdrift.so"
     if [ -f "$command" ]; then
         place 755 "$command" "$bin/drift"
+        place_pages
     fi
     place_config "$config_from/falco.drift_plugin.yaml" "$etc/config.d/falco.drift_plugin.yaml"
     place_config "$rules_from/drift_rules.yaml" "$etc/drift_rules.yaml"
@@ -173,6 +199,10 @@ uninstall_all() {
     remove_config drift_source_rules.yaml "$etc/rules.d/drift_source_rules.yaml"
     remove "$data/plugins/libdrift.so"
     remove "$bin/drift"
+    for file in "$share"/man/man1/drift.1 "$share"/man/man1/drift-*.1 "$share/bash-completion/completions/drift" \
+        "$share/zsh/site-functions/_drift" "$share/fish/vendor_completions.d/drift.fish"; do
+        remove "$file"
+    done
     for name in falco.drift_plugin.yaml drift_rules.yaml drift_source_rules.yaml; do
         remove "$data/drift/$name"
     done
@@ -192,5 +222,6 @@ uninstall_all() {
 case ${1:-} in
     install) install_all ;;
     uninstall) uninstall_all ;;
-    *) fail "usage: $0 install | uninstall" ;;
+    -h | --help | help) sed -n '2,/^set -eu/{/^#/!d;s/^# \{0,1\}//p;}' "$0" ;;
+    *) fail "usage: $0 install | uninstall | --help" ;;
 esac

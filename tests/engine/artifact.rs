@@ -191,6 +191,11 @@ fn the_published_archives_are_whole_and_flat() {
         let name = format!("drift-{version}-linux-{arch}");
         let mut files = listing(&dist.join(format!("{name}.tar.gz")));
         files.sort();
+        let (pages, files): (Vec<String>, Vec<String>) =
+            files.into_iter().partition(|f| f.starts_with("share/"));
+        for page in ["man/man1/drift.1", "man/man1/drift-diff.1", "bash-completion/completions/drift"] {
+            assert!(pages.contains(&format!("share/{page}")), "{page}: {pages:?}");
+        }
         let expected = [
             "LICENSE",
             "README.md",

@@ -12,6 +12,7 @@ const RULES: &str = "etc/falco/drift_rules.yaml";
 const SOURCE_RULES: &str = "etc/falco/rules.d/drift_source_rules.yaml";
 const LIBRARY: &str = "usr/share/falco/plugins/libdrift.so";
 const COMMAND: &str = "usr/local/bin/drift";
+const MAN: &str = "usr/local/share/man/man1/drift.1";
 const FALCO_YAML: &str = "etc/falco/falco.yaml";
 
 /// A machine's root, and an unpacked archive of some version.
@@ -33,6 +34,8 @@ impl Machine {
         }
         machine.ship("libdrift.so", "library 1");
         machine.ship("drift", "command 1");
+        std::fs::create_dir_all(machine.archive.path().join("share/man/man1")).unwrap();
+        machine.ship("share/man/man1/drift.1", "page");
         machine
     }
 
@@ -94,9 +97,14 @@ fn installs_where_falco_looks_and_a_second_time_changes_nothing() {
     let machine = Machine::new();
     let said = machine.run("install");
     let files = machine.files();
-    for (name, mode) in
-        [(DROP_IN, 0o644), (RULES, 0o644), (SOURCE_RULES, 0o644), (LIBRARY, 0o755), (COMMAND, 0o755)]
-    {
+    for (name, mode) in [
+        (DROP_IN, 0o644),
+        (RULES, 0o644),
+        (SOURCE_RULES, 0o644),
+        (LIBRARY, 0o755),
+        (COMMAND, 0o755),
+        (MAN, 0o644),
+    ] {
         assert_eq!(files[Path::new(name)].1, mode, "{name}");
         assert!(said.contains(&format!("new        {}", machine.path(name).display())), "{said}");
     }

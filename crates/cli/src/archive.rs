@@ -4,7 +4,7 @@
 //! `files/`, owned by root, neither executable nor set-id; links and devices are told in the manifest alone.
 //! A member is as long as the file was when it was looked at, whatever the container does to it meanwhile.
 
-use crate::diff::Report;
+use crate::report::Report;
 use crate::{json, output};
 use anyhow::{Context, Result};
 use drift_core::scan::{FileFinding, FileScan};
@@ -24,7 +24,7 @@ pub(crate) fn write(
 ) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut archive = tar::Builder::new(BufWriter::new(file));
-    let manifest = json::bytes(report, true, digests)?;
+    let manifest = json::ascii(&json::value(report, true, digests))?;
     let mut header = header(manifest.len() as u64, 0);
     archive.append_data(&mut header, "manifest.json", manifest.as_slice())?;
     for finding in report.files.iter().filter(|f| f.change.is_drift()) {

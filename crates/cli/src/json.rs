@@ -1,7 +1,7 @@
 //! A report as JSON, for programs and for the archive.
 
-use crate::diff::Report;
 use crate::output::printable;
+use crate::report::Report;
 use drift_core::packages::inventory::Release;
 use drift_core::scan::finding::type_name;
 use drift_core::scan::packages::PackageFinding;
@@ -15,14 +15,19 @@ use std::io::{self, Write};
 
 /// Prints a report for programs.
 pub(crate) fn print(report: &Report, all: bool, digests: &[Option<[u8; 32]>]) -> io::Result<()> {
+    write(&value(report, all, digests))
+}
+
+/// Prints any value, in ASCII.
+pub(crate) fn write(value: &Value) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(&bytes(report, all, digests)?)?;
+    out.write_all(&ascii(value)?)?;
     out.flush()
 }
 
-/// A report as JSON text, in ASCII alone: other characters may act on a terminal too.
-pub(crate) fn bytes(report: &Report, all: bool, digests: &[Option<[u8; 32]>]) -> io::Result<Vec<u8>> {
-    let text = serde_json::to_string_pretty(&value(report, all, digests))?;
+/// JSON text in ASCII alone: other characters may act on a terminal too.
+pub(crate) fn ascii(value: &Value) -> io::Result<Vec<u8>> {
+    let text = serde_json::to_string_pretty(value)?;
     let mut out = Vec::with_capacity(text.len() + 1);
     for c in text.chars() {
         match c {
@@ -39,15 +44,18 @@ pub(crate) fn bytes(report: &Report, all: bool, digests: &[Option<[u8; 32]>]) ->
     Ok(out)
 }
 
-fn value(report: &Report, all: bool, digests: &[Option<[u8; 32]>]) -> Value {
+/// A report as one object. `all`: also what is as it should be.
+pub(crate) fn value(report: &Report, all: bool, digests: &[Option<[u8; 32]>]) -> Value {
     let shown = |f: &FileFinding| all || f.change != FileChange::Touched;
     let files: Vec<Value> = report
         .files
         .iter()
-        .zip(&report.owners)
         .enumerate()
-        .filter(|(_, (f, _))| shown(f))
-        .map(|(i, (f, package))| file_value(f, package.as_deref(), digests.get(i).copied().flatten()))
+        .filter(|(_, f)| shown(f))
+        .map(|(i, f)| {
+            let package = report.owners.get(i).and_then(Option::as_deref);
+            file_value(f, package, digests.get(i).copied().flatten())
+        })
         .collect();
     let processes: Vec<Value> = report
         .processes
@@ -58,6 +66,9 @@ fn value(report: &Report, all: bool, digests: &[Option<[u8; 32]>]) -> Value {
     json!({
         "version": 1,
         "container_id": report.container_id,
+        "container_name": report.name.name,
+        "pod_name": report.name.pod.as_ref().map(|(_, pod)| pod),
+        "pod_namespace": report.name.pod.as_ref().map(|(namespace, _)| namespace),
         "pid": report.pid,
         "image": report.image,
         "manifest_state": report.manifest_state,

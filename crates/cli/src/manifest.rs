@@ -1,29 +1,21 @@
 //! `drift manifest`: an image's files as an mtree(5) manifest.
 
-use crate::containers::find;
+use crate::arguments::{Global, Manifest};
+use crate::containers::Node;
 use anyhow::{anyhow, Context, Result};
 use drift_core::image::listing::Listing;
 use drift_formats::limits::Limits;
 use drift_formats::mtree_writer::{write_entry, write_head};
-use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-
-/// What was asked for.
-#[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) subject: OsString,
-    pub(crate) output: Option<PathBuf>,
-    pub(crate) host_root: Option<String>,
-}
+use std::path::Path;
 
 /// Reads the image and writes its manifest.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(global: &Global, options: &Manifest) -> Result<()> {
     let path = Path::new(&options.subject);
     let limits = Limits::default();
     let listing = match path.exists() {
         true => drift_core::image::load::flatten(path, &limits)?,
-        false => of_container(options, &limits)?,
+        false => of_container(global, options, &limits)?,
     };
     match &options.output {
         Some(to) => {
@@ -34,9 +26,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
 }
 
-fn of_container(options: &Options, limits: &Limits) -> Result<Listing> {
+fn of_container(global: &Global, options: &Manifest, limits: &Limits) -> Result<Listing> {
     let name = options.subject.to_str().context("no image of that name, and no container")?;
-    let target = find(name, options.host_root.as_deref(), None)
+    let target = Node::open(global, None)
+        .and_then(|mut node| node.find(name))
         .with_context(|| format!("no file or directory {name:?}"))?;
     let image = target.container.image.as_ref().map_err(|why| anyhow!("{why}"))?;
     drift_core::scan::layers::list(image.layers(), limits.max_files, &mut || true)

@@ -9,7 +9,8 @@ mod process;
 
 pub use exe::{ExeFlags, InodeId};
 pub(crate) use file::inode_id;
-pub use file::{mount_of, path_of, strip_deleted, FoundFile, RootDir};
+pub(crate) use file::mount_of;
+pub use file::{path_of, strip_deleted, FoundFile, RootDir};
 pub use process::FileId;
 
 use arc_swap::ArcSwapOption;
@@ -66,7 +67,7 @@ impl Host {
     ///
     /// # Errors
     /// The kernel's, but for a missing file; `EINVAL` for anything but a regular file.
-    pub fn open_state(&self, path: &[u8]) -> Result<Option<std::fs::File>, Errno> {
+    pub(crate) fn open_state(&self, path: &[u8]) -> Result<Option<std::fs::File>, Errno> {
         let open = |root: &Path| match RootDir::open(root)?.find(path) {
             Ok(found) => found.open().map(Some),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -111,7 +112,7 @@ impl Host {
 
     /// Whether a mount is the host's own root file system, or the same directory of it; not so a container's
     /// root that lies on the same disk.
-    pub fn is_own_root(&self, mount: &Mount) -> bool {
+    pub(crate) fn is_own_root(&self, mount: &Mount) -> bool {
         // It stays the same for as long as the host runs: whatever was read at any time will do.
         let known = self.init_mounts.load_full();
         let known = known.or_else(|| self.init_mounts(Instant::now()));
@@ -134,7 +135,7 @@ const FIRST_READ: usize = 8192;
 ///
 /// # Errors
 /// The kernel's; `FileTooLarge` for a longer file.
-pub fn read_bounded(path: &Path, max: usize) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(path: &Path, max: usize) -> std::io::Result<Vec<u8>> {
     read_to_bound(std::fs::File::open(path)?, max)
 }
 

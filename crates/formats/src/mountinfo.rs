@@ -13,7 +13,7 @@ pub const MAX_BYTES: usize = 32 << 20;
 
 /// The most mounts kept of one table. The kernel's own default is 100000 for a mount namespace
 /// (`fs.mount-max`).
-pub const MAX_MOUNTS: usize = 100_000;
+pub(crate) const MAX_MOUNTS: usize = 100_000;
 
 /// The longest line accepted, in bytes. An overlay of 500 layers with paths of 200 bytes each is about 100
 /// KiB.

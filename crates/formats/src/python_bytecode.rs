@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 
 /// Bytes of a header since Python 3.7.
-pub const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 /// Deepest nesting of objects; CPython's own bound is 2,000.
 const MAX_DEPTH: usize = 200;
 /// Most objects in one module.

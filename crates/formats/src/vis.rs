@@ -2,7 +2,7 @@
 
 /// Escapes what a line of words cannot hold, and what a terminal would act on: everything but printable
 /// ASCII, and of that space, backslash, `#`, `=` and what a shell expands.
-pub fn vis(raw: &[u8]) -> Vec<u8> {
+pub(crate) fn vis(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());
     for byte in raw {
         match byte {
@@ -19,7 +19,7 @@ pub fn vis(raw: &[u8]) -> Vec<u8> {
 /// Undoes vis(3): `\040`, `\s`, `\n`, `\^A`, `\M-a`, `\M^A`, `\\`, `\#`.
 ///
 /// `None` where a backslash is followed by nothing that vis(3) writes, or by an octal number over `\377`.
-pub fn unvis(raw: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unvis(raw: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
     while let Some((byte, after)) = rest.split_first() {

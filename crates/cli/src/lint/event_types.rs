@@ -12,7 +12,7 @@ use drift_formats::condition::{read_what_can_be, Kind, Piece};
 const MAX_DEPTH: usize = 64;
 
 /// Whether a rule's condition names the types of its events on every way through it.
-pub fn are_named(pack: &Pack<'_>, rule: &Item<'_>) -> bool {
+pub(crate) fn are_named(pack: &Pack<'_>, rule: &Item<'_>) -> bool {
     let condition = rule.node.get("condition").and_then(|c| c.text()).unwrap_or_default();
     of_condition(pack, condition, MAX_DEPTH)
 }

@@ -13,31 +13,22 @@ mod tags;
 mod words;
 mod yaml;
 
-use super::output::printable;
+use crate::arguments::Lint;
+use crate::output::printable;
 use anyhow::Context;
 use code::Problem;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Largest file that is read, bytes.
 const MAX_FILE: u64 = 8 << 20;
-
-/// What was asked for.
-#[derive(Debug, Default)]
-pub struct Options {
-    pub files: Vec<PathBuf>,
-    /// A folder of cases: every rule must have some.
-    pub cases: Option<PathBuf>,
-    /// What names of rules, macros and lists begin with.
-    pub prefix: Option<String>,
-}
 
 /// Cases by rule: whether there is one in which it alerts, and one in which it does not.
 type Cases = BTreeMap<String, (bool, bool)>;
 
 /// Writes each problem on a line of its own; whether there was any.
-pub fn run(options: &Options) -> Result<bool, anyhow::Error> {
+pub fn run(options: &Lint) -> Result<bool, anyhow::Error> {
     let cases = options.cases.as_deref().map(cases).transpose()?;
     let mut out = std::io::stdout().lock();
     let mut count = 0;

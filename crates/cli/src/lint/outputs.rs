@@ -8,7 +8,7 @@ pub fn fields(output: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What is wrong with an output. One that is never printed need not say where it comes from.
-pub fn problems(output: &str, watches: bool) -> Vec<String> {
+pub(crate) fn problems(output: &str, watches: bool) -> Vec<String> {
     let mut found = Vec::new();
     let Some((sentence, pairs)) = output.split_once(" | ") else {
         return vec!["the output is not `Sentence | key=%field ...`".to_owned()];

@@ -93,12 +93,12 @@ impl<'a> Pack<'a> {
     }
 
     /// Whether an earlier file has an item of this kind and name.
-    pub fn is_in_earlier(&self, item: &Item<'_>) -> bool {
+    pub(crate) fn is_in_earlier(&self, item: &Item<'_>) -> bool {
         self.earlier.iter().any(|other| other.kind == item.kind && other.name == item.name)
     }
 
     /// Whether all that the file does is change what earlier ones have.
-    pub fn only_overrides(&self) -> bool {
+    pub(crate) fn only_overrides(&self) -> bool {
         !self.items.is_empty() && self.items.iter().all(|item| item.node.get("override").is_some())
     }
 
@@ -158,7 +158,7 @@ impl<'a> Pack<'a> {
     }
 
     /// Whether a macro's condition is that of no event.
-    pub fn is_never(&self, name: &str) -> bool {
+    pub(crate) fn is_never(&self, name: &str) -> bool {
         let condition = self.find(Kind::Macro, name).and_then(|m| m.node.get("condition")?.text());
         condition.is_some_and(|c| {
             let bare: String = c.chars().filter(|c| !c.is_whitespace() && !"()".contains(*c)).collect();

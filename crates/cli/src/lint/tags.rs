@@ -39,7 +39,7 @@ const TACTICS: [&str; 14] = [
 ];
 
 /// What is wrong with a rule's tags.
-pub fn problems(tags: &[&str]) -> Vec<String> {
+pub(crate) fn problems(tags: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     if tags.first().is_none_or(|first| !MATURITY.contains(first)) {
         found.push(

@@ -113,7 +113,7 @@ const MAX_SHEBANG: usize = 10;
 ///
 /// A process can start any program with such arguments; so the file counts only if it is not the executable
 /// itself.
-pub fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
+pub(crate) fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
     let last = argv.len().saturating_sub(1);
     !filename.is_empty()
         && argv.iter().enumerate().skip(1).take(MAX_SHEBANG).any(|(at, element)| {
@@ -124,7 +124,7 @@ pub fn is_interpreted(filename: &[u8], argv: &[&[u8]], is_cut: bool) -> bool {
 
 /// The path that an argument may be, or that is attached to an option or a key: `--x=/path`, `-f/path`,
 /// `if=path`.
-pub fn named_path(argument: &[u8]) -> Option<&[u8]> {
+pub(crate) fn named_path(argument: &[u8]) -> Option<&[u8]> {
     let tail = |at: usize| argument.get(at..).filter(|path| !path.is_empty());
     let assigned = argument.iter().position(|b| *b == b'=').and_then(|at| tail(at + 1));
     let path = match argument {
@@ -140,7 +140,7 @@ pub fn named_path(argument: &[u8]) -> Option<&[u8]> {
 
 /// Whether `env` was started to start an interpreter that is known: its own exec, which follows, names the
 /// script.
-pub fn is_env_for_interpreter(exe: &[u8], argv: &[&[u8]]) -> bool {
+pub(crate) fn is_env_for_interpreter(exe: &[u8], argv: &[&[u8]]) -> bool {
     let name = base_name(exe);
     let is_env = name == b"env"
         || (grammar::is_busybox(name) && argv.first().is_some_and(|argv0| base_name(argv0) == b"env"));

@@ -14,10 +14,10 @@
 use std::fmt;
 
 /// How many components of a cgroup path an event holds at most; what is further left is lost.
-pub const EVENT_COMPONENTS: usize = 6;
+pub(crate) const EVENT_COMPONENTS: usize = 6;
 
 /// The longest id: containerd's limit for the identifiers it accepts.
-pub const MAX_ID: usize = 76;
+pub(crate) const MAX_ID: usize = 76;
 
 /// The longest entry looked at, in bytes. A cgroup path cannot be longer than `PATH_MAX`.
 const MAX_ENTRY: usize = 8192;

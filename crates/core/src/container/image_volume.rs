@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 impl Live {
     /// Whether a mount was there when the container was first seen.
-    pub fn is_original(&self, mount: &Mount) -> bool {
+    pub(crate) fn is_original(&self, mount: &Mount) -> bool {
         self.first_mounts().by_id(mount.id).is_some_and(|first| first == mount)
     }
 
@@ -31,7 +31,7 @@ impl Live {
     }
 
     /// The writable layer of a writable image volume, as this process reaches it.
-    pub fn upper_of_volume(&self, host: &Host, mount: &Mount) -> Option<PathBuf> {
+    pub(crate) fn upper_of_volume(&self, host: &Host, mount: &Mount) -> Option<PathBuf> {
         top_of(mount).filter(|(_, is_upper)| *is_upper).map(|(top, _)| host.path(&top))
     }
 

@@ -28,7 +28,7 @@ const MADE: [&str; 11] = [
 const MARK: &str = ".dockerenv";
 
 /// Whether a directory is such a layer; `uppermost`: no other layer below the container's own lies over it.
-pub fn is_init_layer(dir: &Path, uppermost: bool) -> bool {
+pub(crate) fn is_init_layer(dir: &Path, uppermost: bool) -> bool {
     let parent = dir.parent().and_then(Path::file_name).map(OsStr::as_bytes);
     match dir.file_name().map(OsStr::as_bytes) {
         Some(b"diff") => parent.is_some_and(|name| name.ends_with(b"-init")),

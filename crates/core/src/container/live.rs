@@ -155,7 +155,7 @@ impl Live {
     }
 
     /// Takes in where its layers are: the writable one, as the host names it, and the image's.
-    pub fn set_layers(&mut self, host: &Host, image: &Image, upper: Option<Vec<u8>>) {
+    pub(crate) fn set_layers(&mut self, host: &Host, image: &Image, upper: Option<Vec<u8>>) {
         let lower = image.layers().iter().filter_map(|layer| layer.dir());
         let lower = lower.map(|dir| dir.as_os_str().as_bytes().to_vec());
         self.bases = upper.iter().cloned().chain(lower).filter_map(|layer| base_of(&layer)).collect();
@@ -275,7 +275,7 @@ pub fn is_member(host: &Host, pid: i64, container: &str) -> bool {
 ///
 /// # Errors
 /// [`Unreadable`].
-pub fn image_of(
+pub(crate) fn image_of(
     host: &Host,
     pid: i64,
     root: &Mount,

@@ -160,7 +160,7 @@ impl Live {
     /// For the root no table is read: it stays mounted for as long as the container lives, so that its id is
     /// no other mount's meanwhile. For others the tables are read again: the kernel gives the id of a mount
     /// that was taken away to the next one, but `found` holds its own.
-    pub fn place_of(
+    pub(crate) fn place_of(
         &self,
         host: &Host,
         container: &str,
@@ -178,7 +178,7 @@ impl Live {
     }
 
     /// Whether a file was reached through the mount that is the container's root.
-    pub fn is_on_root(&self, found: &FoundFile) -> bool {
+    pub(crate) fn is_on_root(&self, found: &FoundFile) -> bool {
         let mounts = self.mounts_now();
         let root = mounts.root();
         match found.mount_id {
@@ -189,7 +189,7 @@ impl Live {
 
     /// The mount with an id that a file was reached through: of the container's, or of a namespace that the
     /// process made for itself.
-    pub fn mount_of(&self, host: &Host, container: &str, pid: i64, id: u64) -> Option<Mount> {
+    pub(crate) fn mount_of(&self, host: &Host, container: &str, pid: i64, id: u64) -> Option<Mount> {
         if let Some(root) = self.mounts_now().root().filter(|root| root.id == id) {
             return Some(root.clone());
         }
@@ -249,7 +249,7 @@ fn elsewhere(host: &Host, id: u64) -> Place {
 
 /// The path that the container's root file system has for a file that is reached through `mount`, if that
 /// shows a part of it.
-pub fn path_on_root(root: &Mount, mount: &Mount, path: &ImagePath) -> Option<ImagePath> {
+pub(crate) fn path_on_root(root: &Mount, mount: &Mount, path: &ImagePath) -> Option<ImagePath> {
     if mount.id == root.id {
         return Some(path.clone());
     }

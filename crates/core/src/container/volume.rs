@@ -133,7 +133,7 @@ impl<'a> Volumes<'a> {
     }
 
     /// As [`Volumes::kind`], of a mount that is no image's.
-    pub fn kind_unless_image(&self, mount: &Mount) -> Option<VolumeKind> {
+    pub(crate) fn kind_unless_image(&self, mount: &Mount) -> Option<VolumeKind> {
         if KERNEL.contains(&mount.fstype.as_slice()) || self.is_own(mount) {
             return None;
         }
@@ -252,7 +252,7 @@ pub fn is_of_pod(path: &[u8]) -> bool {
 
 /// Whether a directory or file of the host is one that kubelet or an engine keeps for containers: a volume,
 /// or what it provides itself (`/etc/hosts`).
-pub fn is_kept_for_containers(path: &[u8]) -> bool {
+pub(crate) fn is_kept_for_containers(path: &[u8]) -> bool {
     let of_pod = PodPath::find(path).is_some_and(|pod| {
         let volume =
             pod.rest.starts_with(b"volumes/") && !pod.rest.starts_with(b"volumes/kubernetes.io~host-path/");
@@ -265,14 +265,14 @@ pub fn is_kept_for_containers(path: &[u8]) -> bool {
 
 /// Programs that engines put before the command line with `--init`, from the host (moby
 /// `daemon/oci_linux.go`, podman `libpod/container_internal_linux.go`).
-pub const INIT_PROGRAMS: [&str; 3] = ["/sbin/docker-init", "/run/podman-init", "/dev/init"];
+pub(crate) const INIT_PROGRAMS: [&str; 3] = ["/sbin/docker-init", "/run/podman-init", "/dev/init"];
 
 /// The same, where a merged `/usr` has them.
 const INIT_MERGED: [&str; 2] = ["/usr/sbin/docker-init", "/usr/bin/docker-init"];
 
 /// Whether a mount is such a program. It says so of a container's first process alone: others could have made
 /// themselves a mount of that name, in a namespace of their own.
-pub fn is_engines_init(mount: &Mount) -> bool {
+pub(crate) fn is_engines_init(mount: &Mount) -> bool {
     let mut names = INIT_PROGRAMS.iter().chain(&INIT_MERGED);
     mount.read_only && names.any(|name| name.as_bytes() == mount.mount_point)
 }

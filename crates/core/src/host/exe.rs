@@ -56,7 +56,7 @@ impl InodeId {
     /// For files on an overlay this is the test: after a copy-up of a file with several links, the overlay's
     /// inode keeps the lower file's number, which events carry, while stat(2) gives the upper file's
     /// (fs/overlayfs/inode.c, `ovl_getattr`; seen with Debian's /usr/bin/perl on Linux 6.18).
-    pub fn times_agree(&self, found: &Self) -> bool {
+    pub(crate) fn times_agree(&self, found: &Self) -> bool {
         const LOW_31: u64 = (1 << 31) - 1;
         const LOW_32: u64 = (1 << 32) - 1;
         self.ctime != 0

@@ -42,7 +42,7 @@ impl FoundFile {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
+    pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
         let stat = stat_fd(&fd)?;
         Ok(Self {
             kind: FileType::from_raw_mode(stat.stx_mode.into()),
@@ -119,7 +119,7 @@ impl FoundFile {
     }
 
     /// Whether the file has file capabilities (the xattr `security.capability`).
-    pub fn has_file_capabilities(&self) -> bool {
+    pub(crate) fn has_file_capabilities(&self) -> bool {
         let mut value = [0u8; 64];
         rustix::fs::getxattr(self_fd(&self.fd), "security.capability", &mut value[..]).is_ok_and(|n| n > 0)
     }
@@ -156,7 +156,7 @@ impl RootDir {
     }
 
     /// The same directory, with the mounts that are below it.
-    pub fn with_mounts(self, mounts: Arc<MountTable>) -> Self {
+    pub(crate) fn with_mounts(self, mounts: Arc<MountTable>) -> Self {
         Self { mounts: Some(mounts), ..self }
     }
 
@@ -196,7 +196,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn find_here(&self, path: &[u8], follow: bool) -> Result<FoundFile, Errno> {
+    pub(crate) fn find_here(&self, path: &[u8], follow: bool) -> Result<FoundFile, Errno> {
         let flags = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         self.find_with(path, flags, ResolveFlags::NO_XDEV)
     }
@@ -206,7 +206,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn find_beneath(&self, path: &[u8]) -> Result<FoundFile, Errno> {
+    pub(crate) fn find_beneath(&self, path: &[u8]) -> Result<FoundFile, Errno> {
         let resolve = ResolveFlags::BENEATH
             | ResolveFlags::NO_SYMLINKS
             | ResolveFlags::NO_MAGICLINKS
@@ -248,7 +248,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn find_dir(&self, path: &[u8]) -> Result<Self, Errno> {
+    pub(crate) fn find_dir(&self, path: &[u8]) -> Result<Self, Errno> {
         Self::of(self.hold_with(path, OFlags::DIRECTORY, ResolveFlags::empty())?)
     }
 
@@ -288,7 +288,7 @@ fn stat_fd(fd: impl AsFd) -> Result<Statx, Errno> {
 
 /// The mount that a descriptor's file was reached through, without a look at the file itself: whoever serves
 /// the file system is not asked (proc_pid_fdinfo(5)). `None` where the kernel does not tell.
-pub fn mount_of(fd: impl AsFd) -> Option<u64> {
+pub(crate) fn mount_of(fd: impl AsFd) -> Option<u64> {
     use std::os::fd::AsRawFd;
     let path = PathBuf::from(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()));
     let text = super::read_bounded(&path, 4096).ok()?;

@@ -45,7 +45,7 @@ impl Host {
     }
 
     /// Identity of a process's namespace (`net`, `pid`): device and inode. `None` if it may not be looked at.
-    pub fn namespace_of(&self, pid: i64, kind: &str) -> Option<(u64, u64)> {
+    pub(crate) fn namespace_of(&self, pid: i64, kind: &str) -> Option<(u64, u64)> {
         let metadata = std::fs::metadata(self.proc(pid, &format!("ns/{kind}"))).ok()?;
         Some((metadata.dev(), metadata.ino()))
     }
@@ -97,7 +97,7 @@ impl Host {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn hold_open_file(&self, pid: i64, fd: u32) -> Result<OwnedFd, Errno> {
+    pub(crate) fn hold_open_file(&self, pid: i64, fd: u32) -> Result<OwnedFd, Errno> {
         let path = self.proc(pid, &format!("fd/{fd}"));
         rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
     }

@@ -151,7 +151,7 @@ impl LayerDir {
     }
 
     /// Where the layer's overlay xattrs are.
-    pub fn xattr_space(&self) -> XattrSpace {
+    pub(crate) fn xattr_space(&self) -> XattrSpace {
         self.xattrs
     }
 
@@ -424,7 +424,7 @@ fn classify(
 }
 
 /// Whether this process may read `trusted.` xattrs: it holds CAP_SYS_ADMIN (bit 21, linux/capability.h).
-pub fn may_read_trusted_xattrs() -> bool {
+pub(crate) fn may_read_trusted_xattrs() -> bool {
     rustix::thread::capabilities(None)
         .map(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_ADMIN))
         .unwrap_or(false)

@@ -163,7 +163,7 @@ impl IndexBuilder {
     }
 
     /// Notes that entries may be missing, and why; the first reason stays.
-    pub fn mark_partial(&mut self, why: &str) {
+    pub(crate) fn mark_partial(&mut self, why: &str) {
         self.partial.get_or_insert_with(|| why.into());
     }
 
@@ -171,7 +171,7 @@ impl IndexBuilder {
     ///
     /// # Errors
     /// More than the builder's limit of paths.
-    pub fn add_key(&mut self, key: PathKey, kind: FileKind) -> Result<(), LimitExceeded> {
+    pub(crate) fn add_key(&mut self, key: PathKey, kind: FileKind) -> Result<(), LimitExceeded> {
         self.push(Row { key, bits: kind as u8, detail: 0 })
     }
 
@@ -179,7 +179,7 @@ impl IndexBuilder {
     ///
     /// # Errors
     /// More than the builder's limit of paths.
-    pub fn whiteout_key(&mut self, key: PathKey) -> Result<(), LimitExceeded> {
+    pub(crate) fn whiteout_key(&mut self, key: PathKey) -> Result<(), LimitExceeded> {
         self.push(Row { key, bits: WHITEOUT, detail: 0 })
     }
 
@@ -187,12 +187,12 @@ impl IndexBuilder {
     ///
     /// # Errors
     /// More than the builder's limit of paths.
-    pub fn opaque_key(&mut self, key: PathKey) -> Result<(), LimitExceeded> {
+    pub(crate) fn opaque_key(&mut self, key: PathKey) -> Result<(), LimitExceeded> {
         self.push(Row { key, bits: OPAQUE | FileKind::Directory as u8, detail: 0 })
     }
 
     /// Remembers a symbolic link's target.
-    pub fn link_key(&mut self, key: PathKey, target: &[u8]) {
+    pub(crate) fn link_key(&mut self, key: PathKey, target: &[u8]) {
         self.links.push((key, target.into()));
     }
 

@@ -98,7 +98,7 @@ impl Layer {
     }
 
     /// Drops the index of a layer that can be looked at on disk instead; gives the bytes it freed.
-    pub fn evict(&self) -> usize {
+    pub(crate) fn evict(&self) -> usize {
         match self.dir {
             Some(_) => {
                 self.owners.store(None);
@@ -138,7 +138,7 @@ impl Layer {
     }
 
     /// Keeps the package owners of the layer's paths.
-    pub fn set_owners(&self, owners: Box<dyn PathOwners>) {
+    pub(crate) fn set_owners(&self, owners: Box<dyn PathOwners>) {
         self.owners.store(Some(Arc::new(owners)));
     }
 
@@ -148,7 +148,7 @@ impl Layer {
     }
 
     /// Keeps the layer's files by size.
-    pub fn set_catalog(&self, catalog: Catalog) {
+    pub(crate) fn set_catalog(&self, catalog: Catalog) {
         self.catalog.store(Some(Arc::new(catalog)));
     }
 
@@ -215,7 +215,7 @@ impl Layer {
     ///
     /// # Errors
     /// As [`Self::hides_below_now`].
-    pub fn hides_below(&self, path: &ImagePath, keys: &PathKeys) -> Result<bool, Errno> {
+    pub(crate) fn hides_below(&self, path: &ImagePath, keys: &PathKeys) -> Result<bool, Errno> {
         match self.index.load().as_deref() {
             Some(index) if index.partial().is_none() => Ok(false),
             _ => self.hides_below_now(path, keys),
@@ -227,7 +227,7 @@ impl Layer {
     ///
     /// # Errors
     /// The kernel's; `ENOENT` too for a layer that is not on disk.
-    pub fn hides_below_now(&self, path: &ImagePath, keys: &PathKeys) -> Result<bool, Errno> {
+    pub(crate) fn hides_below_now(&self, path: &ImagePath, keys: &PathKeys) -> Result<bool, Errno> {
         let Some(parent) = keys.ancestors().last().copied() else { return Ok(false) };
         let known = {
             let looked = self.looked();
@@ -337,7 +337,7 @@ impl Layer {
     ///
     /// # Errors
     /// The kernel's; `ENOENT` for a layer that is not on disk.
-    pub fn open_dir(&self) -> Result<LayerDir, Errno> {
+    pub(crate) fn open_dir(&self) -> Result<LayerDir, Errno> {
         match &self.dir {
             Some((path, xattrs)) => LayerDir::open(path, *xattrs),
             None => Err(Errno::NOENT),

@@ -145,12 +145,12 @@ impl Looked {
     }
 
     /// Whether layers underneath do not count for what is in this directory, where that was found out.
-    pub fn hides(&self, directory: PathKey) -> Option<bool> {
+    pub(crate) fn hides(&self, directory: PathKey) -> Option<bool> {
         self.hiding.get(&directory).copied()
     }
 
     /// Remembers it.
-    pub fn keep_hiding(&mut self, directory: PathKey, hides: bool) {
+    pub(crate) fn keep_hiding(&mut self, directory: PathKey, hides: bool) {
         if self.hiding.len() >= MAX_DIRECTORIES {
             self.hiding.clear();
         }

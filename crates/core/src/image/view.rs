@@ -87,7 +87,7 @@ impl Image {
     }
 
     /// Notes why the image can never be fully known (such as overlay xattrs that may not be read).
-    pub fn with_caveat(mut self, why: &str) -> Self {
+    pub(crate) fn with_caveat(mut self, why: &str) -> Self {
         self.caveat = Some(why.into());
         self
     }
@@ -275,7 +275,7 @@ impl Image {
     /// In a replay the mounts are not known. A path below a directory that the image does not have may well
     /// lie on a volume, whose mount point the runtime made; one below the image's own directories most likely
     /// does not.
-    pub fn has_home_for(&self, path: &ImagePath) -> Option<bool> {
+    pub(crate) fn has_home_for(&self, path: &ImagePath) -> Option<bool> {
         let parent = path.parent()?;
         if parent.as_bytes() == b"/" {
             return Some(true);

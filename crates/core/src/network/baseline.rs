@@ -22,7 +22,7 @@ use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 
 /// Most baselines of all files: each that has a new container's image is looked for among them.
-pub const MAX_BASELINES: usize = 10_000;
+pub(crate) const MAX_BASELINES: usize = 10_000;
 
 /// Most networks, names and ports of one baseline: a peer is looked for among them on the event thread.
 const MAX_ENTRIES: usize = 20_000;
@@ -129,11 +129,6 @@ impl Baselines {
             answer = Some(false);
         }
         answer
-    }
-
-    /// Both at once.
-    pub fn expects(&self, image: &str, peer: &Peer<'_>) -> Option<bool> {
-        self.expect(&self.of(image), peer)
     }
 
     /// Reads the text of a file.

@@ -40,16 +40,20 @@ fn peers_are_judged_by_all_baselines_of_the_image() {
         ("nginx:1.26", "10.1.2.3", 443, None),
         ("registry.example/proxy:1", "10.1.2.3", 443, None),
     ] {
-        assert_eq!(all.expects(image, &peer(address, port)), want, "{image} {address} {port}");
+        assert_eq!(all.expect(&all.of(image), &peer(address, port)), want, "{image} {address} {port}");
     }
     let ntp = Peer { protocol: Protocol::Udp, ..peer("198.51.100.1", 123) };
-    assert_eq!(all.expects(shop, &ntp), Some(true));
-    assert_eq!(all.expects(shop, &Peer { protocol: Protocol::Tcp, ..ntp }), Some(false));
+    assert_eq!(all.expect(&all.of(shop), &ntp), Some(true));
+    assert_eq!(all.expect(&all.of(shop), &Peer { protocol: Protocol::Tcp, ..ntp }), Some(false));
     let inbound = |address, port| Peer { direction: Direction::Inbound, ..peer(address, port) };
-    assert_eq!(all.expects(shop, &inbound("10.1.2.3", 443)), Some(false), "an empty list expects nobody");
+    assert_eq!(
+        all.expect(&all.of(shop), &inbound("10.1.2.3", 443)),
+        Some(false),
+        "an empty list expects nobody"
+    );
     let proxy = "registry.example/proxy:1";
-    assert_eq!(all.expects(proxy, &inbound("192.0.2.7", 8001)), Some(true));
-    assert_eq!(all.expects(proxy, &inbound("192.0.2.8", 8001)), Some(false));
+    assert_eq!(all.expect(&all.of(proxy), &inbound("192.0.2.7", 8001)), Some(true));
+    assert_eq!(all.expect(&all.of(proxy), &inbound("192.0.2.8", 8001)), Some(false));
 }
 
 #[test]
@@ -57,24 +61,25 @@ fn names_match_whole_labels_and_more() {
     let all = Baselines::parse(FILE).unwrap();
     let to = |name| Peer { name: Some(name), ..peer("198.51.100.1", 443) };
     let shop = "registry.example/shop/cart:2";
-    assert_eq!(all.expects(shop, &to("api.example.com")), Some(true));
-    assert_eq!(all.expects(shop, &to("a.b.example.com")), Some(true));
-    assert_eq!(all.expects(shop, &to("example.com")), Some(false));
-    assert_eq!(all.expects(shop, &to("evilexample.com")), Some(false));
-    assert_eq!(all.expects(shop, &to("api.example.com.evil.example")), Some(false));
+    assert_eq!(all.expect(&all.of(shop), &to("api.example.com")), Some(true));
+    assert_eq!(all.expect(&all.of(shop), &to("a.b.example.com")), Some(true));
+    assert_eq!(all.expect(&all.of(shop), &to("example.com")), Some(false));
+    assert_eq!(all.expect(&all.of(shop), &to("evilexample.com")), Some(false));
+    assert_eq!(all.expect(&all.of(shop), &to("api.example.com.evil.example")), Some(false));
 }
 
 #[test]
 fn a_glob_may_name_images_long_or_short() {
     let all = Baselines::parse("baselines: [{images: ['docker.io/library/*'], outbound: []}]").unwrap();
-    assert_eq!(all.expects("nginx:1.25", &peer("10.0.0.1", 1)), Some(false));
-    assert_eq!(all.expects("bitnami/nginx:1.25", &peer("10.0.0.1", 1)), None);
+    assert_eq!(all.expect(&all.of("nginx:1.25"), &peer("10.0.0.1", 1)), Some(false));
+    assert_eq!(all.expect(&all.of("bitnami/nginx:1.25"), &peer("10.0.0.1", 1)), None);
 }
 
 #[test]
 fn nothing_said_is_nothing_known() {
     for text in ["", "baselines:\n", "baselines: []\n", "{}"] {
-        assert_eq!(Baselines::parse(text).unwrap().expects("a", &peer("10.0.0.1", 1)), None, "{text}");
+        let all = Baselines::parse(text).unwrap();
+        assert_eq!(all.expect(&all.of("a"), &peer("10.0.0.1", 1)), None, "{text}");
     }
 }
 

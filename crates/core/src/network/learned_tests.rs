@@ -100,8 +100,8 @@ fn what_was_learned_is_stored_and_read_as_a_baseline() {
     assert_eq!(again.to_yaml(), yaml);
     assert_eq!(again.image(IMAGE), learned.image(IMAGE));
     let reviewed = Baselines::parse(&yaml).unwrap();
-    assert_eq!(reviewed.expects(IMAGE, &out("10.0.0.1", 443)), Some(true));
-    assert_eq!(reviewed.expects(IMAGE, &out("10.0.0.9", 443)), Some(false));
+    assert_eq!(reviewed.expect(&reviewed.of(IMAGE), &out("10.0.0.1", 443)), Some(true));
+    assert_eq!(reviewed.expect(&reviewed.of(IMAGE), &out("10.0.0.9", 443)), Some(false));
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl Installed {
     }
 
     /// Whether this transaction took away, or replaced, a package of the image that had this path.
-    pub fn took_away(&self, path: &ImagePath, transaction: i64) -> bool {
+    pub(crate) fn took_away(&self, path: &ImagePath, transaction: i64) -> bool {
         let Gone { transaction: by, files, directories } = &self.gone;
         let is_gone = |path: &ImagePath| {
             let keys = PathKeys::new(path);

@@ -7,4 +7,4 @@ pub mod inventory;
 pub mod owners;
 mod sum;
 
-pub use sum::has_sum;
+pub(crate) use sum::has_sum;

@@ -11,7 +11,7 @@ use std::io::Read;
 const PIECE: usize = 64 << 10;
 
 /// Whether a file has a checksum; `None` where it is longer than `max`, or cannot be read.
-pub fn has_sum(
+pub(crate) fn has_sum(
     file: &mut File,
     sum: Checksum,
     max: u64,

@@ -86,7 +86,7 @@ fn is_shown(path: &Path) -> bool {
 ///
 /// # Errors
 /// It cannot be read, is too large, no regular file, or no UTF-8.
-pub fn read_text(path: &Path, max: u64) -> Result<String, ListError> {
+pub(crate) fn read_text(path: &Path, max: u64) -> Result<String, ListError> {
     let io = |why| ListError::Io { path: path.to_owned(), why };
     // A FIFO in a file's place does not hold anybody up.
     let file =

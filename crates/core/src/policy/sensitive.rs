@@ -6,7 +6,7 @@
 use drift_formats::entry::ImagePath;
 
 /// Directories where a new file is run or read by programs as their configuration.
-pub const DIRECTORIES: &[&str] = &[
+pub(crate) const DIRECTORIES: &[&str] = &[
     "/bin",
     "/sbin",
     "/lib",

@@ -125,11 +125,6 @@ impl FileScan {
         Self { image, tree, mounts, mount_points, listing: listing.map(Path::to_owned), limits }
     }
 
-    /// Whether only a writable layer is walked: then untouched files of the image cost nothing.
-    pub fn is_of_upper(&self) -> bool {
-        matches!(self.tree, Tree::Upper { .. })
-    }
-
     /// Compares, and tells each finding. `keep_going` is asked between files and while reading: it paces, and
     /// `false` ends the scan.
     pub fn run(

@@ -86,7 +86,7 @@ impl Walk {
     }
 
     /// Leaves the directory entered last without looking into it; [`Item::Leave`] comes all the same.
-    pub fn pass_over(&mut self) {
+    pub(crate) fn pass_over(&mut self) {
         if let Some(level) = self.levels.last_mut() {
             level.skipped = true;
         }

@@ -79,7 +79,7 @@ pub fn explains(image: &Image, path: &ImagePath, now: &FoundFile, file: AccountF
 
 /// Whether a change is harmless. `by_tool`: the image's useradd or the like wrote, which may change several
 /// lines; anything else may append one to the image's.
-pub fn is_harmless(file: AccountFile, before: &[u8], after: &[u8], by_tool: bool) -> bool {
+pub(crate) fn is_harmless(file: AccountFile, before: &[u8], after: &[u8], by_tool: bool) -> bool {
     let lines = |bytes: &'_ [u8]| -> Vec<Vec<u8>> {
         bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
     };

@@ -48,7 +48,7 @@ impl Judgement {
     }
 
     /// Whether the file lies on the container's root file system.
-    pub fn is_on_root(&self) -> bool {
+    pub(crate) fn is_on_root(&self) -> bool {
         use Origin::{Added, AddedOrModified, Image, ImageModified, ImageTouched, ImageUnverified};
         matches!(
             self.origin,

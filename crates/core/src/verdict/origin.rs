@@ -130,11 +130,6 @@ impl Origin {
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Unknown | Self::ImageUnverified)
     }
-
-    /// The origin with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|o| o.as_str() == name)
-    }
 }
 
 impl std::fmt::Display for Origin {

@@ -23,13 +23,13 @@ impl Checksum {
     }
 
     /// apk's `Z:` value: `Q1` and the SHA-1 in base64 (apk-installed(5)).
-    pub fn from_apk(value: &[u8]) -> Option<Self> {
+    pub(crate) fn from_apk(value: &[u8]) -> Option<Self> {
         unbase64(value.strip_prefix(b"Q1")?).map(Self::Sha1)
     }
 
     /// The second column of a `RECORD`: `sha256=` and the digest in URL-safe base64 without padding (PEP 376,
     /// PEP 427).
-    pub fn from_record(column: &[u8]) -> Option<Self> {
+    pub(crate) fn from_record(column: &[u8]) -> Option<Self> {
         unbase64(column.strip_prefix(b"sha256=")?).map(Self::Sha256)
     }
 }

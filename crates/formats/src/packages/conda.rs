@@ -2,9 +2,7 @@
 //! "Environment metadata"; conda/models/records.py, `PrefixRecord`).
 
 use super::{show, word_with};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use std::fmt;
+use serde::Deserialize;
 
 /// A package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,46 +35,6 @@ pub fn parse_record(bytes: &[u8]) -> Result<CondaPackage, String> {
     Ok(CondaPackage { name: text(&record.name, "name")?, version: text(&record.version, "version")?, subdir })
 }
 
-/// The files of a record (`files`), relative to the environment. The list is as long as the bytes allow, no
-/// longer.
-///
-/// # Errors
-/// It is no JSON of that form.
-pub fn parse_files(bytes: &[u8]) -> Result<Vec<Box<str>>, String> {
-    #[derive(Deserialize)]
-    struct Files {
-        #[serde(default, deserialize_with = "strings")]
-        files: Vec<Box<str>>,
-    }
-    serde_json::from_slice::<Files>(bytes).map(|f| f.files).map_err(|e| e.to_string())
-}
-
-/// The most files of one package. The largest (of compilers) have some 20,000.
-const MAX_FILES: usize = 1_000_000;
-
-fn strings<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<str>>, D::Error> {
-    struct Strings;
-    impl<'de> Visitor<'de> for Strings {
-        type Value = Vec<Box<str>>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of files")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut out = Vec::new();
-            while let Some(file) = seq.next_element()? {
-                if out.len() >= MAX_FILES {
-                    return Err(serde::de::Error::custom("more than 1000000 files"));
-                }
-                out.push(file);
-            }
-            Ok(out)
-        }
-    }
-    from.deserialize_seq(Strings)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,8 +54,6 @@ mod tests {
             (got.name.as_str(), got.version.as_str(), got.subdir.as_str()),
             ("wheel", "0.41.2", "linux-64")
         );
-        let files = parse_files(RECORD).unwrap();
-        assert_eq!((files.len(), &*files[0]), (2, "bin/wheel"));
     }
 
     #[test]
@@ -111,13 +67,12 @@ mod tests {
             let got = parse_record(bytes).unwrap_err();
             assert!(got.contains(want), "{got}");
         }
-        assert!(parse_files(b"{\"files\":3}").is_err());
     }
 
     proptest! {
         #[test]
         fn never_panics(raw in prop::collection::vec(any::<u8>(), 0..200), name in "[a-z/.\"\\\\]{0,8}") {
-            let _ = (parse_record(&raw), parse_files(&raw));
+            let _ = parse_record(&raw);
             let _ = parse_record(format!("{{\"name\":\"{name}\",\"version\":\"1\"}}").as_bytes());
         }
     }

@@ -1,5 +1,5 @@
 //! dpkg's database under `/var/lib/dpkg`: `status`, `status.d/*` (distroless), `info/*.list`,
-//! `info/*.md5sums` and `diversions` (deb-control(5), dpkg-query(1), dpkg-divert(1)).
+//! and `info/*.md5sums` (deb-control(5), dpkg-query(1)).
 
 use super::{lines, show, word, Parsed};
 
@@ -18,32 +18,6 @@ pub struct DpkgPackage {
     /// Whether its files are there: by its `Status` neither `not-installed` nor `config-files`. Stanzas
     /// without a `Status`, as in `status.d`, are of installed packages.
     pub installed: bool,
-    /// `Multi-Arch: same`: its lists are named with the architecture.
-    pub multi_arch_same: bool,
-}
-
-impl DpkgPackage {
-    /// The names that its files in `info/` may have before `.list` and `.md5sums`, likeliest first.
-    pub fn info_names(&self) -> [String; 2] {
-        let plain = self.name.clone();
-        let with_architecture = format!("{}:{}", self.name, self.architecture);
-        if self.multi_arch_same {
-            [with_architecture, plain]
-        } else {
-            [plain, with_architecture]
-        }
-    }
-}
-
-/// A file that one package moved aside for its own (dpkg-divert(1)).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diversion {
-    /// The path as the other packages list it.
-    pub from: Vec<u8>,
-    /// Where their file is instead.
-    pub to: Vec<u8>,
-    /// The package whose own file is at `from`; `None` for a local diversion, which applies to all packages.
-    pub package: Option<String>,
 }
 
 #[derive(Default)]
@@ -53,7 +27,6 @@ struct Stanza<'a> {
     version: Option<&'a [u8]>,
     architecture: Option<&'a [u8]>,
     status: Option<&'a [u8]>,
-    multi_arch: Option<&'a [u8]>,
 }
 
 /// Parses `status`, or one file of `status.d`.
@@ -84,7 +57,6 @@ pub fn parse_status(bytes: &[u8]) -> Parsed<Vec<DpkgPackage>> {
             b"version" => &mut stanza.version,
             b"architecture" => &mut stanza.architecture,
             b"status" => &mut stanza.status,
-            b"multi-arch" => &mut stanza.multi_arch,
             _ => continue,
         };
         *slot = Some(value);
@@ -119,8 +91,7 @@ fn finish(stanza: Stanza<'_>, parsed: &mut Parsed<Vec<DpkgPackage>>) {
     // "want flag state", such as "install ok installed" or "deinstall ok config-files".
     let state = stanza.status.map(|s| s.rsplit(|b| *b == b' ').next().unwrap_or_default());
     let installed = !matches!(state, Some(b"not-installed" | b"config-files"));
-    let multi_arch_same = stanza.multi_arch == Some(b"same");
-    parsed.value.push(DpkgPackage { name, version, architecture, installed, multi_arch_same });
+    parsed.value.push(DpkgPackage { name, version, architecture, installed });
 }
 
 /// The paths of an `info/*.list`, absolute as listed; the root (`/.`) and lines that are no absolute path are
@@ -144,34 +115,6 @@ pub fn parse_md5sums(bytes: &[u8]) -> impl Iterator<Item = ([u8; 16], &[u8])> {
         }
         (!path.is_empty()).then_some((sum, path))
     })
-}
-
-/// Parses `diversions`: three lines each, path, diverted path, and package or `:`.
-pub fn parse_diversions(bytes: &[u8]) -> Parsed<Vec<Diversion>> {
-    let mut parsed = Parsed::new(Vec::new());
-    let mut all = lines(bytes).filter(|(_, text)| !text.is_empty());
-    while let Some((line, from)) = all.next() {
-        let (Some((_, to)), Some((_, package))) = (all.next(), all.next()) else {
-            parsed.warn(line, || format!("the diversion of {} is cut short", show(from)));
-            break;
-        };
-        let package = match package {
-            b":" => None,
-            name => match word(name) {
-                Some(name) => Some(name),
-                None => {
-                    parsed.warn(line, || format!("{} is not a package name", show(name)));
-                    continue;
-                }
-            },
-        };
-        if !from.starts_with(b"/") || !to.starts_with(b"/") {
-            parsed.warn(line, || format!("the diversion of {} is not between absolute paths", show(from)));
-            continue;
-        }
-        parsed.value.push(Diversion { from: from.to_vec(), to: to.to_vec(), package });
-    }
-    parsed
 }
 
 #[cfg(test)]
@@ -219,21 +162,17 @@ Status: purge ok not-installed
         let got: Vec<_> = parsed
             .value
             .iter()
-            .map(|p| {
-                (p.name.as_str(), p.version.as_str(), p.architecture.as_str(), p.installed, p.multi_arch_same)
-            })
+            .map(|p| (p.name.as_str(), p.version.as_str(), p.architecture.as_str(), p.installed))
             .collect();
         assert_eq!(
             got,
             [
-                ("coreutils", "9.1-1", "amd64", true, false),
-                ("libc6", "2.36-9+deb12u10", "amd64", true, true),
-                ("nginx-common", "1:1.22.1-9~bpo", "all", false, false),
-                ("gone", "", "", false, false),
+                ("coreutils", "9.1-1", "amd64", true),
+                ("libc6", "2.36-9+deb12u10", "amd64", true),
+                ("nginx-common", "1:1.22.1-9~bpo", "all", false),
+                ("gone", "", "", false),
             ]
         );
-        assert_eq!(parsed.value[0].info_names(), ["coreutils", "coreutils:amd64"]);
-        assert_eq!(parsed.value[1].info_names(), ["libc6:amd64", "libc6"]);
     }
 
     #[test]
@@ -276,18 +215,6 @@ Status: purge ok not-installed
         assert_eq!((got[1].0[0], got[1].1), (0x90, &b"x"[..]));
     }
 
-    #[test]
-    fn diversions() {
-        let parsed = parse_diversions(
-            b"/bin/sh\n/bin/sh.distrib\ndash\n/usr/bin/firefox\n/usr/bin/firefox.real\n:\nrel\n/x\np\n/a\n/b\n../p\n/cut\n",
-        );
-        assert_eq!(parsed.value.len(), 2);
-        assert_eq!(parsed.value[0].package.as_deref(), Some("dash"));
-        assert_eq!(parsed.value[0].to, b"/bin/sh.distrib");
-        assert_eq!(parsed.value[1].package, None);
-        assert_eq!(parsed.warnings.len(), 3);
-    }
-
     proptest! {
         #[test]
         fn never_panics(raw in prop_oneof![
@@ -298,7 +225,6 @@ Status: purge ok not-installed
                 prop_assert!(!package.name.contains('/') && !package.architecture.contains('/'));
             }
             let _ = parse_list(&raw).count() + parse_md5sums(&raw).count();
-            let _ = parse_diversions(&raw);
         }
     }
 }

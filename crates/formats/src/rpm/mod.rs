@@ -21,7 +21,7 @@ use header::{Header, RpmPackage};
 pub use crate::read_at::{Broken, ReadAt};
 
 /// The largest header read, bytes. rpm allows 256 MB; those of kernels and texlive have a few.
-pub const MAX_HEADER: usize = 32 << 20;
+pub(crate) const MAX_HEADER: usize = 32 << 20;
 
 /// The most packages read.
 const MAX_PACKAGES: usize = 100_000;

@@ -24,7 +24,7 @@ pub const MAX_ARGUMENTS: usize = 128;
 /// Most operands of one command line that are looked at for a name.
 pub const MAX_NAMES: usize = 64;
 /// Longest name kept, in bytes; the rest is cut off.
-pub const MAX_NAME_LEN: usize = 200;
+pub(crate) const MAX_NAME_LEN: usize = 200;
 
 /// A package manager, or the family of tools around one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The database, below containerd's root.
-pub const DATABASE: &str = "io.containerd.metadata.v1.bolt/meta.db";
+pub(crate) const DATABASE: &str = "io.containerd.metadata.v1.bolt/meta.db";
 
 /// Largest manifest or configuration that is read, bytes.
-pub const MAX_BLOB: usize = 8 << 20;
+pub(crate) const MAX_BLOB: usize = 8 << 20;
 
 /// The extension of a container's record that the CRI plugin writes (`internal/cri/labels`).
 const CRI_EXTENSION: &[u8] = b"io.cri-containerd.container.metadata";

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Largest of these files that is read, bytes; `repositories.json` has all the host's images.
-pub const MAX_STATE: usize = 16 << 20;
+pub(crate) const MAX_STATE: usize = 16 << 20;
 
 /// `containers/<id>/config.v2.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

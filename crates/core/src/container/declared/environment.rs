@@ -65,7 +65,7 @@ impl Environment {
     }
 
     /// Whether some declared variable has this value.
-    pub fn has_value(&self, value: &[u8]) -> bool {
+    pub(crate) fn has_value(&self, value: &[u8]) -> bool {
         self.0.values().any(|declared| declared.value_is(value))
     }
 

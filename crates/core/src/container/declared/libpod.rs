@@ -12,15 +12,15 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The bolt database, below the storage's root.
-pub const BOLT: &str = "libpod/bolt_state.db";
+pub(crate) const BOLT: &str = "libpod/bolt_state.db";
 /// The SQLite database there, and what has not been written into it yet.
-pub const SQLITE: [&str; 2] = ["db.sql", "db.sql-wal"];
+pub(crate) const SQLITE: [&str; 2] = ["db.sql", "db.sql-wal"];
 
 /// As [`ports`], of the SQLite database and its log.
 ///
 /// # Errors
 /// [`Broken`].
-pub fn sqlite_ports(
+pub(crate) fn sqlite_ports(
     database: &dyn ReadAt,
     log: Option<&dyn ReadAt>,
     id: &str,

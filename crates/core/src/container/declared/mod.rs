@@ -66,18 +66,13 @@ impl ImageIdentity {
     }
 
     /// Whether the reference carries a digest; `None` where there is no reference.
-    pub fn is_pinned(&self) -> Option<bool> {
+    pub(crate) fn is_pinned(&self) -> Option<bool> {
         Some(self.parsed()?.digest.is_some())
     }
 
     /// The digest that is shown: the one that the reference names, else the first.
     pub fn digest(&self) -> Option<Digest> {
         self.parsed().and_then(|r| r.digest).or_else(|| self.digests.first().copied())
-    }
-
-    /// Whether this digest is one of the image's.
-    pub fn has_digest(&self, digest: &Digest) -> bool {
-        self.id.as_ref() == Some(digest) || self.digests.contains(digest) || self.digest() == Some(*digest)
     }
 }
 

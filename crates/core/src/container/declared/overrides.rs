@@ -39,7 +39,7 @@ const DEFAULT_CAPABILITIES: [&str; 14] = [
 ];
 
 /// A command line without what `--init` put before it.
-pub fn without_init(args: &[String]) -> &[String] {
+pub(crate) fn without_init(args: &[String]) -> &[String] {
     match args {
         [program, dashes, rest @ ..] if INIT_PROGRAMS.contains(&program.as_str()) && dashes == "--" => rest,
         all => all,

@@ -135,7 +135,7 @@ impl Places {
 
     /// Docker mounts files of its own in every container, from `<data root>/containers/<id>/hosts`: the data
     /// root may lie anywhere, and with containerd's image store the layers do not tell where.
-    pub fn add_binds(&mut self, binds: &[Bind]) {
+    pub(crate) fn add_binds(&mut self, binds: &[Bind]) {
         let Some(root) = binds.iter().find_map(docker_root) else { return };
         self.docker.retain(|known| known != root);
         self.docker.insert(0, root.to_owned());

@@ -6,7 +6,7 @@
 use drift_formats::digest::Digest;
 
 /// Longest reference that is read, bytes. A name has at most 255, a tag 128, a digest 71.
-pub const MAX_REFERENCE: usize = 512;
+pub(crate) const MAX_REFERENCE: usize = 512;
 
 /// A reference, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Largest `config.json` that is read, bytes. Those of pods with long environments have some 100 KiB.
-pub const MAX_SPEC: usize = 8 << 20;
+pub(crate) const MAX_SPEC: usize = 8 << 20;
 
 /// What the runtime was told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -163,7 +163,7 @@ impl RunSpec {
     }
 
     /// The value of an annotation in [`KEPT`]; an empty one counts as none.
-    pub fn annotation(&self, name: &str) -> Option<&str> {
+    pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.get(name).map(String::as_str).filter(|v| !v.is_empty())
     }
 }

@@ -10,7 +10,7 @@ use drift_formats::image_config::ConfigError;
 use serde::Deserialize;
 
 /// Largest of these files that is read, bytes; they have all the host's containers or images.
-pub const MAX_STATE: usize = 64 << 20;
+pub(crate) const MAX_STATE: usize = 64 << 20;
 
 /// A container's record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub fn manifests(json: &[u8], image: &Digest) -> Result<Option<Vec<Digest>>, Con
 
 /// Name of the file that has an image's configuration, in `<driver>-images/<image>`: what has a character
 /// beyond letters, digits and dots is written as `=` and base64.
-pub fn config_file(image: &Digest) -> String {
+pub(crate) fn config_file(image: &Digest) -> String {
     format!("={}", base64(image.to_string().as_bytes()))
 }
 

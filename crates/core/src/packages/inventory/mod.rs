@@ -11,7 +11,8 @@ mod tree;
 
 pub use database::{database_of, Database, Ecosystem};
 pub use record::record_of;
-pub use tree::{read, read_head, LiveTree, Tree, Unreadable, MAX_NAMES};
+pub(crate) use tree::read_head;
+pub use tree::{read, LiveTree, Tree, Unreadable, MAX_NAMES};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -56,7 +56,11 @@ pub fn read(tree: &dyn Tree, path: &ImagePath, max: usize) -> Result<Option<Vec<
 ///
 /// # Errors
 /// [`Unreadable`].
-pub fn read_head(tree: &dyn Tree, path: &ImagePath, max: usize) -> Result<Option<Vec<u8>>, Unreadable> {
+pub(crate) fn read_head(
+    tree: &dyn Tree,
+    path: &ImagePath,
+    max: usize,
+) -> Result<Option<Vec<u8>>, Unreadable> {
     let Some(file) = tree.open(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(max as u64).read_to_end(&mut bytes).map_err(|e| Unreadable::at(path, e))?;
