@@ -123,10 +123,6 @@ fn falco_says_the_same() {
     assert_eq!(by_us.len(), by_falco.len());
 }
 
-/// Rules that a recording cannot have alert, since it does not hold what proves them: `tests/containers/pairs.rs`
-/// has them alert.
-const LIVE: [&str; 1] = ["Drift script of entry point executed"];
-
 /// Every rule that can alert has a case in which it does and one in which it does not, though nearly.
 #[test]
 fn every_rule_has_cases() {
@@ -135,12 +131,7 @@ fn every_rule_has_cases() {
     for rule in rules.iter().filter(|rule| !rule.never_alerts()) {
         for alerts in [true, false] {
             let has = cases.iter().any(|(_, case)| case.rule == rule.name && case.alerts == alerts);
-            let is_live = alerts && LIVE.contains(&rule.name.as_str());
-            assert!(
-                has || is_live,
-                "rule {:?} has no case with `alerts: {alerts}` in rules/tests",
-                rule.name
-            );
+            assert!(has, "rule {:?} has no case with `alerts: {alerts}` in rules/tests", rule.name);
         }
     }
     for (file, case) in &cases {
