@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: build install uninstall demo test bench dist image clean
+.PHONY: build install uninstall demo demo-picture test bench dist image clean
 
 build:
 	$(CARGO) build --release --locked --workspace
@@ -15,10 +15,15 @@ install: build
 uninstall:
 	scripts/install.sh uninstall
 
-# A real container under attack, replayed through the plugin in a real engine.
+# A real container under attack, replayed through the plugin in a real engine. DEMO_FLAGS=--json: Falco's lines.
+DEMO := $(TARGET)/release/drift-demo --plugin $(TARGET)/release/libdrift.so --rules rules/drift_rules.yaml \
+	--capture demo/binary.scap --manifest demo/image.mtree.gz
 demo: build
-	$(TARGET)/release/drift-demo --plugin $(TARGET)/release/libdrift.so --rules rules/drift_rules.yaml \
-		--capture demo/binary.scap --manifest demo/image.mtree.gz
+	@$(DEMO) $(DEMO_FLAGS)
+
+# The picture of it in the README.
+demo-picture: build
+	$(DEMO) --color always | sed '$$d' | scripts/svg.py '$$ make demo' > docs/img/demo.svg
 
 # The tests run unoptimised, where an overflow is caught; the engine they replay in loads the release build.
 test: export RUSTDOCFLAGS := -D warnings

@@ -49,6 +49,9 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Ls(Ls),
     Diff(Diff),
+    Explain(Explain),
+    Triage(Triage),
+    Doctor(Doctor),
     Manifest(Manifest),
     Lint(Lint),
     Completions(Completions),
@@ -68,34 +71,38 @@ pub(crate) enum Format {
     Html,
 }
 
+/// How a command without a page writes what it found.
+#[derive(Debug, Args)]
+pub(crate) struct TextOrJson {
+    /// Format of the output
+    #[arg(long, short, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    output: String,
+    /// The same as `--output json`
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+}
+
+impl TextOrJson {
+    /// Whether JSON was asked for, by whichever option.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json || self.output == "json"
+    }
+}
+
 /// List the running containers, those that drifted most first
 ///
 /// Each is compared with its image and its deployment, as `drift diff` does.
 #[derive(Debug, Args)]
 #[command(visible_alias = "list")]
 pub(crate) struct Ls {
-    /// Format of the list
-    #[arg(long, short, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
-    output: String,
-    /// The same as `--output json`
-    #[arg(long, conflicts_with = "output")]
-    json: bool,
+    #[command(flatten)]
+    pub(crate) format: TextOrJson,
     /// Also the containers that only hold a pod's namespaces
     #[arg(long)]
     pub(crate) all: bool,
     /// List again every so many seconds, until interrupted
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5")]
     pub(crate) watch: Option<u64>,
-}
-
-impl Ls {
-    /// The format that was asked for, by whichever option.
-    pub(crate) fn format(&self) -> Format {
-        match self.json || self.output == "json" {
-            true => Format::Json,
-            false => Format::Text,
-        }
-    }
 }
 
 /// Compare a running container with its image and its deployment
@@ -142,6 +149,49 @@ impl Diff {
             self.output
         }
     }
+}
+
+/// Explain alerts: what they mean, what to look at next, and what would silence exactly them
+///
+/// The exception names the rule, the image and the file, package or port. Where no exception should hide
+/// such an alert, the reason is given instead.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A file of Falco's JSON, an alert a line, or - for standard input
+    #[arg(value_name = "ALERTS", value_hint = ValueHint::FilePath)]
+    pub(crate) alerts: PathBuf,
+    #[command(flatten)]
+    pub(crate) format: TextOrJson,
+}
+
+/// Group thousands of alerts, and propose the fewest exceptions for those that are expected
+///
+/// Groups by rule, workload, image and file, package or port. Says how many alerts each exception would have
+/// hidden, and which groups no exception should hide: then the exit status is 1.
+#[derive(Debug, Args)]
+pub(crate) struct Triage {
+    /// Files of Falco's JSON, an alert a line, or - for standard input
+    #[arg(required = true, value_name = "ALERTS", value_hint = ValueHint::FilePath)]
+    pub(crate) alerts: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: TextOrJson,
+    /// Also write the exceptions as a new rules file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) exceptions: Option<PathBuf>,
+}
+
+/// Check that this node and its Falco are as Drift needs them
+///
+/// Each line is ok, a warning or a failure, with the fix: kernel, host root, capabilities, storage of
+/// runtimes, where each container's image is read from, and Falco's plugin, order of rules and losses. The
+/// exit status is 1 if anything fails.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) format: TextOrJson,
+    /// Falco's configuration [default: of the Falco that runs, else /etc/falco/falco.yaml]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) falco_config: Option<PathBuf>,
 }
 
 /// Write an image's files as an mtree(5) manifest, for `manifests` in Drift's configuration

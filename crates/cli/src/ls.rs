@@ -1,6 +1,6 @@
 //! `drift ls`: the running containers, those that drifted most first.
 
-use crate::arguments::{Format, Global, Ls};
+use crate::arguments::{Global, Ls};
 use crate::containers::Node;
 use crate::json;
 use crate::output::printable;
@@ -53,9 +53,9 @@ fn once(global: &Global, options: &Ls, clear: bool) -> Result<bool> {
     }
     progress.finish_and_clear();
     reports.sort_by_key(|r| (Reverse(r.counts()), r.title.clone()));
-    match options.format() {
-        Format::Json => json::write(&value(&reports, &failed))?,
-        Format::Text | Format::Html => {
+    match options.format.is_json() {
+        true => json::write(&value(&reports, &failed))?,
+        false => {
             let mut out = anstream::stdout().lock();
             if clear {
                 write!(out, "\x1b[H\x1b[2J")?;
@@ -91,10 +91,11 @@ fn value(reports: &[Report], failed: &[(Box<str>, String)]) -> serde_json::Value
             "files": counts.files,
         })
     };
+    let gap = |(id, why): &(Box<str>, String)| json!({"container_id": id, "why": why});
     json!({
         "version": 1,
         "containers": reports.iter().map(row).collect::<Vec<_>>(),
-        "not_compared": failed.iter().map(|(id, why)| json!({"container_id": id, "why": why})).collect::<Vec<_>>(),
+        "not_compared": failed.iter().map(gap).collect::<Vec<_>>(),
     })
 }
 

@@ -7,10 +7,14 @@
 
 #![forbid(unsafe_code)]
 
+mod alert;
 mod archive;
 mod arguments;
 mod containers;
 mod diff;
+mod doctor;
+mod explain;
+mod falco_config;
 mod fold;
 mod html;
 mod json;
@@ -21,6 +25,7 @@ mod output;
 mod pages;
 mod report;
 mod style;
+mod triage;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
@@ -37,6 +42,9 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Ls(options) => ls::run(&global, &options),
         Command::Diff(options) => diff::run(&global, &options),
+        Command::Explain(options) => explain::run(&options).map(|()| false),
+        Command::Triage(options) => triage::run(&options),
+        Command::Doctor(options) => doctor::run(&global, &options),
         Command::Manifest(options) => manifest::run(&global, &options).map(|()| false),
         Command::Lint(options) => lint::run(&options),
         Command::Completions(options) => pages::completions(&options).map(|()| false),
