@@ -92,7 +92,7 @@ pub(super) struct WorkState {
 }
 
 /// A process on the way from the writer upwards.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Step {
     tid: i64,
     /// Its program and script are the image's, or were made by such work.
