@@ -14,7 +14,7 @@ use std::hash::BuildHasher;
 /// Most files whose writers are remembered.
 const MAX_WRITTEN: usize = 32_768;
 /// Most paths that they were written at are remembered: of files that are gone when they are asked about.
-const MAX_PATHS: usize = 4096;
+const MAX_PATHS: usize = 1024;
 
 /// Writers of files, by a keyed hash of the container and the inode number on its root file system.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 /// Most things that are remembered.
-const MAX_THINGS: usize = 16_384;
+const MAX_THINGS: usize = 2048;
 
 /// The events that things were last reported by, by a keyed hash of the container and of the thing.
 #[derive(Debug)]
