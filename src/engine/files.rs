@@ -3,6 +3,7 @@
 //! Invariant: naming a file costs memory look-ups only, unless its directory is known to the kernel alone;
 //! what the file has become is found out in the background ([`crate::workers::files`]).
 
+use super::aliases::Aliases;
 use super::context::Context;
 use super::packages::Packages;
 use super::processes::Processes;
@@ -10,7 +11,7 @@ use super::provenance::Writers;
 use super::recent::RecentlySeen;
 use super::threads::WriterProcess;
 use super::{agents, paths, secrets, work};
-use crate::event::file::{self, Act, FileCall};
+use crate::event::file::{self, Act, FileCall, Named};
 use crate::event::raw::EventKey;
 use crate::facts::{Evidence, FileJob, FileNotice, Provenance, Said, Unnamed, Writer, Written};
 use drift_core::container::live::Live;
@@ -19,13 +20,14 @@ use drift_core::container::volume::VolumeKind;
 use drift_core::host::FoundFile;
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::Presence;
-use drift_core::policy::sensitive::is_of_programs;
+use drift_core::policy::sensitive::{is_of_programs, is_sensitive};
 use drift_core::verdict::change::file_kind;
 use drift_core::verdict::judge::{Judgement, Subject};
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::work::ImageWork;
 use drift_formats::entry::ImagePath;
 use drift_formats::mountinfo::Mount;
+use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::num::NonZeroI32;
 use std::os::unix::ffi::OsStrExt;
@@ -41,6 +43,10 @@ pub struct EventFile {
     pub path: Option<ImagePath>,
     /// New name of a renamed file.
     pub new_path: Option<ImagePath>,
+    /// Another path of the same file, that it has or may have.
+    other_path: Option<ImagePath>,
+    /// Of a link that was made, the name that the file had.
+    linked: Option<ImagePath>,
     /// Value of `drift.file_change`: what the call says; `None` for a file that has no name yet.
     pub change: Option<&'static str>,
     /// The mount it lies on, where that is known and is not the container's root.
@@ -113,22 +119,24 @@ pub(super) struct Files {
     last: Option<(EventKey, Option<Arc<EventFile>>)>,
     /// Changes of mounted secrets reported recently.
     tampered: RecentlySeen,
+    aliases: Aliases,
 }
 
 impl Files {
     pub(super) fn new() -> Self {
-        Self { last: None, tampered: RecentlySeen::new(secrets::MAX_REPORTED) }
+        let tampered = RecentlySeen::new(secrets::MAX_REPORTED);
+        Self { last: None, tampered, aliases: Aliases::new() }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
     pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
-        self.tampered.forget(container, most)
+        self.tampered.forget(container, most) + self.aliases.forget(container)
     }
 
     /// See [`super::cache::ContainerCache::bytes_when_full`].
     #[cfg(test)]
-    pub(super) fn bytes_when_full(&self) -> usize {
-        self.tampered.bytes_when_full()
+    pub(super) fn bytes_when_full(&self) -> (usize, usize) {
+        (self.tampered.bytes_when_full(), self.aliases.bytes_when_full())
     }
 
     /// The file that the event's call changed, or may have; `None` for other events, for files of the host,
@@ -140,7 +148,8 @@ impl Files {
                 return file.clone();
             }
         }
-        let file = FileCall::from_event(cx.event).and_then(|call| find(cx, &call, p)).map(Arc::new);
+        let call = FileCall::from_event(cx.event);
+        let file = call.and_then(|call| find(cx, &call, &self.aliases, p)).map(Arc::new);
         if file.as_ref().is_some_and(|file| file.path.is_none()) {
             cx.deps.metrics.files_unknown.inc();
         }
@@ -173,6 +182,7 @@ impl Files {
                 sweep_container(cx, &file.container, &writer);
             }
             secrets::note(cx, &file, &writer, &mut self.tampered);
+            note_names(cx, &file, &mut self.aliases);
             compare(cx, &file, &writer);
         }
         file.change
@@ -220,7 +230,7 @@ impl Files {
     }
 }
 
-fn find(cx: &Context<'_>, call: &FileCall<'_>, p: &mut Processes) -> Option<EventFile> {
+fn find(cx: &Context<'_>, call: &FileCall<'_>, aliases: &Aliases, p: &mut Processes) -> Option<EventFile> {
     let place = paths::place(cx, &p.threads)?;
     let mut doubtful = false;
     let (container, path, new_path) = match p.container_and_origin(cx) {
@@ -276,6 +286,13 @@ fn find(cx: &Context<'_>, call: &FileCall<'_>, p: &mut Processes) -> Option<Even
     if pseudo {
         return None;
     }
+    let linked = call.linked.and_then(|name| paths::named(cx, Some(&container), &place, name).path);
+    let is_relative =
+        |name: &Named<'_>| !matches!(name, Named::Path(p) | Named::At(_, p) if p.starts_with(b"/"));
+    let moved = path.as_ref().filter(|_| is_relative(&call.file));
+    let moved = moved.and_then(|path| aliases.moved(&container.id, path));
+    let other_path = moved.or_else(|| aliases.linked(&container.id, path.as_ref()?));
+    doubtful |= is_relative(&call.file) && aliases.has_lost(&container.id);
     let in_image = || {
         let path = path.as_ref()?;
         container.image.as_ref().ok().map(|image| image.lookup(path))
@@ -295,6 +312,8 @@ fn find(cx: &Context<'_>, call: &FileCall<'_>, p: &mut Processes) -> Option<Even
     Some(EventFile {
         path,
         new_path,
+        other_path,
+        linked,
         change,
         mount,
         inode: call.inode,
@@ -332,6 +351,34 @@ fn note_path(file: &EventFile, writers: &mut Writers) {
     }
 }
 
+/// Notes what will be called otherwise than it is, or has two names.
+fn note_names(cx: &Context<'_>, file: &EventFile, aliases: &mut Aliases) {
+    let EventFile { container, path: Some(path), new_path, linked, act, mount: None, .. } = file else {
+        return;
+    };
+    if let Some(other) = linked {
+        let is_worth_it = |path: &ImagePath| {
+            is_sensitive(path)
+                || container.image.as_ref().is_ok_and(|i| !matches!(i.lookup(path), Presence::Absent))
+        };
+        if is_worth_it(path) || is_worth_it(other) {
+            aliases.note_linked(&container.id, other, path);
+        }
+    }
+    let Some(to) = new_path else { return };
+    let is_directory = |path: &ImagePath| {
+        let root = container.live.as_ref().and_then(|live| live.root(cx.host(), &[]));
+        // By now it may be called otherwise again.
+        root.is_none_or(|root| {
+            root.find_here(path.as_bytes(), false).map_or(true, |found| found.kind == FileType::Directory)
+        })
+    };
+    let exchanged = *act == Act::Exchanged;
+    if is_directory(to) || (exchanged && is_directory(path)) {
+        aliases.note_moved(&container.id, path, to, exchanged);
+    }
+}
+
 /// Hands the paths of a file on the container's root to the workers.
 fn compare(cx: &Context<'_>, file: &Arc<EventFile>, writer: &Arc<Writer>) {
     let Some(path) = &file.path else { return };
@@ -350,6 +397,9 @@ fn compare(cx: &Context<'_>, file: &Arc<EventFile>, writer: &Arc<Writer>) {
         said: file.said(),
         writer: Arc::clone(writer),
     };
+    if let Some(other) = &file.other_path {
+        workers.file_changed(FileNotice::Path(job(other, None)));
+    }
     match (&file.new_path, file.act) {
         (Some(new), Act::Exchanged) => {
             workers.file_changed(FileNotice::Path(job(path, None)));

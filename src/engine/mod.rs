@@ -10,6 +10,7 @@
 //! container is forgotten with it, a little at each event.
 
 mod agents;
+mod aliases;
 mod cache;
 mod containers;
 mod content;

@@ -58,8 +58,32 @@ impl Processes {
     }
 
     /// The script that the event's process was started on; `None` when it runs none, or on the host.
+    ///
+    /// Of several files of code that drifted, the first that nothing excuses: content of the image, or a
+    /// package that accounts for it.
     pub(super) fn script(&mut self, cx: &Context<'_>) -> Option<Arc<Script>> {
+        let script = self.scripts.of_event(cx, &mut self.threads)?;
+        let others = self.scripts.take_others(cx);
+        if others.is_empty() || !self.is_excused(cx, &script) {
+            return Some(script);
+        }
+        if let Some(worst) = others.into_iter().find(|other| !self.is_excused(cx, other)) {
+            self.scripts.choose(cx, &mut self.threads, worst);
+        }
         self.scripts.of_event(cx, &mut self.threads)
+    }
+
+    fn is_excused(&mut self, cx: &Context<'_>, script: &Script) -> bool {
+        let Some(container) = self.threads.container(cx) else { return false };
+        let inode = self.script_inode(&container.id, script);
+        let (provenance, written) = self.writers.provenance(&container.id, &script.judgement, inode);
+        let is_quieter = |written: &Written| written.entry_shell.is_some() || written.work.is_some();
+        matches!(provenance, Provenance::Package(_))
+            || written.is_some_and(is_quieter)
+            || self
+                .contents
+                .of(cx, &mut self.threads, &script.judgement)
+                .is_some_and(|content| content.kind != "renamed")
     }
 
     /// What the event's process does at a pipe that an interpreter reads its program from.

@@ -16,11 +16,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Scripts {
     runs: Runs,
+    /// Further files of code that the thread which was judged last was started on, and that are drift.
+    others: (i64, Vec<Script>),
 }
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        Self { runs: Runs::new() }
+        Self { runs: Runs::new(), others: Default::default() }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
@@ -45,7 +47,7 @@ impl Scripts {
             }
             None => judge_thread(cx, (cx.event.tid, &cx.table.get(cx.event.tid)?), &container),
         };
-        let Started { script, pipe, is_cut, .. } = started;
+        let Started { script, others, pipe, is_cut, .. } = started;
         if let Some(script) = &script {
             let path = String::from_utf8_lossy(&script.path);
             log::debug!("script {:?}: {:?}", (&*container.id, path), script.judgement);
@@ -56,13 +58,33 @@ impl Scripts {
         let script = script.map(Arc::new);
         let state = threads.of_event(cx)?;
         if let Some(script) = script.as_ref().filter(|_| exec.is_some() && state.script_run.is_none()) {
-            let inode = InodeId { ino: script.ino, ..InodeId::default() };
-            let key = BinaryKey::new(&container.id, &script.path, inode, ExeFlags::default());
-            state.script_run = self.runs.count(key, script.judgement.origin);
+            state.script_run = self.runs.count(run_key(&container, script), script.judgement.origin);
         }
         state.script = Some(script.clone());
         (state.pipe, state.is_cut) = (pipe, is_cut);
+        self.others = (cx.event.tid, others);
         script
+    }
+
+    /// Further files of code that the event's process was started on and that are drift, once.
+    pub(super) fn take_others(&mut self, cx: &Context<'_>) -> Vec<Script> {
+        let (tid, others) = std::mem::take(&mut self.others);
+        if tid == cx.event.tid {
+            others
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Of several files of code that the event's process was started on, this one is what is reported.
+    pub(super) fn choose(&mut self, cx: &Context<'_>, threads: &mut Threads, script: Script) -> Option<()> {
+        let state = threads.of_event(cx)?;
+        let container = state.container.clone()?;
+        if state.script_run.is_some() {
+            state.script_run = self.runs.count(run_key(&container, &script), script.judgement.origin);
+        }
+        state.script = Some(Some(Arc::new(script)));
+        Some(())
     }
 
     /// As [`Scripts::of_event`], of any thread of a container.
@@ -109,14 +131,20 @@ pub(super) fn note_refused(cx: &Context<'_>, name: &[u8], threads: &mut Threads)
     Some(())
 }
 
+fn run_key(container: &Container, script: &Script) -> BinaryKey {
+    let inode = InodeId { ino: script.ino, ..InodeId::default() };
+    BinaryKey::new(&container.id, &script.path, inode, ExeFlags::default())
+}
+
 fn judge(cx: &Context<'_>, runner: Runner<'_>, start: &Start<'_>, container: &Container) -> Started {
     let (judge, pid, cwd) = (&cx.deps.judge, runner.pid, runner.cwd);
     let mut started = judge.script_of(container, runner, start);
-    if started.has_unseen_stdin && !started.script.as_ref().is_some_and(Script::is_drift) {
+    let is_drift = started.script.as_ref().is_some_and(Script::is_drift);
+    if let Some(fd) = started.unseen.filter(|_| !is_drift).map(i64::from) {
         // The process was brief; the engine has followed what its shell gave it.
-        let name = cx.table.fd_name(pid, 0).unwrap_or_default();
+        let name = cx.table.fd_name(pid, fd).unwrap_or_default();
         started.script = judge.judge_stdin(container, &Runner { pid, cwd }, &name).or(started.script);
-        started.pipe = started.pipe.or_else(|| cx.table.pipe(pid, 0));
+        started.pipe = started.pipe.or_else(|| cx.table.pipe(pid, fd));
     }
     started
 }

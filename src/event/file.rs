@@ -139,6 +139,8 @@ pub struct FileCall<'a> {
     pub file: Named<'a>,
     /// The new name of a renamed file.
     pub to: Option<Named<'a>>,
+    /// Of a link that was made, the name that the file had.
+    pub linked: Option<Named<'a>>,
     /// Whether a symbolic link as the last component was followed.
     pub follows: bool,
     /// Whether the file is a directory for sure (`mkdir`, `rmdir`).
@@ -168,6 +170,7 @@ impl<'a> FileCall<'a> {
                 act,
                 file: file?,
                 to: None,
+                linked: None,
                 follows: false,
                 directory: false,
                 inode: None,
@@ -176,7 +179,7 @@ impl<'a> FileCall<'a> {
         };
         let open = |act, file: Option<Named<'a>>, inode| {
             let inode = event.u64_param(inode).filter(|inode| *inode != 0);
-            Some(Self { act, file: file?, to: None, follows: true, directory: false, inode, mode: None })
+            call(act, file).map(|c| Self { follows: true, inode, ..c })
         };
         let followed = |act, file| call(act, file).map(|c| Self { follows: true, ..c });
         // The probe's bits are those of stat(2) (`chmod_mode_to_scap`, driver/ppm_flag_helpers.h).
@@ -184,6 +187,7 @@ impl<'a> FileCall<'a> {
         let chmod = |file, at| followed(Act::Metadata, file).map(|c| Self { mode: mode(at), ..c });
         let dir = |act, file| call(act, file).map(|c| Self { directory: true, ..c });
         let renamed = |act, from, to: Option<Named<'a>>| call(act, from).map(|c| Self { to, ..c });
+        let linked = |linked, name| call(Act::Created, name).map(|c| Self { linked, ..c });
         let changes_link =
             |flags: usize| event.u32_param(flags).is_some_and(|f| f & AT_SYMLINK_NOFOLLOW != 0);
         if !matches!(event.code, code::OPEN..=code::MKNODAT) {
@@ -214,8 +218,8 @@ impl<'a> FileCall<'a> {
             }
             code::SYMLINK => call(Act::Created, path(2)),
             code::SYMLINKAT => call(Act::Created, at(2, 3)),
-            code::LINK => call(Act::Created, path(2)),
-            code::LINKAT => call(Act::Created, at(3, 4)),
+            code::LINK => linked(path(1), path(2)),
+            code::LINKAT => linked(at(1, 2), at(3, 4)),
             code::MKNOD => call(Act::Created, path(1)),
             code::MKNODAT => call(Act::Created, at(1, 2)),
             code::MKDIR => dir(Act::Created, path(1)),

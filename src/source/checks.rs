@@ -19,7 +19,6 @@ use drift_core::host::{Host, RootDir};
 use drift_core::policy::approved::{Approval, Approved};
 use drift_core::scan::packages::{self, Databases};
 use drift_core::scan::ports::{self, Known};
-use drift_core::scan::processes::ProcessFinding;
 use drift_core::scan::{environment, processes, FileChange, FileFinding, FileScan, Limits, Memory, Summary};
 use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
@@ -144,19 +143,27 @@ impl Round<'_> {
             if closed.is_ok() && p.is_drift() {
                 let started = self.host.started_at(p.pid);
                 let before_start = started.map(|at| at < tell.opened);
-                let payload = Payload { before_start, ..Payload::of_process(&tell.container.id, &p) };
-                let content = match p.deleted {
-                    true => None,
-                    false => payload.path.as_deref().and_then(|path| {
-                        let path = ImagePath::from_archive(path.as_bytes()).ok()?;
-                        match is_on_volume(&p) {
-                            true => explain.volume(&path),
-                            false => explain.content(&path, &mut { keep_going }),
-                        }
-                    }),
+                let content = |(path, origin): (&[u8], Origin)| {
+                    let path = ImagePath::from_archive(path).ok()?;
+                    match origin {
+                        _ if p.deleted => None,
+                        Origin::Volume | Origin::Tmpfs => explain.volume(&path),
+                        _ => explain.content(&path, &mut { keep_going }),
+                    }
                 };
-                let payload =
-                    Payload { work: work_of(tell.container, &payload), ..payload.explained(content) };
+                // What explains one thing explains no other.
+                let explains = |(path, _): (&[u8], Origin), content: &Option<_>| {
+                    content.is_some() || work_of(tell.container, path).is_some()
+                };
+                let mut drifted = p.drifted().map(|what| (what, content(what)));
+                let Some(first) = drifted.next() else { return };
+                let chosen = match explains(first.0, &first.1) {
+                    true => drifted.find(|(what, content)| !explains(*what, content)).unwrap_or(first),
+                    false => first,
+                };
+                let payload = Payload::of_process(&tell.container.id, &p, chosen.0);
+                let work = work_of(tell.container, chosen.0 .0);
+                let payload = Payload { before_start, work, ..payload }.explained(chosen.1);
                 let mark = (p.origin, p.script.as_ref().map(|(_, origin)| *origin), p.deleted);
                 closed = tell.finding(told, "program", payload, mark);
             }
@@ -401,19 +408,10 @@ impl Tell<'_> {
     }
 }
 
-/// Whether what drifted of a process lies on a volume.
-fn is_on_volume(process: &ProcessFinding) -> bool {
-    let drifted = match &process.script {
-        Some((_, origin)) if origin.is_drift() && !process.origin.is_drift() => *origin,
-        _ => process.origin,
-    };
-    matches!(drifted, Origin::Volume | Origin::Tmpfs)
-}
-
 /// The image's own work that made what a process runs, as the event of the file said: a build, or the shell of
 /// the entry point by itself. What the entry point's other programs write at the start may come from anywhere.
-fn work_of(container: &Container, payload: &Payload) -> Option<String> {
-    let reported = Ledger::shared().reported(&container.id, payload.path.as_deref()?.as_bytes())?;
+fn work_of(container: &Container, path: &[u8]) -> Option<String> {
+    let reported = Ledger::shared().reported(&container.id, path)?;
     let work = reported.work.as_deref()?;
     (work == "entrypoint" || work.starts_with("build:")).then(|| work.to_owned())
 }

@@ -11,6 +11,7 @@ use drift_core::scan::packages::PackageFinding;
 use drift_core::scan::{
     Attributes, EnvironmentFinding, FileChange, FileFinding, PortFinding, ProcessFinding,
 };
+use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use drift_formats::ports::Ports;
 use serde::Serialize;
@@ -165,8 +166,9 @@ impl Payload {
         Self { content, content_of: of.map(|path| text(path.as_bytes())), ..self }
     }
 
-    /// A program that is not the image's.
-    pub fn of_process(container: &str, p: &ProcessFinding) -> Self {
+    /// A process whose program, or a file of code that it was started on, is not the image's; `drifted` is
+    /// which.
+    pub fn of_process(container: &str, p: &ProcessFinding, drifted: (&[u8], Origin)) -> Self {
         let mut detail = vec![format!("pid {}", p.pid)];
         if p.deleted {
             detail.push("deleted".to_owned());
@@ -177,11 +179,7 @@ impl Payload {
         if let Some((path, origin)) = &p.script {
             detail.push(format!("script {} ({})", text(path), origin.as_str()));
         }
-        // The script is what drifted when the interpreter is the image's.
-        let (path, origin) = match &p.script {
-            Some((path, origin)) if p.origin == drift_core::verdict::origin::Origin::Image => (path, *origin),
-            _ => (&p.path, p.origin),
-        };
+        let (path, origin) = drifted;
         Self {
             kind_of_event: "process",
             check: Check::Processes.as_str(),

@@ -82,6 +82,16 @@ const SCRIPTS: &[Row] = &[
     ("standard input, data", "dash -c 'read x' < /tmp/rc", ""),
     ("here-document", "bash -c 'sh <<X\ntrue\nX\n'", ""),
     ("another descriptor", "sh /dev/fd/3 3< /tmp/rc", "/tmp/rc argument"),
+    ("process substitution", "bash -c 'bash <(echo true)'", ""),
+    ("FIFO", "mkfifo /tmp/ff; (echo true > /tmp/ff) & sh /tmp/ff", "/tmp/ff argument"),
+    ("FIFO on standard input", "mkfifo /tmp/fi; (echo true > /tmp/fi) & sh < /tmp/fi", "/tmp/fi stdin"),
+    (
+        "name that ends as that of an unlinked file",
+        "cp /etc/profile /tmp/profile; echo true > '/tmp/profile (deleted)'; sh '/tmp/profile (deleted)'",
+        "/tmp/profile (deleted) argument",
+    ),
+    ("copy of the image's", "/opt/node /tmp/profile", ""),
+    ("copy of the image's, and another", "/opt/node -r /tmp/r.js /tmp/profile", "/tmp/r.js option"),
 ];
 
 /// Whichever end is executed second has the alert: one, in either order.

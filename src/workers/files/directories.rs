@@ -1,7 +1,7 @@
 //! Directories that fill: a few reports of files, and then one that counts the rest.
 //!
 //! Invariants: bounded in directories; what gives somebody rights is always reported alone; nothing is left
-//! out uncounted.
+//! out uncounted; what rules treat differently is counted apart, so that nothing harmless stands for the rest.
 
 use crate::events::FileReport;
 use drift_core::policy::sensitive::is_alone;
@@ -18,7 +18,7 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// Most directories counted.
 const MAX_DIRECTORIES: usize = 4096;
 
-type Key = (u64, PathKey, &'static str);
+type Key = (u64, PathKey, u64);
 
 #[derive(Debug)]
 struct Directory {
@@ -42,7 +42,7 @@ impl Directories {
             || is_alone(&report.path)
             || report.kind == "package_db";
         let Some(dir) = report.path.parent().filter(|_| !alone) else { return Some(report) };
-        let key = (value_key(report.container.id.as_bytes()), path_key(&dir), report.change.as_str());
+        let key = (value_key(report.container.id.as_bytes()), path_key(&dir), class(&report));
         if !self.0.contains_key(&key) && self.0.len() >= MAX_DIRECTORIES {
             return Some(report);
         }
@@ -75,6 +75,16 @@ impl Directories {
     }
 }
 
+/// What rules go by, beside the directory: what one of these excuses does not excuse the others.
+fn class(report: &FileReport) -> u64 {
+    let FileReport { change, kind, explained, was, sensitive, work, .. } = report;
+    let explained = explained.as_ref().map_or("", |explained| explained.kind);
+    let was = was.map_or("", |was| was.as_str());
+    let work = work.map(|work| work.to_string()).unwrap_or_default();
+    let sensitive = if *sensitive { "1" } else { "" };
+    value_key([change.as_str(), kind, explained, was, sensitive, &work].join("\0").as_bytes())
+}
+
 fn summary(last: FileReport, count: u64) -> Option<FileReport> {
     let path: ImagePath = last.path.parent()?;
     Some(FileReport { path, new_path: None, kind: "directory", package: None, count: Some(count), ..last })
@@ -84,7 +94,9 @@ fn summary(last: FileReport, count: u64) -> Option<FileReport> {
 mod tests {
     use super::*;
     use crate::facts::Writer;
+    use drift_core::content::Explained;
     use drift_core::verdict::origin::Origin;
+    use drift_core::verdict::work::ImageWork;
     use std::sync::Arc;
 
     fn report(container: &str, path: &str) -> FileReport {
@@ -129,6 +141,26 @@ mod tests {
             directories.take(report("a", "/app/c/later"), now + 2 * WINDOW).is_some(),
             "from the beginning"
         );
+    }
+
+    /// Decoys that nothing alerts on, and content of the image after it.
+    #[test]
+    fn what_is_excused_does_not_stand_for_what_is_not() {
+        let mut directories = Directories::default();
+        let now = Instant::now();
+        let copy = |path: &str| FileReport {
+            explained: Some(Explained { kind: "copied", of: None }),
+            ..report("a", path)
+        };
+        for n in 0..9 {
+            directories.take(copy(&format!("/usr/local/bin/{n}")), now);
+        }
+        assert!(directories.take(copy("/usr/local/bin/x"), now).is_none());
+        assert!(directories.take(report("a", "/usr/local/bin/x"), now).is_some());
+        let work = FileReport { work: Some(ImageWork::Start), ..report("a", "/usr/local/bin/y") };
+        assert!(directories.take(work, now).is_some());
+        let program = FileReport { kind: "elf_exec", ..report("a", "/usr/local/bin/y") };
+        assert!(directories.take(program, now).is_some());
     }
 
     /// F15: the one file that counts among thousands of decoys.

@@ -15,7 +15,7 @@ mod writers;
 
 use crate::config::Config;
 use crate::events::FileReport;
-use crate::facts::{Evidence, FileJob, FileNotice, Said, Tampering};
+use crate::facts::{Evidence, FileJob, FileNotice, Said, Tampering, Unnamed};
 use crate::ledger::{Ledger, Reported};
 use crate::metrics::Metrics;
 use crate::workers::lost::Losses;
@@ -358,6 +358,11 @@ impl Files {
         let now = Instant::now();
         let mut again = None;
         if let Some(found) = located.now.as_ref().filter(|found| found.kind == FileType::RegularFile) {
+            if found.links > 1 && job.said.evidence == Evidence::Opened {
+                // Another name of it has other content now, too.
+                let (container, writer) = (Arc::clone(&job.container), Arc::clone(&job.writer));
+                self.sweeps.add(Unnamed { container, at: found.inode.ctime, writer }, now);
+            }
             // Watched from before it is looked at, so that a later write is not missed, whoever writes: a
             // process that inherited the descriptor, one that has the file mapped.
             let hasty = job.container.image.as_ref().is_ok_and(|image| is_hasty(image, &located.path));
@@ -504,11 +509,12 @@ impl Files {
         was: Option<&Seen>,
         report: &dyn Fn(&FileReport),
     ) -> Outcome {
-        match self.told.judge(&job.container.id, path, &compared, Instant::now()) {
-            Verdict::New => {}
+        let excused = match self.told.judge(&job.container.id, path, &compared, Instant::now()) {
+            Verdict::New => None,
             Verdict::Known => return Outcome::Done,
             Verdict::TooSoon(again) => return Outcome::Later(again),
-        }
+            Verdict::Excused(by) => Some(by),
+        };
         let stop = Arc::clone(&self.stop);
         let mut keep_going = || !stop.load(Ordering::Relaxed);
         let package = job.container.image.as_ref().ok().and_then(|i| owner_now(i, path, &mut keep_going));
@@ -529,8 +535,14 @@ impl Files {
         let inode = compared.now.as_ref().map(|now| now.inode.ino);
         let ctime = compared.now.as_ref().map_or(0, |now| now.inode.ctime);
         let told = work.map(|work| work.to_string().into());
-        Ledger::shared().note(&job.container.id, path.as_bytes(), Reported { ctime, work: told });
         let explained = self.explain(job, path, &compared);
+        let excuse =
+            told::excuse(explained.as_ref(), work, job.writer.during.map(|during| during.manager), kind);
+        self.told.note_excuse(&job.container.id, path, &compared, excuse);
+        if excused == Some(excuse) {
+            return Outcome::Done;
+        }
+        Ledger::shared().note(&job.container.id, path.as_bytes(), Reported { ctime, work: told });
         let drifts = job.container.drifts.fetch_add(1, Ordering::Relaxed) + 1;
         let kind = match (&compared.now, was) {
             (Some(now), _) if now.kind == FileType::Directory => "directory",

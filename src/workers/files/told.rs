@@ -2,8 +2,12 @@
 //!
 //! Invariant: bounded; what was told longest ago is forgotten first, and would be told again.
 
+use drift_core::command::manager::Manager;
+use drift_core::content::Explained;
 use drift_core::host::FoundFile;
+use drift_core::policy::sensitive::is_alone;
 use drift_core::verdict::change::{Change, Compared};
+use drift_core::verdict::work::ImageWork;
 use drift_formats::entry::ImagePath;
 use drift_formats::path_key::{path_key, value_key, PathKey};
 use lru::LruCache;
@@ -25,6 +29,8 @@ struct State {
     mark: Mark,
     /// What the file held.
     content: u64,
+    /// What excused the change ([`excuse`]): the next one may have none.
+    excuse: u64,
     at: Instant,
     /// The path was as in the image since.
     undone: bool,
@@ -39,6 +45,25 @@ pub(super) enum Verdict {
     Known,
     /// The same change of the same path was told a short time ago: to be looked at again then.
     TooSoon(Instant),
+    /// The same change was told, other content, and this excused it: news if that is not so any more.
+    Excused(u64),
+}
+
+/// What makes a change no surprise, in one number: content of the image, the image's own work, a package
+/// manager; `kind` is the file's, by which rules tell some of these apart. 0: nothing does.
+pub(super) fn excuse(
+    explained: Option<&Explained>,
+    work: Option<ImageWork>,
+    during: Option<Manager>,
+    kind: &str,
+) -> u64 {
+    let content = explained.map_or("", |explained| explained.kind);
+    let work = work.map(|work| work.to_string()).unwrap_or_default();
+    let during = during.map_or("", Manager::as_str);
+    match (content, &*work, during) {
+        ("", "", "") => 0,
+        (content, work, during) => value_key([content, work, during, kind].join("\0").as_bytes()),
+    }
 }
 
 /// The memory.
@@ -65,7 +90,8 @@ impl Told {
     /// Notes that a file was told as created, in another report than its own.
     pub(super) fn note_created(&mut self, container: &str, path: &ImagePath, file: &FoundFile, now: Instant) {
         let (mark, content) = (mark(file), content_of(file));
-        let state = State { change: Change::Created, gained: 0, mark, content, at: now, undone: false };
+        let (change, gained, excuse, undone) = (Change::Created, 0, 0, false);
+        let state = State { change, gained, mark, content, excuse, at: now, undone };
         self.states.put(key(container, path), state);
     }
 
@@ -93,8 +119,11 @@ impl Told {
             // Of a file that was reported as renamed nothing is left at the old name.
             let is_renamed = told.change == Change::Renamed && compared.change == Change::Deleted;
             let same = (told.change == compared.change || is_renamed) && told.gained >= gained;
-            // A file that was added stays so, whatever is written to it next.
-            let known = told.mark == mark || compared.change == Change::Created;
+            if same && told.excuse != 0 && told.mark != mark && told.content != content {
+                return Verdict::Excused(told.excuse);
+            }
+            // A file that was added stays so, whatever is written to it next, but for what gives rights.
+            let known = told.mark == mark || (compared.change == Change::Created && !is_alone(path));
             if same && known && !told.undone {
                 return Verdict::Known;
             }
@@ -106,9 +135,24 @@ impl Told {
                 return Verdict::TooSoon(again);
             }
         }
-        self.states
-            .put(key, State { change: compared.change, gained, mark, content, at: now, undone: false });
+        let (change, excuse, undone) = (compared.change, 0, false);
+        self.states.put(key, State { change, gained, mark, content, excuse, at: now, undone });
         Verdict::New
+    }
+
+    /// Notes what excuses the change that is told now.
+    pub(super) fn note_excuse(
+        &mut self,
+        container: &str,
+        path: &ImagePath,
+        compared: &Compared,
+        excuse: u64,
+    ) {
+        if let Some(told) = self.states.get_mut(&key(container, path)) {
+            told.mark = compared.now.as_ref().and_then(mark);
+            told.content = compared.now.as_ref().map_or(0, content_of);
+            told.excuse = excuse;
+        }
     }
 }
 
@@ -172,5 +216,33 @@ mod tests {
         let later = begin + hour + interval;
         assert_eq!(told.judge("a", &path, &undone(), later), Verdict::Known);
         assert_eq!(told.judge("a", &path, &write("two"), later), Verdict::New, "after the time");
+    }
+
+    #[test]
+    fn what_was_excused_is_news_once_it_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        let begin = Instant::now();
+        let write = |content: &str, change| {
+            std::fs::write(&file, content).unwrap();
+            let now = FoundFile::of(std::fs::File::open(&file).unwrap()).unwrap();
+            Compared { change, now: Some(now), gained: Vec::new() }
+        };
+        let copied = excuse(Some(&Explained { kind: "copied", of: None }), None, None, "other");
+        assert!(copied != 0 && excuse(None, None, None, "other") == 0);
+        for (path, change, excuse, want) in [
+            ("/usr/local/bin/env", Change::Created, copied, Verdict::Excused(copied)),
+            ("/etc/nginx.conf", Change::Modified, copied, Verdict::Excused(copied)),
+            ("/usr/local/bin/env", Change::Created, 0, Verdict::Known),
+            ("/etc/cron.d/env", Change::Created, 0, Verdict::TooSoon(begin + Duration::from_secs(30))),
+        ] {
+            let path = ImagePath::lexical(b"/", path.as_bytes()).unwrap();
+            let mut told = Told::new(Duration::from_secs(30), Duration::from_secs(3600));
+            let first = write("one", change);
+            assert_eq!(told.judge("a", &path, &first, begin), Verdict::New);
+            told.note_excuse("a", &path, &first, excuse);
+            assert_eq!(told.judge("a", &path, &first, begin), Verdict::Known);
+            assert_eq!(told.judge("a", &path, &write("three", change), begin), want, "{path:?}");
+        }
     }
 }

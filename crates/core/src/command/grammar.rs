@@ -88,6 +88,8 @@ pub(super) enum Positional {
     Code,
     /// Nothing (R, and make's targets).
     Ignored,
+    /// The script, if it ends in one of these; else a verb, or data (`dotnet exec x.dll`, `deno run x.ts`).
+    WithEnding(&'static [&'static str]),
 }
 
 /// How an interpreter spells a module's name, and where it looks for it.
@@ -246,7 +248,8 @@ use Effect::{
 
 static ALL: &[&Grammar] = &[
     &SH, &BASH, &ZSH, &KSH, &KSH93, &CSH, &FISH, &PYTHON, &PERL, &RUBY, &NODE, &PHP, &LUA, &LUAJIT, &RSCRIPT,
-    &R, &JAVA, &AWK, &SED, &MAKE, &TCLSH, &EXPECT, &VIM, &SQLITE, &GDB, &PWSH, &GUILE, &LD_SO,
+    &R, &JAVA, &AWK, &SED, &MAKE, &TCLSH, &EXPECT, &VIM, &SQLITE, &GDB, &PWSH, &GUILE, &DENO, &DOTNET,
+    &PLAIN, &EMACS, &LISP, &LD_SO,
 ];
 
 // dash(1), busybox ash.
@@ -775,6 +778,97 @@ static GUILE: Grammar = Grammar {
         (b"Cex", Arg),
         (b"hv", NoScript),
     ],
+    ..LANGUAGE
+};
+
+// docs.deno.com, bun.sh: `deno run x.ts`, `bun x.ts`.
+static DENO: Grammar = Grammar {
+    names: &["deno", "bun"],
+    longs: &[("--preload", Load), ("--import", Load), ("-r", Flag), ("-e", NoScript), ("--eval", NoScript)],
+    clusters: false,
+    positional: Positional::WithEnding(&[".ts", ".js", ".mts", ".mjs", ".cjs", ".tsx", ".jsx"]),
+    reads_stdin: false,
+    ..LANGUAGE
+};
+
+// dotnet(1), mono(1): `dotnet x.dll`, `dotnet exec x.dll`.
+static DOTNET: Grammar = Grammar {
+    names: &["dotnet", "mono", "mono-sgen"],
+    longs: &[("--additional-deps", Arg), ("--depsfile", Arg), ("--runtimeconfig", Arg)],
+    clusters: false,
+    positional: Positional::WithEnding(&[".dll", ".exe"]),
+    reads_stdin: false,
+    ..LANGUAGE
+};
+
+// Languages of which only the first file matters: julia(1), octave(1), gnuplot(1), ocaml(1), jshell(1), qjs,
+// gjs(1), racket(1).
+static PLAIN: Grammar = Grammar {
+    names: &[
+        "julia",
+        "octave",
+        "octave-cli",
+        "gnuplot",
+        "ocaml",
+        "jshell",
+        "qjs",
+        "gjs",
+        "escript",
+        "racket",
+    ],
+    longs: &[
+        ("-e", NoScript),
+        ("-E", NoScript),
+        ("--eval", NoScript),
+        ("-c", NoScript),
+        ("--command", NoScript),
+        ("-L", Load),
+        ("--load", Load),
+        ("-l", Arg),
+        ("-p", Arg),
+        ("-t", Arg),
+        ("-I", Arg),
+        ("--version", NoScript),
+        ("--help", NoScript),
+    ],
+    clusters: false,
+    ..LANGUAGE
+};
+
+// emacs(1), "Initial Options": files that are edited are no scripts.
+static EMACS: Grammar = Grammar {
+    names: &["emacs", "emacs-nox", "emacs-gtk", "emacs-lucid"],
+    longs: &[
+        ("--script", Script),
+        ("-script", Script),
+        ("-x", Script),
+        ("-l", Load),
+        ("--load", Load),
+        ("-load", Load),
+        ("--eval", Arg),
+        ("-eval", Arg),
+        ("--init-directory", Arg),
+    ],
+    clusters: false,
+    ..TOOL
+};
+
+// sbcl(1), clisp(1).
+static LISP: Grammar = Grammar {
+    names: &["sbcl", "clisp", "ecl"],
+    longs: &[
+        ("--script", Script),
+        ("--load", Load),
+        ("-load", Load),
+        ("-i", Load),
+        ("--eval", Arg),
+        ("-eval", Arg),
+        ("-x", NoScript),
+        ("--core", Arg),
+        ("-M", Arg),
+        ("-K", Arg),
+    ],
+    clusters: false,
     ..LANGUAGE
 };
 

@@ -150,7 +150,9 @@ pub(crate) fn is_env_for_interpreter(exe: &[u8], argv: &[&[u8]]) -> bool {
         .find(|w| !matches!(*w, b"" | b"-" | b"-i") && (w.starts_with(b"-") || !w.contains(&b'=')));
     // Of another option it is not known here whether it takes a value: then the command is none that is
     // known.
-    is_env && command.is_some_and(|command| grammar::by_name(base_name(command)).is_some())
+    let grammar = command.and_then(|command| grammar::by_name(base_name(command)));
+    // A script with a shebang may have any ending.
+    is_env && grammar.is_some_and(|grammar| !matches!(grammar.positional, Positional::WithEnding(_)))
 }
 
 /// Whether an executable of this path may take a script, so that its arguments are worth reading.
@@ -325,7 +327,12 @@ impl<'s, 'a> Scan<'s, 'a> {
                 Positional::NodeScript => self.script(arg),
                 Positional::JavaSource if self.any_file || arg.ends_with(b".java") => self.script(arg),
                 Positional::JavaSource => {}
-                Positional::Ignored => continue,
+                Positional::WithEnding(endings)
+                    if endings.iter().any(|end| arg.ends_with(end.as_bytes())) =>
+                {
+                    self.script(arg);
+                }
+                Positional::Ignored | Positional::WithEnding(_) => continue,
                 Positional::Code => {
                     self.has_code = true;
                     continue;

@@ -396,6 +396,29 @@ fn java() {
 }
 
 #[test]
+fn further_languages() {
+    check(&[
+        ("/usr/bin/deno", "deno|run|--allow-all|/tmp/x.ts|y.js", "/tmp/x.ts"),
+        ("/usr/bin/deno", "deno|/tmp/x.js", "/tmp/x.js"),
+        ("/usr/bin/deno", "deno|eval|code()", ""),
+        ("/root/.bun/bin/bun", "bun|run|start", ""),
+        ("/root/.bun/bin/bun", "bun|./x.tsx", "./x.tsx"),
+        ("/usr/share/dotnet/dotnet", "dotnet|/tmp/evil.dll|arg", "/tmp/evil.dll"),
+        ("/usr/share/dotnet/dotnet", "dotnet|exec|--depsfile|/app/a.json|evil.dll", "evil.dll"),
+        ("/usr/share/dotnet/dotnet", "dotnet|build|/src/app.csproj", ""),
+        ("/usr/share/dotnet/dotnet", "dotnet|--info", ""),
+        ("/usr/bin/mono-sgen", "mono|--debug|/tmp/evil.exe", "/tmp/evil.exe"),
+        ("/usr/bin/julia", "julia|--project|/tmp/x.jl", "/tmp/x.jl"),
+        ("/usr/bin/julia", "julia|-e|1", ""),
+        ("/usr/bin/octave-cli", "octave-cli|-q|/tmp/x.m", "/tmp/x.m"),
+        ("/usr/bin/gnuplot", "gnuplot|/tmp/x.gp", "/tmp/x.gp"),
+        ("/usr/bin/emacs-nox", "emacs|--batch|--script|/tmp/x.el", "/tmp/x.el"),
+        ("/usr/bin/emacs-nox", "emacs|/tmp/notes.txt", ""),
+        ("/usr/bin/sbcl", "sbcl|--script|/tmp/x.lisp", "/tmp/x.lisp"),
+    ]);
+}
+
+#[test]
 fn others_are_no_interpreters() {
     check(&[
         ("/usr/bin/env", "env|-S|python3|x.py", ""),

@@ -67,9 +67,13 @@ impl FoundFile {
     }
 
     /// Where the file is in its mount namespace, as the kernel names it; ` (deleted)` taken off an unlinked
-    /// file's.
+    /// file's. A file may be called so, too.
     pub fn path(&self) -> Option<Vec<u8>> {
-        path_of(&self.fd).map(|path| strip_deleted(&path).to_vec())
+        let path = path_of(&self.fd)?;
+        match self.links {
+            0 => Some(strip_deleted(&path).to_vec()),
+            _ => Some(path),
+        }
     }
 
     /// A path that leads to this very file, for system calls that take no descriptor; good while `self`
@@ -196,7 +200,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn find_here(&self, path: &[u8], follow: bool) -> Result<FoundFile, Errno> {
+    pub fn find_here(&self, path: &[u8], follow: bool) -> Result<FoundFile, Errno> {
         let flags = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         self.find_with(path, flags, ResolveFlags::NO_XDEV)
     }

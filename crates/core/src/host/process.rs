@@ -160,7 +160,7 @@ impl Host {
         // A process that has ended and was not waited for yet has none.
         let mut mapped = mappings(&maps).peekable();
         mapped.peek()?;
-        Some(mapped.any(|m| matches!(m.protection, [_, _, b'x', _]) && m.path == path))
+        Some(mapped.any(|m| matches!(m.protection, [_, _, b'x', _]) && m.path == strip_deleted(path)))
     }
 
     /// Working directory of a process, as a path in its mount namespace.

@@ -5,8 +5,8 @@
 use crate::container::live::is_member;
 use crate::container::registry::Container;
 use crate::host::ExeFlags;
-use crate::host::{strip_deleted, FoundFile, Host};
-use crate::verdict::judge::{is_memfd_path, Judge, Subject};
+use crate::host::{FoundFile, Host};
+use crate::verdict::judge::{Judge, Subject};
 use crate::verdict::origin::Origin;
 use crate::verdict::runtime::{is_runtime, Claim};
 use crate::verdict::script::{Runner, Script, Start};
@@ -31,6 +31,8 @@ pub struct ProcessFinding {
     pub volume: Option<&'static str>,
     /// The script that it was started on: path and origin.
     pub script: Option<(Vec<u8>, Origin)>,
+    /// Further files of code that it was started on, and that are drift.
+    pub other_scripts: Vec<(Vec<u8>, Origin)>,
     /// Why the origin is unknown; empty otherwise.
     pub why: &'static str,
 }
@@ -39,6 +41,12 @@ impl ProcessFinding {
     /// Whether it runs what the image did not ship.
     pub fn is_drift(&self) -> bool {
         self.origin.is_drift() || self.script.as_ref().is_some_and(|(_, origin)| origin.is_drift())
+    }
+
+    /// What is drift of its program and its files of code.
+    pub fn drifted(&self) -> impl Iterator<Item = (&[u8], Origin)> {
+        let code = self.script.iter().chain(&self.other_scripts).map(|(path, origin)| (&**path, *origin));
+        std::iter::once((&*self.path, self.origin)).chain(code).filter(|(_, origin)| origin.is_drift())
     }
 
     /// Whether the origin of the executable or the script could not be told.
@@ -84,15 +92,11 @@ pub(super) struct Seen {
 /// way in.
 pub(super) fn look_at(host: &Host, container: &Container, pid: i64) -> Option<Seen> {
     let exe = host.executable(pid).ok()?;
-    let raw = exe.path()?;
+    let path = exe.path()?;
     // After the look: the process id may have been another's before.
     if !is_member(host, pid, &container.id) {
         return None;
     }
-    let path = match is_memfd_path(&raw) {
-        true => raw,
-        false => strip_deleted(&raw).to_vec(),
-    };
     let arguments = host.arguments(pid).unwrap_or_default();
     let argv: Vec<&[u8]> = arguments.split(|b| *b == 0).collect();
     let ptid = host.parent_of(pid).unwrap_or_default();
@@ -130,7 +134,9 @@ fn look(host: &Host, judge: &Judge, container: &Container, pid: i64) -> Option<P
     let mut judgement = judge.judge(container, &subject);
     let start = Start { exe: &path, argv, ..Start::default() };
     let started = judge.script_of(container, Runner { pid, cwd: b"" }, &start);
-    let script = started.script.map(|Script { path, judgement, .. }| (path, judgement.origin));
+    let of = |Script { path, judgement, .. }| (path, judgement.origin);
+    let script = started.script.map(of);
+    let other_scripts = started.others.into_iter().map(of).collect();
     let in_image = judgement.path.take().filter(|_| judgement.is_on_root());
     let image = container.image.as_ref().ok();
     let package = image.zip(in_image).and_then(|(image, p)| image.owner(&p).ok().flatten());
@@ -142,6 +148,7 @@ fn look(host: &Host, judge: &Judge, container: &Container, pid: i64) -> Option<P
         package,
         volume: judgement.volume.map(|v| v.as_str()),
         script,
+        other_scripts,
         why: judgement.why,
     })
 }

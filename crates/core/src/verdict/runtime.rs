@@ -79,7 +79,11 @@ pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool
         own.is_some() && own == host.namespace_of(1, kind)
     };
     // Not in the container's PID namespace, and with none of it: nobody in there can be.
-    if claim.has_host_ids && claim.parent_outside && !of_host(live.pid(), "pid") {
+    let has_own_ids = || {
+        let own = host.own_pid_of(live.pid());
+        own.is_some_and(|own| own != live.pid()) && !of_host(live.pid(), "pid")
+    };
+    if claim.has_host_ids && claim.parent_outside && has_own_ids() {
         return true;
     }
     if of_host(claim.pid, "mnt") {

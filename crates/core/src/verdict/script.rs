@@ -117,10 +117,14 @@ impl<'a> Start<'a> {
 pub struct Started {
     /// The code that it runs: of several files the first that is drift, else the script itself.
     pub script: Option<Script>,
+    /// Further files of code that are drift. What excuses the first one, such as content of the image, does
+    /// not excuse these.
+    pub others: Vec<Script>,
     /// The pipe that it reads its program from: the inode number.
     pub pipe: Option<u64>,
-    /// It reads its program from standard input, and is gone: what that was is not known here.
-    pub has_unseen_stdin: bool,
+    /// It reads its program from this descriptor, standard input perhaps, and is gone: what that was is not
+    /// known here.
+    pub unseen: Option<u32>,
     /// The arguments were cut before they said what is run.
     pub is_cut: bool,
 }
@@ -164,14 +168,25 @@ struct Look<'l> {
     moved: bool,
 }
 
+impl Look<'_> {
+    /// The process is gone, and its descriptors with it.
+    fn is_too_late(&self) -> bool {
+        !self.alive && self.container.live.is_some()
+    }
+}
+
 impl Started {
-    /// Takes a script in; true if it is drift, so that no more need be looked at.
-    fn take(&mut self, script: Script) -> bool {
-        let is_drift = script.is_drift();
-        if is_drift || self.script.is_none() {
-            self.script = Some(script);
+    /// Takes a script in.
+    fn take(&mut self, script: Script) {
+        match &self.script {
+            Some(first) if first.is_drift() => {
+                if script.is_drift() && script.path != first.path {
+                    self.others.push(script);
+                }
+            }
+            Some(_) if !script.is_drift() => {}
+            _ => self.script = Some(script),
         }
-        is_drift
     }
 }
 
@@ -196,8 +211,8 @@ impl Judge {
         {
             let script = self.judge_named(look, start.filename);
             let is_executable = script.judgement.path.as_ref().is_some_and(|p| p.as_bytes() == *exe);
-            if !is_executable && started.take(Script { via: Via::Shebang, ..script }) {
-                return;
+            if !is_executable {
+                started.take(Script { via: Via::Shebang, ..script });
             }
         }
         let Some(program) = interpreter::program(exe, argv, start.variable(b"PYTHONPATH")) else { return };
@@ -207,15 +222,17 @@ impl Judge {
         let look = &Look { runner, moved: begin.is_some(), ..*look };
         let mut executable = None;
         for source in &program.sources {
+            if let Some(fd) = own_descriptor(&source.name).filter(|_| look.is_too_late()) {
+                started.unseen = started.unseen.or(Some(fd));
+                continue;
+            }
             let (script, pipe) = self.judge_source(look, source);
             started.pipe = started.pipe.or(pipe);
             let Some(script) = script else { continue };
             if executable.is_none() {
                 executable = Some(script.path.clone());
             }
-            if started.take(Script { via: source.role.into(), ..script }) {
-                return;
-            }
+            started.take(Script { via: source.role.into(), ..script });
         }
         let arguments = program.nested.and_then(|at| argv.get(at..)).filter(|_| depth > 0);
         if let (Some(arguments), Some(executable)) = (arguments, executable) {
@@ -247,17 +264,18 @@ impl Judge {
                 return;
             }
             Some(Err(Unseen::Gone)) | None => {
-                started.has_unseen_stdin = true;
+                started.unseen = started.unseen.or(Some(0));
                 return;
             }
         };
+        let pipe = pipe_of(&found);
         match found.kind {
-            FileType::RegularFile if !is_here_document(&found) => {
+            FileType::RegularFile | FileType::Fifo if pipe.is_none() && !is_here_document(&found) => {
                 let Ok(path) = ImagePath::lexical(b"/", &found.path().unwrap_or_default()) else { return };
                 let script = self.judge_live_script(look.container, look.runner.pid, &path, Some(found));
                 started.take(Script { via: Via::Stdin, ..script });
             }
-            _ => started.pipe = started.pipe.or(pipe_of(&found)),
+            _ => started.pipe = started.pipe.or(pipe),
         }
     }
 
@@ -481,7 +499,9 @@ impl Judge {
             return Script::unseen(path.as_bytes(), unknown("script is no file"));
         }
         let mut judgement = self.judge(container, &subject(&real, Some(&found), pid));
-        if found.kind != FileType::RegularFile && judgement.origin != Origin::Memfd {
+        // A FIFO with a name is read as a file is; it is never opened here.
+        let is_read = matches!(found.kind, FileType::RegularFile | FileType::Fifo);
+        if !is_read && judgement.origin != Origin::Memfd {
             judgement = unknown("script is no regular file");
         }
         let InodeId { ino, ctime, .. } = found.inode;
