@@ -43,6 +43,19 @@ test:
 		echo "no test was skipped"; \
 	fi; exit $$status
 
+# The programs of a Kubernetes node, built and unpacked into the target folder; then what Falco (FALCO_BIN) says of pods
+# there, as root. Runs by hand: docs/kubernetes.md has the result.
+.PHONY: k8s test-kubernetes
+k8s:
+	testkit/kubernetes/provision.sh $(TARGET)/kubernetes
+
+test-kubernetes: build
+	@if [ ! -x $(TARGET)/kubernetes/bin/kubelet ] || [ -z "$$FALCO_BIN" ]; then \
+		echo "SKIP: kubernetes: make k8s has not run, or FALCO_BIN is not set"; \
+	else \
+		testkit/kubernetes/cases.py $(TARGET)/kubernetes $(TARGET)/release/libdrift.so rules --update docs/kubernetes.md; \
+	fi
+
 # The engine loads the release build. BENCH_FLAGS=--quick shows that the benchmarks work and measures nothing.
 bench: build
 	$(CARGO) bench --locked --package drift --benches -- $(BENCH_FLAGS)

@@ -53,6 +53,9 @@ pub struct RawConfig {
     pub allowed_ports: Option<Vec<String>>,
     /// Whom containers may talk to.
     pub network: Option<RawNetwork>,
+    /// Keys of annotations of pods that alerts may show as `drift.pod_annotation[key]`, at most 32. Default:
+    /// none.
+    pub pod_annotations: Option<Vec<String>>,
     /// Directories that relative layer names are looked up in, where the mount itself gives no absolute one.
     /// Default: those of Docker and podman.
     pub storage_roots: Option<Vec<String>>,
@@ -284,6 +287,8 @@ pub struct Config {
     pub watch_libraries: bool,
     /// Paths in containers whose changes are not compared.
     pub ignored_files: globset::GlobSet,
+    /// Annotations of pods that are kept.
+    pub pod_annotations: Vec<String>,
     /// Where relative layer names are looked up.
     pub storage_roots: Vec<PathBuf>,
     /// What is logged.
@@ -403,6 +408,7 @@ impl TryFrom<RawConfig> for Config {
             watch_files: raw.watch_files.unwrap_or(true),
             watch_libraries: raw.watch_libraries.unwrap_or(true),
             ignored_files: globs("ignore", &raw.ignore.unwrap_or_default())?,
+            pod_annotations: annotations(raw.pod_annotations.unwrap_or_default())?,
             storage_roots: match &raw.storage_roots {
                 Some(roots) => absolute("storage_roots", roots)?,
                 None => STORAGE_ROOTS.iter().map(PathBuf::from).collect(),
@@ -413,6 +419,18 @@ impl TryFrom<RawConfig> for Config {
             learning: learning(&network)?,
             network_baselines: absolute("network.baselines", &network.baselines.unwrap_or_default())?,
         })
+    }
+}
+
+fn annotations(keys: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    const MAX: usize = 32;
+    let expected = "at most 32 keys of annotations, such as example.com/owner";
+    match keys.iter().find(|key| key.is_empty() || key.contains(char::is_whitespace)) {
+        Some(key) => Err(ConfigError::new("pod_annotations", key, expected)),
+        None if keys.len() > MAX => {
+            Err(ConfigError::new("pod_annotations", &keys.len().to_string(), expected))
+        }
+        None => Ok(keys),
     }
 }
 
@@ -584,6 +602,7 @@ mod tests {
                 vec!["manifests[0].containers", "[a", "glob"],
             ),
             (r#"{"ignore":["{a"]}"#, vec!["init_config.ignore", "{a", "glob"]),
+            (r#"{"pod_annotations":["a b"]}"#, vec!["pod_annotations", "a b", "keys of annotations"]),
             (r#"{"storage_roots":["rel"]}"#, vec!["storage_roots", "rel", "absolute"]),
         ] {
             let err = parse(json).unwrap_err();

@@ -22,6 +22,21 @@ use std::num::NonZeroI32;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// A process as it was at an event, for those who hear of it when it is gone.
+#[derive(Debug, Clone, Default)]
+pub struct Process {
+    /// Its name, where the engine knows it.
+    pub name: Option<Arc<str>>,
+    /// Name of its parent, where the engine knows it.
+    pub parent: Option<Arc<str>>,
+    /// Effective user id, as the host counts, where it was still there.
+    pub uid: Option<u32>,
+    /// Name of that user in the container.
+    pub user: Option<Arc<str>>,
+    /// Command line.
+    pub command: Option<Arc<str>>,
+}
+
 /// Who changed a file, captured at the event.
 #[derive(Debug, Clone)]
 pub struct Writer {
@@ -29,12 +44,8 @@ pub struct Writer {
     pub pid: i64,
     /// Thread id.
     pub tid: i64,
-    /// Name of the process, where the engine knows it.
-    pub name: Option<Arc<str>>,
-    /// Name of its parent, where the engine knows it.
-    pub parent: Option<Arc<str>>,
-    /// Effective user id, as the host counts, where the process was still there.
-    pub user: Option<u32>,
+    /// The process.
+    pub process: Arc<Process>,
     /// Command line.
     pub command: Arc<str>,
     /// Origin of the executable, where it is known.
@@ -121,6 +132,8 @@ impl std::fmt::Display for Provenance {
 pub struct Agent {
     /// Process id.
     pub pid: i64,
+    /// What is known of it.
+    pub process: Process,
     /// The package manager; `None` for anything else, and for a program that only has a package manager's
     /// name.
     pub manager: Option<Manager>,
@@ -167,6 +180,8 @@ pub struct VerifyJob {
     pub against: Option<Against>,
     /// Thread whose event asked, for the event that reports the result.
     pub tid: i64,
+    /// Its process.
+    pub process: Arc<Process>,
 }
 
 /// What a file is compared with.
@@ -186,9 +201,7 @@ impl Writer {
         Self {
             pid: 0,
             tid: 0,
-            name: None,
-            parent: None,
-            user: None,
+            process: Arc::default(),
             command: "unknown".into(),
             origin: None,
             during: None,
@@ -336,6 +349,8 @@ pub struct LibraryJob {
     pub path: ImagePath,
     /// The process.
     pub pid: i64,
+    /// What is known of it.
+    pub process: Arc<Process>,
     /// The thread.
     pub tid: i64,
     /// Descriptor of the file in the process.
@@ -361,6 +376,8 @@ pub struct EarlyPort {
     pub port: u16,
     /// The thread that opened it.
     pub tid: i64,
+    /// Its process.
+    pub process: Arc<Process>,
     /// Command line of its process.
     pub command: Arc<str>,
     /// Where the process's executable comes from.
@@ -385,6 +402,8 @@ pub struct EarlyEnvironment {
     pub container: Arc<Container>,
     /// The thread that was started with it.
     pub tid: i64,
+    /// Its process.
+    pub process: Arc<Process>,
     /// Command line of its process.
     pub command: Arc<str>,
     /// Where the process's executable comes from.
@@ -441,6 +460,8 @@ pub struct EarlyPeer {
     pub peer: OwnedPeer,
     /// The thread that made the connection.
     pub tid: i64,
+    /// Its process.
+    pub process: Arc<Process>,
     /// When.
     pub(crate) since: Instant,
 }
@@ -450,6 +471,6 @@ impl EarlyPeer {
     pub fn new(container: Arc<Container>, peer: &Peer<'_>, name: Option<Arc<str>>, tid: i64) -> Self {
         let (direction, address, port, protocol) = (peer.direction, peer.address, peer.port, peer.protocol);
         let peer = OwnedPeer { direction, address, name, port, protocol };
-        Self { container, peer, tid, since: Instant::now() }
+        Self { container, peer, tid, process: Arc::default(), since: Instant::now() }
     }
 }

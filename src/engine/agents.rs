@@ -5,7 +5,7 @@ use super::context::Context;
 use super::files::EventFile;
 use super::packages::{leaders_work, PackageWork, Packages};
 use super::processes::Processes;
-use crate::facts::{can_follow_packages, Agent, Touch};
+use crate::facts::{can_follow_packages, Agent, Process, Touch};
 use crate::workers::packages::PackageNotice;
 use drift_core::command::manager::Action;
 use drift_core::packages::inventory::database_of;
@@ -114,15 +114,25 @@ pub(super) fn of(
         .binary_provenance(cx)
         .map(|(from, written)| (from.to_string(), written.map(|w| Arc::clone(&w.command))));
     let invocation = work.map(|work| &work.invocation);
+    let user = user.or_else(|| cx.host().user_of(leader));
+    let named = p.threads.container(cx).zip(user).and_then(|(c, user)| c.declaration.user(user).cloned());
+    let process = Process {
+        name: cx.table.name(leader).filter(|name| !matches!(name.as_str(), "" | "<NA>")).map(Arc::from),
+        parent: ancestors.first().map(|name| Arc::from(&**name)),
+        uid: user,
+        user: named.or_else(|| user.filter(|uid| *uid == 0).map(|_| "root".into())),
+        command: Some(cut(&command, MAX_COMMAND).into()),
+    };
     let agent = Arc::new(Agent {
         pid: leader,
+        process,
         manager: invocation.filter(|_| trusted).map(|i| i.manager),
         action: invocation.map(|i| i.action),
         names: invocation.map(|i| i.names.clone()).unwrap_or_default(),
         command: cut(&command, MAX_COMMAND).into(),
         parent_command,
         ancestors,
-        user: user.or_else(|| cx.host().user_of(leader)),
+        user,
         origin: origin.filter(|_| own),
         provenance: provenance.filter(|_| own),
         followed,

@@ -7,6 +7,7 @@ use crate::facts::NewImage;
 use crate::logging::warn_once;
 use drift_core::container::declared::ImageIdentity;
 use drift_core::container::id::{may_be_cut, IdRules};
+use drift_core::container::identity::{self, Identity};
 use drift_core::container::registry::{Container, LoadedManifest, Registry};
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::{Image, Presence};
@@ -176,8 +177,8 @@ impl Containers {
         self.registry.known(&old.id).filter(|now| !Arc::ptr_eq(now, old))
     }
 
-    /// Takes in what the container plugin's event `container` says of the image of a container:
-    /// `{"container":{"full_id":…,"image":…,…}}` with a NUL at the end (falcosecurity/plugins,
+    /// Takes in what the container plugin's event `container` says of a container:
+    /// `{"container":{"full_id":…,"image":…,"name":…,"labels":{…},"pod_sandbox_labels":{…},…}}` with a NUL at the end (falcosecurity/plugins,
     /// plugins/container).
     pub(super) fn note_image(&mut self, data: &[u8]) {
         const MAX_JSON: usize = 1 << 20;
@@ -194,7 +195,7 @@ impl Containers {
                 id: text("imageid").and_then(digest),
                 digests: text("imagedigest").and_then(digest).into_iter().collect(),
             };
-            self.registry.note_image(id, image);
+            self.registry.note_told(id, image, identity_of(&json));
         }
     }
 
@@ -221,6 +222,24 @@ impl Containers {
     pub(super) fn bytes_when_full(&self) -> usize {
         self.image_files.bytes_when_full()
     }
+}
+
+/// Who a container is, by the container plugin's event.
+fn identity_of(json: &serde_json::Value) -> Identity {
+    let of = |key: &str| json.pointer(&format!("/container/{key}"));
+    let labels = |key: &str| of(key).and_then(|labels| labels.as_object()).into_iter().flatten();
+    let mut identity = Identity::from_labels(|key| of("labels")?.get(key)?.as_str());
+    let text = |key: &str| of(key).and_then(|value| value.as_str()).and_then(identity::name);
+    if let Some(pod) = &mut identity.pod {
+        pod.sandbox = text("pod_sandbox_id");
+        let pairs =
+            labels("pod_sandbox_labels").filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+        pod.labels = identity::bounded(pairs);
+    }
+    if of("is_pod_sandbox").and_then(serde_json::Value::as_bool) == Some(true) {
+        return Identity { kind: Some(identity::Kind::Pause), name: None, ..identity };
+    }
+    Identity { name: identity.name.or_else(|| text("name")), ..identity }
 }
 
 /// Has a worker read what was declared of a container that was just looked at.

@@ -20,6 +20,8 @@ pub(super) struct Dependencies {
     pub(super) metrics: Arc<Metrics>,
     /// Approved images and baselines, as last read.
     pub(super) lists: Lists,
+    /// Name of the node.
+    pub(super) host_name: Option<Box<str>>,
     /// `None` in a replay.
     pub(super) workers: Option<Workers>,
 }

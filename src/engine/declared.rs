@@ -18,7 +18,8 @@ pub(super) fn container(cx: &Context<'_>, threads: &mut Threads) -> Option<Arc<C
     let declaration = &container.declaration;
     if let (None, Some(live)) = (cx.workers(), &container.live) {
         if declaration.ask() {
-            let declared = read(cx.host(), &container.id, live, &cx.deps.config.storage_roots);
+            let (roots, listed) = (&cx.deps.config.storage_roots, &cx.deps.config.pod_annotations);
+            let declared = read(cx.host(), &container.id, live, roots, listed);
             declaration.set_read(Some(Arc::new(declared)));
         }
     }

@@ -136,6 +136,7 @@ fn hand_over(
     workers.early_environment(EarlyEnvironment {
         container: Arc::clone(container),
         tid: cx.event.tid,
+        process: p.threads.process(cx),
         command: p.threads.command(cx),
         origin: p.binary(cx).map(|binary| binary.judgement.origin),
         environment: subject.environment.into(),

@@ -9,7 +9,6 @@ use super::packages::Packages;
 use super::processes::Processes;
 use super::provenance::Writers;
 use super::recent::RecentlySeen;
-use super::threads::WriterProcess;
 use super::{agents, paths, secrets, work};
 use crate::event::file::{self, Act, FileCall, Named};
 use crate::event::raw::EventKey;
@@ -442,10 +441,8 @@ fn writer(cx: &Context<'_>, pid: i64, packages: &mut Packages, p: &mut Processes
     let origin = p.origin(cx);
     let (command, during) = (p.threads.command(cx), packages.during(cx, p));
     let (work, is_entry_shell) = (work::of_writer(cx, p), work::is_entry_shell_itself(cx, p));
-    let WriterProcess { name, parent, user } = WriterProcess::clone(&p.threads.writer_process(cx, pid));
-    let tid = cx.event.tid;
-    let writer =
-        Arc::new(Writer { pid, tid, name, parent, user, command, origin, during, work, is_entry_shell });
+    let (tid, process) = (cx.event.tid, p.threads.process(cx));
+    let writer = Arc::new(Writer { pid, tid, process, command, origin, during, work, is_entry_shell });
     if let Some(state) = p.threads.of_event(cx).filter(|state| p.programs.is_latest(state)) {
         let lasts = state.binary.is_some()
             && matches!(state.package, Some(None))

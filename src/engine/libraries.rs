@@ -78,6 +78,7 @@ impl Libraries {
             container,
             path,
             pid,
+            process: p.threads.process(cx),
             tid: cx.event.tid,
             fd: call.fd,
             mapped: call.mapped,

@@ -134,7 +134,8 @@ impl Engine {
         metrics: Arc<Metrics>,
     ) -> Self {
         let judge = Judge::new(Host::new(&config.host_root), config.inline_max);
-        let deps = Dependencies { config, judge, metrics, lists, workers: None };
+        let host_name = judge.host().name();
+        let deps = Dependencies { config, judge, metrics, lists, host_name, workers: None };
         Self { state: State::new(&deps, manifests), decoded: Decoded::default(), deps }
     }
 
@@ -243,6 +244,9 @@ impl State {
                 let payload = Payload::parse(data);
                 if let Some(id) = payload.as_ref().and_then(container::recorded_as_followed) {
                     self.packages.note_followed(id);
+                }
+                if let Some((id, identity)) = payload.as_ref().and_then(container::recorded_identity) {
+                    self.processes.threads.containers.registry.note_identity(id, identity);
                 }
             }
             _ => {}

@@ -6,10 +6,11 @@
 use super::cache::ContainerCache;
 use super::context::Context;
 use super::processes::Processes;
+use super::threads::process_of;
 use super::{bound, declared};
 use crate::event::raw::EventKey;
 use crate::event::socket::{answer_of_nameserver, contact};
-use crate::facts::EarlyPeer;
+use crate::facts::{EarlyPeer, Process};
 use drift_core::container::registry::Container;
 use drift_core::network::baseline::Peer;
 use drift_core::network::learned::LearnedPeer;
@@ -162,8 +163,12 @@ impl Peers {
             // A container may call somebody before its files were read.
             let is_early = is_first && container.declaration.read().is_none();
             if let Some(workers) = cx.workers().filter(|_| is_early) {
+                let command = cx.table.command(cx.event.tid).map(Arc::from);
+                let process = process_of(cx, cx.event.tid, Some(container));
+                let process = Arc::new(Process { command, ..process });
                 let (container, name) = (Arc::clone(container), facts.name.clone());
-                workers.early_peer(EarlyPeer::new(container, &peer, name, cx.event.tid));
+                let early = EarlyPeer::new(container, &peer, name, cx.event.tid);
+                workers.early_peer(EarlyPeer { process, ..early });
             }
             return (Opinion::UNKNOWN, false);
         };

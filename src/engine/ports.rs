@@ -95,7 +95,7 @@ impl Ports {
         if self.seen.contains(&key) || (is_udp && self.handed_over == identity) {
             return;
         }
-        let command = p.threads.command(cx);
+        let (command, process) = (p.threads.command(cx), p.threads.process(cx));
         let origin = p.binary(cx).map(|binary| binary.judgement.origin);
         let is_main = claimed.is_main(cx, p);
         let (scope, thing) = (claimed.scope(), key.1);
@@ -107,6 +107,7 @@ impl Ports {
             protocol,
             port,
             tid,
+            process,
             command,
             origin,
             scope,

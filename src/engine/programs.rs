@@ -4,11 +4,11 @@ use super::cache::ContainerCache;
 use super::context::{Context, Dependencies};
 use super::provenance::Writers;
 use super::runs::Runs;
-use super::threads::{ThreadState, Threads};
+use super::threads::{process_of, ThreadState, Threads};
 use crate::event::exec::ExecFacts;
 use crate::event::threads::Thread;
 use crate::events::Finding;
-use crate::facts::{Against, VerifyJob};
+use crate::facts::{Against, Process, VerifyJob};
 use crate::logging::warn_once;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
@@ -304,7 +304,8 @@ impl Programs {
         let found = cx.deps.judge.find_program(&container, self.program(&binary, pid))?;
         if found.size <= cx.deps.config.background_max {
             let file = found.open().ok()?;
-            let job = VerifyJob { key: binary.key, container, file, against: None, tid: cx.event.tid };
+            let (key, tid, process) = (binary.key, cx.event.tid, threads.process(cx));
+            let job = VerifyJob { key, container, file, against: None, tid, process };
             if workers.verify(job) {
                 let _ = binary.hashing.set(());
             }
@@ -436,9 +437,10 @@ fn compare_later(
         _ => None,
     });
     let against = Some(Against { layer, path, sha256 });
-    let job =
-        VerifyJob { key: binary.key, container: Arc::clone(container), file, against, tid: cx.event.tid };
-    workers.verify(job)
+    let (key, tid) = (binary.key, cx.event.tid);
+    let command = cx.table.command(tid).map(Arc::from);
+    let process = Arc::new(Process { command, ..process_of(cx, tid, Some(container)) });
+    workers.verify(VerifyJob { key, container: Arc::clone(container), file, against, tid, process })
 }
 
 /// The path of an executable as the engine read it from `/proc`, where an unlinked file's carries a mark.

@@ -10,7 +10,7 @@ use super::ports::Ports;
 use super::{agents, scripts, work, State};
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
-use crate::facts::{Agent, Provenance, Written};
+use crate::facts::{Agent, Process, Provenance, Written};
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
 use drift_core::content::Explained;
@@ -60,6 +60,17 @@ impl<'e> Query<'e> {
     /// The same, with what was declared of it as far as that is known.
     pub fn declared_container(&mut self) -> Option<Arc<Container>> {
         declared::container(&self.cx, &mut self.state.processes.threads)
+    }
+
+    /// Name of the node that Falco runs on; `None` where it is not known.
+    pub fn host_name(&self) -> Option<&'e str> {
+        self.cx.deps.host_name.as_deref()
+    }
+
+    /// What is known of the event's process.
+    pub fn process(&mut self) -> Option<Arc<Process>> {
+        self.container()?;
+        Some(self.state.processes.threads.process(&self.cx))
     }
 
     /// When the container's init process started, nanoseconds since the epoch.

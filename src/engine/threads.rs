@@ -9,7 +9,7 @@ use super::pipes::Piping;
 use super::work::WorkState;
 use crate::event::exec::ExecFacts;
 use crate::event::threads::Thread;
-use crate::facts::{Agent, Writer};
+use crate::facts::{Agent, Process, Writer};
 use drift_core::command::manager::Invocation;
 use drift_core::container::registry::{Container, LoadedManifest};
 use drift_core::verdict::binary::Binary;
@@ -44,8 +44,8 @@ pub(super) struct ThreadState {
     pub(super) argument: Option<Option<Arc<Script>>>,
     /// Command line of the thread; `None`: not asked yet.
     command: Option<Arc<str>>,
-    /// Its process as a writer of files; `None`: not asked yet.
-    process: Option<Arc<WriterProcess>>,
+    /// What events say of its process; `None`: not asked yet.
+    process: Option<Arc<Process>>,
     /// The thread as a writer of files, while nothing can change it; `None`: not asked yet, or it can.
     pub(super) writer: Option<Arc<Writer>>,
     /// When the container's first process started, nanoseconds since the epoch; outer `None`: not asked yet;
@@ -252,18 +252,15 @@ impl Threads {
         })
     }
 
-    /// The event's process as a writer of files, read once for each program it runs.
-    pub(super) fn writer_process(&mut self, cx: &Context<'_>, pid: i64) -> Arc<WriterProcess> {
-        let known = self.of_event(cx).and_then(|state| state.process.clone());
+    /// The event's process, read once for each program it runs.
+    pub(super) fn process(&mut self, cx: &Context<'_>) -> Arc<Process> {
+        let state = self.of_event(cx);
+        let container = state.as_ref().and_then(|state| state.container.clone());
+        let pid = state.as_ref().map_or(cx.event.tid, |state| state.pid);
+        let known = state.and_then(|state| state.process.clone());
         known.unwrap_or_else(|| {
-            let name_of = |tid: i64| {
-                let name = cx.table.name(tid).filter(|name| !matches!(name.as_str(), "" | "<NA>"));
-                name.map(Arc::from)
-            };
-            let tid = cx.event.tid;
-            let parent = cx.table.get(tid).and_then(|thread| name_of(thread.ptid));
-            let user = cx.host().user_of(pid);
-            let process = Arc::new(WriterProcess { name: name_of(tid), parent, user });
+            let command = Some(self.command(cx));
+            let process = Arc::new(Process { command, ..process_of(cx, pid, container.as_deref()) });
             if let Some(state) = self.of_event(cx) {
                 state.process = Some(Arc::clone(&process));
             }
@@ -272,10 +269,18 @@ impl Threads {
     }
 }
 
-/// A process as a writer of files.
-#[derive(Debug, Clone)]
-pub(super) struct WriterProcess {
-    pub(super) name: Option<Arc<str>>,
-    pub(super) parent: Option<Arc<str>>,
-    pub(super) user: Option<u32>,
+/// What is known of the event's process, whose id is `pid`.
+pub(super) fn process_of(cx: &Context<'_>, pid: i64, container: Option<&Container>) -> Process {
+    let name_of = |tid: i64| {
+        let name = cx.table.name(tid).filter(|name| !matches!(name.as_str(), "" | "<NA>"));
+        name.map(Arc::from)
+    };
+    let tid = cx.event.tid;
+    let parent = cx.table.get(tid).and_then(|thread| name_of(thread.ptid));
+    let of_exec = cx.exec().filter(|exec| exec.pid == pid).and_then(|exec| exec.user);
+    // A process of that id on another machine than the capture's is another one.
+    let uid = of_exec.or_else(|| cx.workers().and_then(|_| cx.host().user_of(pid)));
+    let named = uid.and_then(|uid| container?.declaration.user(uid).cloned());
+    let user = named.or_else(|| uid.filter(|uid| *uid == 0).map(|_| "root".into()));
+    Process { name: name_of(tid), parent, uid, user, command: None }
 }

@@ -1,11 +1,14 @@
 //! The event `drift_binary`: the final verdict on an executable.
 
 use super::{known, text, OwnEvent};
+use crate::facts::Process;
+use drift_core::container::identity::Identity;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::origin::Origin;
 use drift_formats::bytes::hex;
 use drift_formats::entry::ImagePath;
 use serde_json::{json, Value};
+use std::sync::Arc;
 
 /// What a comparison, or the hashing, of an executable came to.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ pub struct Finding {
     pub container: Box<str>,
     /// Reference of its image, where known.
     pub image: Option<String>,
+    /// Who the container is.
+    pub identity: Option<Arc<Identity>>,
     /// Path compared; `None` where the file was hashed only.
     pub path: Option<ImagePath>,
     /// The final origin; `None` where the file was hashed only.
@@ -30,6 +35,8 @@ pub struct Finding {
     pub sha256: Option<[u8; 32]>,
     /// Thread whose event asked.
     pub tid: i64,
+    /// Its process.
+    pub process: Arc<Process>,
 }
 
 impl OwnEvent for Finding {
@@ -37,6 +44,14 @@ impl OwnEvent for Finding {
 
     fn tid(&self) -> i64 {
         self.tid
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.clone()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.process)
     }
 
     fn payload(&self) -> Value {

@@ -1,8 +1,9 @@
 //! The event `drift_container`: what was declared of a container, once that is known.
 
 use super::{known, OwnEvent, Payload};
-use crate::facts::can_follow_packages;
+use crate::facts::{can_follow_packages, Process};
 use drift_core::container::declared::Declared;
+use drift_core::container::identity::Identity;
 use drift_core::container::registry::{Container, ImageFacts};
 use drift_core::policy::approved::Approval;
 use drift_formats::digest::Digest;
@@ -33,6 +34,14 @@ impl OwnEvent for ContainerReport {
         self.tid
     }
 
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.container.declaration.identity()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        None
+    }
+
     fn payload(&self) -> Value {
         let digest = |digest: Option<Digest>| digest.map_or("unknown".to_owned(), |d| d.to_string());
         json!({
@@ -56,4 +65,11 @@ impl OwnEvent for ContainerReport {
 pub(crate) fn recorded_as_followed(payload: &Payload) -> Option<&str> {
     let followed = payload.get("pkg_followed").and_then(Value::as_bool);
     payload.get("container_id").and_then(Value::as_str).filter(|_| followed == Some(true))
+}
+
+/// Of a recording with drift at work: the container, and who it is.
+pub(crate) fn recorded_identity(payload: &Payload) -> Option<(&str, Identity)> {
+    let identity = Identity::from_payload(|key| payload.get(key));
+    let id = payload.get("container_id").and_then(Value::as_str)?;
+    (!identity.is_empty()).then_some((id, identity))
 }

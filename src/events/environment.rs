@@ -2,9 +2,11 @@
 //! started.
 
 use super::{known, OwnEvent};
-use crate::facts::EarlyEnvironment;
+use crate::facts::{EarlyEnvironment, Process};
+use drift_core::container::identity::Identity;
 use drift_core::verdict::environment::EnvNames;
 use serde_json::{json, Value};
+use std::sync::Arc;
 
 /// Such an environment, judged.
 #[derive(Debug)]
@@ -20,6 +22,14 @@ impl OwnEvent for EnvironmentReport {
 
     fn tid(&self) -> i64 {
         self.early.tid
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.early.container.declaration.identity()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.early.process)
     }
 
     fn payload(&self) -> Value {

@@ -1,7 +1,8 @@
 //! The event `drift_file`: a verified change of a file.
 
 use super::{known, text, OwnEvent, Payload};
-use crate::facts::{Provenance, Writer};
+use crate::facts::{Process, Provenance, Writer};
+use drift_core::container::identity::Identity;
 use drift_core::container::registry::Container;
 use drift_core::content::Explained;
 use drift_core::verdict::change::Change;
@@ -61,6 +62,14 @@ impl OwnEvent for FileReport {
         self.writer.tid
     }
 
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.container.declaration.identity()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.writer.process)
+    }
+
     fn payload(&self) -> Value {
         let during = self.writer.during.map(|during| during.manager.as_str());
         json!({
@@ -75,9 +84,9 @@ impl OwnEvent for FileReport {
             "file_was": self.was.map(Change::as_str),
             "file_count": self.count,
             "file_sensitive": self.sensitive,
-            "file_writer_name": self.writer.name.as_deref(),
-            "file_writer_parent": self.writer.parent.as_deref(),
-            "file_writer_uid": self.writer.user,
+            "file_writer_name": self.writer.process.name.as_deref(),
+            "file_writer_parent": self.writer.process.parent.as_deref(),
+            "file_writer_uid": self.writer.process.uid,
             "file_content": self.explained.as_ref().map(|e| e.kind),
             "file_content_of": self.explained.as_ref().and_then(|e| e.of.as_ref()).map(text),
             "binary_traits": self.gained,

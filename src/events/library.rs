@@ -1,13 +1,15 @@
 //! The event `drift_library`: a loaded library that is not the image's.
 
 use super::{known, text, OwnEvent};
-use crate::facts::{LibraryJob, Provenance};
+use crate::facts::{LibraryJob, Process, Provenance};
+use drift_core::container::identity::Identity;
 use drift_core::container::volume::VolumeKind;
 use drift_core::content::Explained;
 use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use serde_json::{json, Value};
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 /// A loaded library that is not the image's, as the event `drift_library` tells it.
 #[derive(Debug)]
@@ -31,6 +33,14 @@ impl OwnEvent for LibraryReport {
 
     fn tid(&self) -> i64 {
         self.job.tid
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.job.container.declaration.identity()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.job.process)
     }
 
     fn payload(&self) -> Value {

@@ -1,8 +1,11 @@
 //! The event `drift_lost`: verdicts that a container has lost, by its own flood or by what cannot be read.
 
 use super::{known, OwnEvent};
+use crate::facts::Process;
+use drift_core::container::identity::Identity;
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What was lost of a container since the last such event.
 #[derive(Debug, Clone)]
@@ -11,6 +14,8 @@ pub struct LostReport {
     pub container: Box<str>,
     /// Reference of its image, where known.
     pub image: Option<String>,
+    /// Who the container is.
+    pub identity: Option<Arc<Identity>>,
     /// How many, by what they were to be: `programs`, `files`, `libraries`, `packages`, `ports`, `peers`.
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -21,6 +26,14 @@ impl OwnEvent for LostReport {
     fn tid(&self) -> i64 {
         // Of no thread.
         0
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.clone()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        None
     }
 
     fn payload(&self) -> Value {

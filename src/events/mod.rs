@@ -25,12 +25,14 @@ pub use packages::{Effect, PackageReport};
 pub use peer::PeerReport;
 
 use crate::event::raw::{EventKey, SyscallEvent};
-use crate::facts::{EarlyPort, Tampering};
+use crate::facts::{EarlyPort, Process, Tampering};
+use drift_core::container::declared::reference::Reference;
+use drift_core::container::identity::Identity;
 use drift_formats::entry::ImagePath;
 use falco_event::events::{Event, EventMetadata};
 use falco_plugin::async_event::AsyncHandler;
 use falco_plugin::event::AsyncEvent;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -43,7 +45,13 @@ pub trait OwnEvent {
     /// The thread it is about, so that `proc.*` fields resolve.
     fn tid(&self) -> i64;
 
-    /// Its payload.
+    /// Who the container is that it is about, as far as that is known.
+    fn identity(&self) -> Option<Arc<Identity>>;
+
+    /// The process that it is about, as it was; `None` where it is about none.
+    fn process(&self) -> Option<&Process>;
+
+    /// Its payload; [`Reporter`] adds who the container is, and the process.
     fn payload(&self) -> Value;
 }
 
@@ -104,7 +112,41 @@ impl Reporter {
 
     /// Reports an event.
     pub fn report<E: OwnEvent>(&self, event: &E) {
-        (self.0)(E::NAME, event.tid(), &event.payload());
+        let mut payload = event.payload();
+        if let Some(payload) = payload.as_object_mut() {
+            add_identity(payload, event.identity().as_deref());
+            add_process(payload, event.process());
+        }
+        (self.0)(E::NAME, event.tid(), &payload);
+    }
+}
+
+/// Adds who a container is, and the parts of its image's reference, which the key `image` has.
+pub(crate) fn add_identity(payload: &mut Map<String, Value>, identity: Option<&Identity>) {
+    payload.extend(identity.map(Identity::to_payload).unwrap_or_default());
+    let image = payload.get("image").and_then(Value::as_str).and_then(Reference::parse);
+    if let Some(image) = image.filter(|image| image.repository != UNKNOWN_REPOSITORY) {
+        payload.insert("image_repository".into(), image.repository.into());
+        payload.extend(image.tag.map(|tag| ("image_tag".into(), tag.into())));
+    }
+}
+
+/// Adds what is known of a process.
+fn add_process(payload: &mut Map<String, Value>, process: Option<&Process>) {
+    let Some(process) = process else { return };
+    let text = |text: &Option<Arc<str>>| text.as_deref().map(Value::from);
+    let all = [
+        ("process_name", text(&process.name)),
+        ("process_parent", text(&process.parent)),
+        ("process_uid", process.uid.map(Value::from)),
+        ("process_user", text(&process.user)),
+        ("process_cmdline", text(&process.command)),
+    ];
+    for (key, value) in all {
+        // What the event says itself stands.
+        if let (Some(value), None | Some(Value::Null)) = (value, payload.get(key)) {
+            payload.insert(key.to_owned(), value);
+        }
     }
 }
 
@@ -160,6 +202,9 @@ impl LastPayload {
 fn known(text: Option<&str>) -> &str {
     text.unwrap_or("unknown")
 }
+
+/// What [`known`] says, taken for the name of an image.
+const UNKNOWN_REPOSITORY: &str = "docker.io/library/unknown";
 
 fn text(path: &ImagePath) -> String {
     String::from_utf8_lossy(path.as_bytes()).into_owned()

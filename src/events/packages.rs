@@ -1,8 +1,9 @@
 //! The event `drift_packages`: what became of a container's packages.
 
 use super::{known, OwnEvent};
-use crate::facts::Agent;
+use crate::facts::{Agent, Process};
 use drift_core::command::manager::Action;
+use drift_core::container::identity::Identity;
 use drift_core::container::registry::Container;
 use serde_json::{json, Value};
 use std::sync::Arc;
@@ -75,6 +76,14 @@ impl OwnEvent for PackageReport {
 
     fn tid(&self) -> i64 {
         self.agent.pid
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.container.declaration.identity()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.agent.process)
     }
 
     fn payload(&self) -> Value {

@@ -1,10 +1,12 @@
 //! The event `drift_peer`: an unexpected peer that a container had before its image was known.
 
 use super::{known, OwnEvent};
-use crate::facts::EarlyPeer;
+use crate::facts::{EarlyPeer, Process};
+use drift_core::container::identity::Identity;
 use drift_core::network::baseline::Shown;
 use drift_core::network::Opinion;
 use serde_json::{json, Value};
+use std::sync::Arc;
 
 /// An unexpected peer, for the event `drift_peer`.
 #[derive(Debug)]
@@ -20,6 +22,14 @@ impl OwnEvent for PeerReport {
 
     fn tid(&self) -> i64 {
         self.early.tid
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.early.container.declaration.identity()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.early.process)
     }
 
     fn payload(&self) -> Value {

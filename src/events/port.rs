@@ -1,15 +1,25 @@
 //! The event `drift_port`: an undeclared port that a container opened before it was known what it declares.
 
 use super::{known, OwnEvent};
-use crate::facts::EarlyPort;
+use crate::facts::{EarlyPort, Process};
+use drift_core::container::identity::Identity;
 use drift_formats::ports::Ports;
 use serde_json::{json, Value};
+use std::sync::Arc;
 
 impl OwnEvent for EarlyPort {
     const NAME: &'static str = "drift_port";
 
     fn tid(&self) -> i64 {
         self.tid
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.container.declaration.identity()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.process)
     }
 
     fn payload(&self) -> Value {

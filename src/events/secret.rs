@@ -1,14 +1,24 @@
 //! The event `drift_secret`: a change of a mounted secret or configuration.
 
 use super::{known, text, OwnEvent};
-use crate::facts::Tampering;
+use crate::facts::{Process, Tampering};
+use drift_core::container::identity::Identity;
 use serde_json::{json, Value};
+use std::sync::Arc;
 
 impl OwnEvent for Tampering {
     const NAME: &'static str = "drift_secret";
 
     fn tid(&self) -> i64 {
         self.writer.tid
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.container.declaration.identity()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.writer.process)
     }
 
     fn payload(&self) -> Value {

@@ -1,16 +1,19 @@
 //! Fields of the container.
 
-use super::definition::{field, FieldDef, FieldType, Question};
+use super::definition::{field, FieldDef, FieldType, Question, Source};
 use super::value::Value;
 
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[
-    field(
-        "drift.container_id",
-        FieldType::String,
-        "Full id of the container, found without any other plugin. Absent on the host.",
-        id,
-    ),
+    FieldDef {
+        source: Source::Both,
+        ..field(
+            "drift.container_id",
+            FieldType::String,
+            "Full id of the container, found without any other plugin. Absent on the host.",
+            id,
+        )
+    },
     field(
         "drift.container_age",
         FieldType::Reltime,

@@ -36,6 +36,8 @@ pub enum Argument {
     None,
     /// A key in brackets, which may be left out.
     OptionalKey,
+    /// A key in brackets.
+    Key,
 }
 
 /// The event source that a field is for.
@@ -45,6 +47,8 @@ pub enum Source {
     Syscall,
     /// Drift's own, `drift`.
     Drift,
+    /// Both of them: on events of `drift` it is the payload's key of that name.
+    Both,
 }
 
 /// The definition of one field.

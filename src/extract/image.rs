@@ -1,18 +1,21 @@
 //! Fields of the container's image, and of what its deployment declares.
 
-use super::definition::{field, FieldDef, FieldType, Question};
+use super::definition::{field, FieldDef, FieldType, Question, Source};
 use super::value::Value;
 use drift_core::container::registry::ImageFacts;
 use std::sync::Arc;
 
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[
-    field(
-        "drift.image",
-        FieldType::String,
-        "Reference of the container's image, as it was deployed.",
-        reference,
-    ),
+    FieldDef {
+        source: Source::Both,
+        ..field(
+            "drift.image",
+            FieldType::String,
+            "Reference of the container's image, as it was deployed.",
+            reference,
+        )
+    },
     field(
         "drift.image_id",
         FieldType::String,

@@ -16,8 +16,8 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.process_cmdline",
         FieldType::String,
-        "On drift_library: command line of the process that loaded the library, as it was then. On drift_port: of the one that \
-         opened the port. On drift_environment: of the one that was started. On drift_secret: of the one that changes it.",
+        "Command line of the process, at most 4096 bytes; on drift's own events as it was at the call, also of one that has \
+         ended. Not on drift_file and drift_packages, which have drift.file_writer and drift.pkg_command.",
         process_cmdline,
     ),
 ];
@@ -29,7 +29,7 @@ fn watch<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     }
 }
 
-/// Told by drift's own events only, whose fields come from their payload.
-fn process_cmdline<'a>(_: &mut Question<'_, 'a>) -> Value<'a> {
-    Value::Absent
+fn process_cmdline<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    let process = q.engine.process().unwrap_or_default();
+    Value::or_absent(process.command.as_deref().map(|line| Value::text(q.arena, line)))
 }

@@ -8,6 +8,7 @@ mod container;
 mod definition;
 mod environment;
 mod file;
+mod identity;
 mod image;
 mod library;
 mod lost;
@@ -33,8 +34,9 @@ use std::sync::OnceLock;
 use value::Value;
 
 /// The families' tables, in the order in which the engine numbers fields.
-const FAMILIES: [&[FieldDef]; 12] = [
+const FAMILIES: [&[FieldDef]; 13] = [
     container::FIELDS,
+    identity::FIELDS,
     image::FIELDS,
     environment::FIELDS,
     port::FIELDS,
@@ -98,7 +100,10 @@ pub fn answer(
         unsafe { CStr::from_ptr(request.arg_key) }.to_bytes()
     });
     let value = match event.async_payload() {
-        _ if event.code == code::PLUGIN => source_event::value(def, event, payloads, arena),
+        _ if def.name == identity::HOST_NAME => {
+            (def.answer)(&mut Question { engine: engine.ask(event, table), argument, arena })
+        }
+        _ if event.code == code::PLUGIN => source_event::value(def, argument, event, payloads, arena),
         // One alert for each: an end whose start was reported is not.
         Some((name, _))
             if def.name == package::FOLLOWED
@@ -107,7 +112,7 @@ pub fn answer(
         {
             Value::Bool(false)
         }
-        Some((name, data)) if is_ours(name) => payload::value(def, payloads.of(event, data), arena),
+        Some((name, data)) if is_ours(name) => payload::value(def, argument, payloads.of(event, data), arena),
         Some(_) => Value::Absent,
         None => (def.answer)(&mut Question { engine: engine.ask(event, table), argument, arena }),
     };
@@ -128,8 +133,13 @@ pub fn schema() -> &'static CStr {
                     "isList": f.is_list,
                     "desc": f.description,
                 });
-                if let (Argument::OptionalKey, Some(object)) = (f.argument, field.as_object_mut()) {
-                    object.insert("arg".into(), json!({ "isKey": true }));
+                let argument = match f.argument {
+                    Argument::None => None,
+                    Argument::OptionalKey => Some(json!({ "isKey": true })),
+                    Argument::Key => Some(json!({ "isKey": true, "isRequired": true })),
+                };
+                if let (Some(argument), Some(object)) = (argument, field.as_object_mut()) {
+                    object.insert("arg".into(), argument);
                 }
                 field
             })

@@ -113,12 +113,16 @@ pub(super) const PREFIX: &str = "drift.event.";
 /// The field's value on an event of the source `drift`; absent for fields of other sources.
 pub(super) fn value<'a>(
     def: &FieldDef,
+    argument: Option<&[u8]>,
     event: &SyscallEvent<'_>,
     payloads: &mut LastPayload,
     arena: &'a Bump,
 ) -> Value<'a> {
     match (def.name.strip_prefix(PREFIX), event.source_payload(crate::source::PLUGIN_ID)) {
         (Some(key), Some(data)) => payload::keyed(def, key, payloads.of(event, data), arena),
+        (None, Some(data)) if def.source == Source::Both => {
+            payload::value(def, argument, payloads.of(event, data), arena)
+        }
         _ => Value::Absent,
     }
 }

@@ -290,7 +290,9 @@ impl Round<'_> {
 
     /// Tells what a check found before and not now. `unsure` tells of paths that were not looked at.
     fn gone(&mut self, check: Check, unsure: &dyn Fn(&str) -> bool) -> Result<(), Closed> {
-        self.told.gone(check, unsure).iter().try_for_each(|payload| self.outlet.send(payload))
+        self.told.gone(check, unsure).iter().try_for_each(|payload| {
+            self.outlet.send(payload, self.container.declaration.identity().as_deref())
+        })
     }
 }
 
@@ -370,7 +372,7 @@ impl Tell<'_> {
         let facts = self.container.declaration.image.load();
         payload.image = facts.as_ref().and_then(|facts| facts.identity.reference.clone());
         match told.note(aspect, &payload, mark) {
-            true => self.outlet.send(&payload),
+            true => self.outlet.send(&payload, self.container.declaration.identity().as_deref()),
             false => Ok(()),
         }
     }

@@ -4,7 +4,9 @@
 //! Invariant: a payload holds no command line, no environment and no content of a file.
 
 use super::params::Check;
+use crate::events::add_identity;
 use drift_core::container::declared::ImageIdentity;
+use drift_core::container::identity::Identity;
 use drift_core::policy::approved::Approval;
 use drift_core::scan::finding::type_name;
 use drift_core::scan::packages::PackageFinding;
@@ -108,17 +110,24 @@ fn word(text: &str) -> String {
 }
 
 impl Payload {
-    /// The event's bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        // Nothing in it can fail to be JSON.
-        let bytes = serde_json::to_vec(self).unwrap_or_default();
-        if bytes.len() <= MAX_PAYLOAD {
-            return bytes;
+    /// The event's bytes, with who the container is.
+    pub fn to_bytes(&self, identity: Option<&Identity>) -> Vec<u8> {
+        let bytes = |payload: &Self| {
+            // Nothing in it can fail to be JSON.
+            let mut value = serde_json::to_value(payload).unwrap_or_default();
+            if let Some(object) = value.as_object_mut() {
+                add_identity(object, identity);
+            }
+            serde_json::to_vec(&value).unwrap_or_default()
+        };
+        let whole = bytes(self);
+        if whole.len() <= MAX_PAYLOAD {
+            return whole;
         }
         // Names full of what JSON has to escape: an event that is too long to be read would hide what it
         // tells.
         let short = Self { detail: None, env_names: Vec::new(), ..self.clone() };
-        serde_json::to_vec(&short).unwrap_or_default()
+        bytes(&short)
     }
 
     /// What the event is about, within its check.
@@ -345,7 +354,7 @@ mod tests {
             risky: names("LD_"),
         };
         let payload = Payload::of_environment(&"ab".repeat(32), &hostile);
-        let bytes = payload.to_bytes();
+        let bytes = payload.to_bytes(None);
         assert!(bytes.len() <= MAX_PAYLOAD, "{}", bytes.len());
         let read: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(read["env_risky"].as_array().unwrap().len(), MAX_RISKY);
@@ -357,6 +366,6 @@ mod tests {
             detail: Some(text(&b"\x01".repeat(8192))),
             ..Payload::default()
         };
-        assert!(long.to_bytes().len() <= MAX_PAYLOAD);
+        assert!(long.to_bytes(None).len() <= MAX_PAYLOAD);
     }
 }

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{SendTimeoutError, Sender};
 use drift_core::container::declared::read::read;
 use drift_core::container::declared::Declared;
+use drift_core::container::identity::Identity;
 use drift_core::container::live::is_member;
 use drift_core::container::registry::{Container, LoadedManifest, Registry};
 use drift_core::container::running::{running, Running};
@@ -170,7 +171,7 @@ impl Scanner {
     /// where no rule is for it: then nothing is worth comparing.
     fn wait_for_reader(&self) -> Result<(), Closed> {
         loop {
-            self.outlet.send(&Payload::started())?;
+            self.outlet.send(&Payload::started(), None)?;
             let again = Instant::now() + self.params.interval;
             let [mut nap, longest] = ASKED;
             loop {
@@ -270,7 +271,13 @@ impl Scanner {
             return;
         }
         if let Some(live) = &container.live {
-            let declared = read(&self.host, &container.id, live, &self.config.storage_roots);
+            let declared = read(
+                &self.host,
+                &container.id,
+                live,
+                &self.config.storage_roots,
+                &self.config.pod_annotations,
+            );
             container.declaration.set_read(Some(Arc::new(declared)));
         }
     }
@@ -289,9 +296,9 @@ impl Outlet {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Hands an event to the engine, and waits while it is slow to take them.
-    pub(super) fn send(&self, payload: &Payload) -> Result<(), Closed> {
-        let mut bytes = payload.to_bytes();
+    /// Hands an event to the engine, with who the container is, and waits while it is slow to take them.
+    pub(super) fn send(&self, payload: &Payload, identity: Option<&Identity>) -> Result<(), Closed> {
+        let mut bytes = payload.to_bytes(identity);
         loop {
             if self.is_stopped() {
                 return Err(Closed);
@@ -333,7 +340,11 @@ mod tests {
         let scanner = Scanner::new(params, means, events, Arc::default());
         let thread = std::thread::spawn(move || scanner.run());
         for _ in 0..3 {
-            assert_eq!(told.recv().unwrap(), Payload::started().to_bytes(), "asked again at each interval");
+            assert_eq!(
+                told.recv().unwrap(),
+                Payload::started().to_bytes(None),
+                "asked again at each interval"
+            );
         }
         assert!(!thread.is_finished());
         is_read.store(true, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use crossbeam_channel::RecvTimeoutError;
 use drift_core::container::declared::read::read;
 use drift_core::container::declared::Declared;
 use drift_core::container::registry::Container;
+use drift_core::container::users::Users;
 use drift_core::host::Host;
 use drift_core::network::nameservers;
 use drift_core::policy::approved::{Approved, Watch};
@@ -100,9 +101,11 @@ impl Declarer {
         if let Ok(root) = self.host.root_of(live.pid()) {
             if live.is_root(&root) {
                 container.declaration.set_nameservers(nameservers::read(&root));
+                container.declaration.set_users(Users::read(&self.host, live.pid(), &root));
             }
         }
-        let declared = read(&self.host, &container.id, live, &self.config.storage_roots);
+        let declared =
+            read(&self.host, &container.id, live, &self.config.storage_roots, &self.config.pod_annotations);
         let whole = declared.config.is_some() && declared.overrides.is_some() && declared.ports.is_some();
         let retry = RETRIES.get(tries).filter(|_| !whole && !live.has_ended() && waiting.len() < MAX_WAITING);
         let declared = Arc::new(declared);

@@ -85,6 +85,7 @@ mod tests {
             protocol: Protocol::Tcp,
             port,
             tid: 7,
+            process: Arc::default(),
             command: "nc -l".into(),
             origin: Some(Origin::Image),
             scope: Scope::Any,

@@ -3,9 +3,11 @@
 use super::worker::{Inbox, Job, Queue};
 use crate::events::LostReport;
 use crossbeam_channel::RecvTimeoutError;
+use drift_core::container::identity::Identity;
 use drift_core::container::registry::Container;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long what is lost is added up before the first report.
@@ -22,6 +24,7 @@ const MAX_CONTAINERS: usize = 1024;
 pub struct Lost {
     container: Box<str>,
     image: Option<String>,
+    identity: Option<Arc<Identity>>,
     worker: &'static str,
 }
 
@@ -38,7 +41,8 @@ pub struct Losses(pub(super) Queue<Lost>);
 impl Losses {
     /// Notes that a worker does not look at something of a container.
     pub(super) fn note(&self, container: &Container, worker: &'static str) {
-        let lost = Lost { container: container.id.clone(), image: container.declaration.reference(), worker };
+        let (image, identity) = (container.declaration.reference(), container.declaration.identity());
+        let lost = Lost { container: container.id.clone(), image, identity, worker };
         // A container whose losses fill this queue too is reported by those that are in it.
         let _ = self.0.send(lost);
     }
@@ -47,6 +51,7 @@ impl Losses {
 #[derive(Debug, Default)]
 struct Sum {
     image: Option<String>,
+    identity: Option<Arc<Identity>>,
     counts: BTreeMap<&'static str, u64>,
     due: Option<Instant>,
     /// When the last report was.
@@ -75,6 +80,7 @@ fn add(sums: &mut HashMap<Box<str>, Sum>, lost: Lost, now: Instant) {
     let sum = sums.entry(lost.container).or_default();
     *sum.counts.entry(lost.worker).or_default() += 1;
     sum.image = lost.image.or(sum.image.take());
+    sum.identity = lost.identity.or(sum.identity.take());
     sum.due.get_or_insert_with(|| sum.reported.map_or(now + FIRST, |at| (at + INTERVAL).max(now + FIRST)));
 }
 
@@ -84,7 +90,12 @@ fn due(sums: &mut HashMap<Box<str>, Sum>, now: Instant) -> Vec<LostReport> {
         let counts = std::mem::take(&mut sum.counts);
         sum.due = None;
         sum.reported = Some(now);
-        reports.push(LostReport { container: container.clone(), image: sum.image.clone(), counts });
+        reports.push(LostReport {
+            container: container.clone(),
+            image: sum.image.clone(),
+            identity: sum.identity.clone(),
+            counts,
+        });
     }
     sums.retain(|_, sum| sum.due.is_some() || sum.reported.is_some_and(|at| now < at + INTERVAL));
     reports
@@ -98,7 +109,12 @@ mod tests {
     fn losses_are_added_up_and_reported_once_a_minute() {
         let mut sums = HashMap::new();
         let now = Instant::now();
-        let lost = |container: &str, worker| Lost { container: container.into(), image: None, worker };
+        let lost = |container: &str, worker| Lost {
+            container: container.into(),
+            image: None,
+            identity: None,
+            worker,
+        };
         for _ in 0..1000 {
             add(&mut sums, lost("hostile", "files"), now);
         }

@@ -236,6 +236,7 @@ mod tests {
             protocol: Protocol::Udp,
             port,
             tid: 7,
+            process: Arc::default(),
             command: "app".into(),
             origin: Some(origin),
             scope: Scope::Any,
@@ -274,6 +275,7 @@ mod tests {
             container: Arc::clone(container),
             // No process.
             tid: i64::from(i32::MAX),
+            process: Arc::default(),
             command: "app".into(),
             origin: Some(Origin::Image),
             environment: environment.as_bytes().into(),

@@ -74,9 +74,22 @@ impl Verifier {
         }
         let path = job.against.map(|a| a.path);
         let container = job.container.id.clone();
-        let image = job.container.declaration.reference();
-        let (key, tid, sha256) = (job.key, job.tid, digest);
-        Finding { key, container, image, path, origin, layer, package, failed, sha256, tid }
+        let (image, identity) = (job.container.declaration.reference(), job.container.declaration.identity());
+        let (key, tid, process, sha256) = (job.key, job.tid, job.process, digest);
+        Finding {
+            key,
+            container,
+            image,
+            identity,
+            path,
+            origin,
+            layer,
+            package,
+            failed,
+            sha256,
+            tid,
+            process,
+        }
     }
 
     /// The file's digest, and what it is against the image's.

@@ -55,7 +55,7 @@ const CONTAINERD: &[Deployment] = &[
 fn declared(container: &Container) -> (Declared, Live) {
     let host = Host::new(Path::new("/"));
     let (live, _) = Live::look(&host, container.init_pid(), container.id()).unwrap();
-    (read(&host, container.id(), &live, &[]), live)
+    (read(&host, container.id(), &live, &[], &[]), live)
 }
 
 fn check(

@@ -87,7 +87,7 @@ fn files_that_are_copied_in_are_told() {
     let image = Image::debian().unwrap();
     let container = Runtime::Docker.start(&image).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let filter = format!("({}) or evt.type in (drift_file, execve)", condition("Drift file watch"));
+    let filter = format!("({}) or evt.type in (drift_file, execve)", condition("Drift internal: file watch"));
     let fields = [
         &OF_CONTAINER[..],
         &["drift.manifest_state", "drift.file_path", "drift.file_change", "drift.binary_writer"],
@@ -190,7 +190,7 @@ fn check(deployment: &Deployment, image: &Image, container: &Container) -> Vec<S
     let (name, _, _, overrides) = *deployment;
     let host = Host::new(Path::new("/"));
     let (live, _) = Live::look(&host, container.init_pid(), container.id()).unwrap();
-    let declared = read(&host, container.id(), &live, &[]);
+    let declared = read(&host, container.id(), &live, &[], &[]);
     let mut wrong = Vec::new();
     let mut expect = |what: &str, right: bool, got: String| {
         if !right {

@@ -122,6 +122,15 @@ fn every_field_arrives_on_the_routes_of_its_priority() {
     }
 }
 
+/// falcosidekick cuts fields over 512 bytes of payloads over 4 KiB (its `types/types.go`, `handlers.go`).
+#[test]
+fn alerts_are_small_enough_for_falcosidekick() {
+    for alert in alerts() {
+        let text = alert.to_string();
+        assert!(text.len() < 4096, "{} bytes: {text}", text.len());
+    }
+}
+
 #[test]
 fn an_alert_takes_the_routes_of_its_priority() {
     let Some(program) = FALCOSIDEKICK.find("falcosidekick: priorities") else { return };
@@ -203,8 +212,14 @@ fn drifted_binaries_arrive_in_defenders_shape() {
     for body in receiver.wait("/siem", real.len()) {
         let alert: Value = serde_json::from_str(&body).unwrap();
         let fields = &alert["output_fields"];
-        let origin = fields.get("drift.binary_origin").and_then(Value::as_str).unwrap_or_default();
-        if ["added", "image_modified"].contains(&origin) {
+        let text = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
+        let drifted_now = ["added", "image_modified", "added_or_modified", "memfd", "detached"];
+        let is_program = !text("drift.binary_provenance").is_empty();
+        let is_script = !is_program && !text("drift.script_provenance").is_empty();
+        if (is_program && drifted_now.contains(&text("drift.binary_origin")))
+            || (is_script && ["added", "image_modified"].contains(&text("drift.script_origin")))
+            || ["added", "image_modified"].contains(&text("drift.event.origin"))
+        {
             drifted += 1;
             assert_eq!(fields["alertType"], "K8S.NODE_ImageBinaryDrift");
             assert_eq!(fields["severity"], "Medium");
@@ -247,8 +262,20 @@ fn go_renders_the_templates() {
                 _ if is_drift => "*",
                 _ => "",
             };
-            cases.push((template.to_owned(), json!({"drift.binary_origin": origin}), want.to_owned()));
+            for fields in [
+                json!({"drift.binary_origin": origin, "drift.binary_provenance": "written"}),
+                json!({"drift.script_origin": origin, "drift.script_provenance": "written",
+                    "drift.binary_origin": "image"}),
+                json!({"drift.event.origin": origin}),
+            ] {
+                cases.push((template.to_owned(), fields, want.to_owned()));
+            }
+            // The program that changed a file or opened a port.
+            cases.push((template.to_owned(), json!({"drift.binary_origin": origin}), String::new()));
         }
+        let memory = json!({"drift.binary_origin": "memfd", "drift.binary_provenance": "memory"});
+        let want = if name == "severity" { "Medium" } else { "*" };
+        cases.push((template.to_owned(), memory, want.to_owned()));
         cases.push((template.to_owned(), json!({}), String::new()));
     }
     let input: Vec<Value> =
@@ -281,13 +308,13 @@ fn the_files_keep_falcosidekicks_rules() {
         assert_eq!(field.matches(':').count(), 1, "{field}");
         let (open, close) = (field.matches("{{").count(), field.matches("}}").count());
         assert!(open > 0 && open == close, "{field}");
-        assert_eq!(field.matches("{{ end }}").count(), 2, "a with and an if: {field}");
+        assert_eq!(field.matches("{{ end }}").count(), 7, "an if of three, each a with and an if: {field}");
     }
     let config = testkit::yaml::parse(&read("deploy/falcosidekick/config.yaml")).unwrap();
     for (output, priority) in [
         ("pagerduty", "critical"),
         ("alertmanager", "error"),
-        ("talon", "error"),
+        ("talon", "warning"),
         ("slack", "warning"),
         ("loki", "notice"),
         ("webhook", ""),

@@ -283,6 +283,7 @@ fn a_full_queue_holds_nobody_up() {
             file: tmp.reopen().unwrap(),
             against: Some(against),
             tid,
+            process: Arc::default(),
         };
         match background.verify(job) {
             true => taken += 1,
@@ -328,6 +329,7 @@ fn a_file_that_cannot_be_read_is_counted() {
         file: write_only,
         against: Some(Against { layer: 0, path: path("/usr/bin/python3"), sha256: Some([0; 32]) }),
         tid: 1,
+        process: Arc::default(),
     };
     assert!(background.verify(job));
     let end = Instant::now() + Duration::from_secs(30);

@@ -170,6 +170,7 @@ fn the_engine_gets_the_same_schema_as_the_plugin_reads() {
             "log_level",
             "manifests",
             "network",
+            "pod_annotations",
             "storage_roots",
             "watch_files",
             "watch_libraries"

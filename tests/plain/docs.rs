@@ -39,18 +39,18 @@ fn documents_and_rules() -> Vec<PathBuf> {
 fn fields_table(source: Source) -> String {
     table(
         &["field", "type", "meaning"],
-        FIELDS.iter().filter(|f| f.source == source).map(|f| {
-            let argument = match f.argument {
-                Argument::None => "",
-                Argument::OptionalKey => "`, `",
-            };
-            let name = match argument {
-                "" => format!("`{}`", f.name),
-                _ => format!("`{}`, `{}[path]`", f.name, f.name),
-            };
-            let list = if f.is_list { "list of " } else { "" };
-            vec![name, format!("{list}{}", f.field_type.as_str()), f.description.to_owned()]
-        }),
+        FIELDS
+            .iter()
+            .filter(|f| f.source == source || (f.source == Source::Both && source == Source::Syscall))
+            .map(|f| {
+                let name = match f.argument {
+                    Argument::None => format!("`{}`", f.name),
+                    Argument::OptionalKey => format!("`{}`, `{}[path]`", f.name, f.name),
+                    Argument::Key => format!("`{}[key]`", f.name),
+                };
+                let list = if f.is_list { "list of " } else { "" };
+                vec![name, format!("{list}{}", f.field_type.as_str()), f.description.to_owned()]
+            }),
     )
 }
 

@@ -16,7 +16,9 @@ fn questions() -> Vec<String> {
     let mut questions = Vec::new();
     for field in schema.as_array().unwrap() {
         let name = field["name"].as_str().unwrap().strip_prefix("drift.").unwrap();
-        questions.push(name.to_owned());
+        if field["arg"]["isRequired"] != true {
+            questions.push(name.to_owned());
+        }
         if field["arg"]["isKey"] == true {
             let long = format!("/{}", "a/".repeat(5000));
             for argument in ["", "/", "..", "/../../../bin/bash", "//usr//bin/./bash", "\u{1}\u{fffd}", &long]

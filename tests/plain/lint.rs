@@ -75,7 +75,8 @@ fn later_files_see_earlier_ones() {
                 - list: drift_allowed_binaries\n  items: []\n\
                 - rule: My rule\n  desc: It is mine. Tune with the list drift_allowed_binaries.\n\
                   \x20 condition: drift_spawned and not drift.file_path in (drift_allowed_binaries)\n\
-                  \x20 output: It is mine | container=%drift.container_id\n  priority: INFO\n  \
+                  \x20 output: It is mine | where=%drift.where container_id=%drift.container_id\n\
+                  \x20 priority: INFO\n  \
                   tags: [maturity_sandbox, container]\n";
     std::fs::write(&mine, rule).unwrap();
     let mine = mine.to_str().unwrap();
@@ -94,7 +95,8 @@ fn users_rules_need_no_cases_and_no_prefix() {
                 - list: mine\n  items: [sh]\n\
                 - rule: My rule\n  desc: It is mine. Tune with the list mine.\n\
                   \x20 condition: evt.type = execve and not proc.name in (mine)\n\
-                  \x20 output: It is mine | container=%drift.container_id\n  priority: INFO\n  \
+                  \x20 output: It is mine | where=%drift.where container_id=%drift.container_id\n\
+                  \x20 priority: INFO\n  \
                   tags: [maturity_sandbox, container]\n";
     std::fs::write(&file, rule).unwrap();
     let path = file.to_str().unwrap();

@@ -130,7 +130,7 @@ impl Node {
                 running.id
             )
         })?;
-        let declared = read(&self.host, &container.id, live, &self.storage_roots);
+        let declared = read(&self.host, &container.id, live, &self.storage_roots, &[]);
         let (host, container) = (self.host.clone(), Arc::clone(container));
         Ok(Target { host, container, pids: running.pids, declared })
     }

@@ -96,6 +96,16 @@ impl Host {
         }
     }
 
+    /// The name of the node: what Falco was told, else `/etc/hostname`; `None` where neither says.
+    pub fn name(&self) -> Option<Box<str>> {
+        const MAX: usize = 255;
+        let told = |key: &str| std::env::var(key).ok().filter(|name| !name.is_empty() && name.len() <= MAX);
+        let file = || String::from_utf8(self.read_state(b"/etc/hostname", 4096).ok()??).ok();
+        let name = told("FALCO_HOSTNAME").or_else(|| told("FALCO_K8S_NODE_NAME")).or_else(file)?;
+        let name = name.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
+        (name.len() <= MAX).then(|| name.into())
+    }
+
     /// Mounts of the host's init process, read at `not_before` or later; `None` if they may not be looked at.
     ///
     /// A node has a mount or more for each container, so that reading them takes milliseconds: it is done

@@ -34,6 +34,7 @@ fn transaction(host: &Host, pid: i64, manager: Option<Manager>) -> Transaction {
     });
     let agent = Arc::new(Agent {
         pid,
+        process: Default::default(),
         manager,
         action: manager.map(|_| Action::Install),
         names: Vec::new(),
@@ -205,9 +206,7 @@ fn a_record_that_something_else_left_as_it_is_in_the_image_was_not_rewritten() {
 
 fn change(open: &Transaction, path: &str, gained: &[&'static str]) -> FileReport {
     let writer = Writer {
-        name: None,
-        parent: None,
-        user: None,
+        process: Arc::default(),
         pid: 0,
         tid: 0,
         command: "dpkg --unpack".into(),

@@ -101,7 +101,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The condition by which the engine asks drift about calls that change files, enabled or not; opens drift
 /// looks at by itself.
 fn watching() -> String {
-    condition("Drift file watch")
+    condition("Drift internal: file watch")
 }
 
 /// Runs `command` while the engine watches, and evaluates the shipped rules on what it saw.

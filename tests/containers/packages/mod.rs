@@ -63,7 +63,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Runs `script` while the engine watches, and evaluates the shipped rules on what it saw.
 fn watch(container: &Container, script: &str) -> Outcome {
     // The rules by which the engine asks drift about files, libraries and package managers.
-    let asks = ["Drift file watch", "Drift package manager changed container"];
+    let asks = ["Drift internal: file watch", "Drift package manager changed container"];
     let asks = asks.map(|rule| format!("({})", condition(rule))).join(" or ");
     let own = "evt.type in (drift_binary, drift_container, drift_file, drift_library, drift_packages)";
     let filter = format!("{own} or (evt.type in (execve, execveat) and evt.rawres = 0) or {asks}");

@@ -23,7 +23,7 @@ fn an_unpacked_archive_of_packages_is_told_once() {
     assert_eq!(list(&told.fields["drift.pkg_added"]), ["evil_a=6.6", "evil_b=6.6"]);
     let critical: Vec<_> = outcome.alerts.iter().filter(|alert| alert.priority == "Critical").collect();
     let [alert] = critical.as_slice() else { panic!("{critical:#?}") };
-    assert_eq!(alert.rule, "Drift package database changed by other program");
+    assert_eq!(alert.rule, "Drift package database changed by another program");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_script_that_only_has_the_name_of_a_package_manager_is_none() {
     assert_eq!(list(&told.fields["drift.pkg_added"]), ["drift_x=1.0"]);
     let rules: Vec<_> =
         outcome.alerts.iter().filter(|alert| alert.priority == "Critical").map(|alert| &alert.rule).collect();
-    assert_eq!(rules, ["Drift package database changed by other program"]);
+    assert_eq!(rules, ["Drift package database changed by another program"]);
 }
 
 /// `dpkg --pre-invoke` with nothing to install, and the attacker's pip.py: what they drop alerts as anywhere

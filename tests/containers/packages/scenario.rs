@@ -107,7 +107,7 @@ fn compare(rows: &[Row], outcome: &Outcome) -> Vec<String> {
             continue;
         }
         let due = match &row.work {
-            None => "Drift package database changed by other program: unknown install sl".to_owned(),
+            None => "Drift package database changed by another program: unknown install sl".to_owned(),
             Some([manager, action, names]) => {
                 let rule = if action == "remove" {
                     "Drift package removed"

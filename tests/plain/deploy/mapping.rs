@@ -33,7 +33,9 @@ fn defenders_binary_drift_is_where_a_binary_drifted() {
     for rule in rules() {
         let cells = &rows()[&rule.name];
         // The fields that defender.env looks at.
-        let says = (rule.filter.contains("drift.binary_origin in (added") && rule.name != EXPLAINED)
+        let drifts =
+            ["drift.binary_origin in (added", "drift.script_origin in (added", "_origin in (memfd, detached"];
+        let says = (drifts.iter().any(|what| rule.filter.contains(what)) && rule.name != EXPLAINED)
             || rule.name == "Drift found process not from image";
         assert_eq!(cells[2].contains("K8S.NODE_ImageBinaryDrift"), says, "{}", rule.name);
     }

@@ -20,6 +20,23 @@ const FIELDS: &[&str] = &[
     "container_drifts",
     "manifest_state",
     "rootfs_readonly",
+    "where",
+    "container_short_id",
+    "container_name",
+    "container_kind",
+    "pod_name",
+    "pod_namespace",
+    "pod_uid",
+    "pod_label",
+    "pod_annotation",
+    "workload",
+    "image_repository",
+    "image_tag",
+    "host_name",
+    "process_name",
+    "process_parent",
+    "process_uid",
+    "process_user",
     "image",
     "image_id",
     "image_digest",
@@ -151,7 +168,9 @@ fn start(containers: &str) -> (Host, tempfile::TempDir) {
 }
 
 fn answers(host: &mut Host, event: &falco_plugin_runner::Event) -> Vec<(&'static str, Option<String>)> {
-    FIELDS.iter().map(|field| (*field, host.text(event, field))).collect()
+    // The node's name does not depend on the event, and labels want a key.
+    let fields = FIELDS.iter().filter(|field| !["host_name", "pod_label", "pod_annotation"].contains(*field));
+    fields.map(|field| (*field, host.text(event, field))).collect()
 }
 
 /// These fields of an event are answered so.
@@ -222,8 +241,9 @@ fn the_schema_lists_the_fields() {
     assert_eq!(names, FIELDS);
     for field in fields {
         assert!(!field["desc"].as_str().unwrap().is_empty());
-        let keyed = field["name"] == "drift.image_has_file";
+        let needs_key = field["name"] == "drift.pod_label" || field["name"] == "drift.pod_annotation";
+        let keyed = needs_key || field["name"] == "drift.image_has_file";
         assert_eq!(field["arg"]["isKey"].as_bool(), keyed.then_some(true), "{field}");
-        assert_ne!(field["arg"]["isRequired"], true);
+        assert_eq!(field["arg"]["isRequired"] == true, needs_key, "{field}");
     }
 }

@@ -24,6 +24,7 @@ fn drifts_own_events_answer_from_their_payload() {
     for (field, answer) in answers(&mut host, &event) {
         let want = match field {
             "container_id" => Some(ID),
+            "where" | "container_short_id" => Some("0123456789ab"),
             "binary_origin" => Some("image_modified"),
             "binary_sha256" => Some(digest.as_str()),
             _ => None,

@@ -236,12 +236,16 @@ fn field_problem(pack: &Pack<'_>, field: &str, source: &str) -> Option<String> {
         let of = match def.source {
             Source::Syscall => "syscall",
             Source::Drift => "drift",
+            Source::Both => source,
         };
         if of != source {
             return Some(format!("{name} is for the source {of}, and this is a rule of {source}"));
         }
-        return (argument.is_some() && def.argument == Argument::None)
-            .then(|| format!("{name} takes no argument"));
+        return match (def.argument, argument) {
+            (Argument::None, Some(_)) => Some(format!("{name} takes no argument")),
+            (Argument::Key, None) => Some(format!("{name} takes a key: {name}[key]")),
+            _ => None,
+        };
     }
     let core: &[&str] = if source == "syscall" { &CORE } else { &CORE_OF_PLUGINS };
     if core.contains(&class) {

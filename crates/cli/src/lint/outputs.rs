@@ -30,8 +30,8 @@ pub(crate) fn problems(output: &str, watches: bool) -> Vec<String> {
             found.push(format!("the key {key} is there twice"));
         }
     }
-    if !watches && !keys.contains("container") {
-        found.push("it does not say in which container: container=%drift.container_id".to_owned());
+    for key in ["where", "container_id"].into_iter().filter(|key| !watches && !keys.contains(key)) {
+        found.push(format!("it does not say in which container: {key}=%drift.{key}"));
     }
     found
 }

@@ -6,6 +6,7 @@
 pub mod declared;
 pub mod directories;
 pub mod id;
+pub mod identity;
 mod image_volume;
 pub mod init_layer;
 mod layers;
@@ -14,4 +15,5 @@ pub mod main_program;
 pub mod mounts;
 pub mod registry;
 pub mod running;
+pub mod users;
 pub mod volume;

@@ -7,7 +7,10 @@
 
 use crate::container::declared::{Declared, ImageIdentity};
 use crate::container::directories::HostDirectories;
+use crate::container::identity::read::glance;
+use crate::container::identity::Identity;
 use crate::container::live::{self, Live, NotLive};
+use crate::container::users::Users;
 use crate::host::Host;
 use crate::image::cache::LayerCache;
 use crate::image::view::{Image, ManifestState};
@@ -61,6 +64,8 @@ pub struct Declaration {
     read: ArcSwapOption<Declared>,
     /// What another plugin told of the image.
     told: ArcSwapOption<ImageIdentity>,
+    /// Who the container is, as far as that is known.
+    identity: ArcSwapOption<Identity>,
     /// The image by both.
     pub image: ArcSwapOption<ImageFacts>,
     /// Set by whoever reads it.
@@ -70,6 +75,8 @@ pub struct Declaration {
     /// Nameservers that it was given, as they were when its files were first read: a process may write that
     /// file.
     nameservers: OnceLock<Box<[IpAddr]>>,
+    /// Names of its users, as they were then.
+    users: OnceLock<Users>,
 }
 
 impl Declaration {
@@ -98,8 +105,36 @@ impl Declaration {
         self.read.load()
     }
 
+    /// Notes names of users; what was noted before stays.
+    pub fn set_users(&self, users: Users) {
+        let _ = self.users.set(users);
+    }
+
+    /// The name of a user of the container, whose id is the host's.
+    pub fn user(&self, id: u32) -> Option<&Arc<str>> {
+        self.users.get()?.name(id)
+    }
+
+    /// Who the container is, as far as that is known.
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.load_full()
+    }
+
+    /// Notes who the container is; what was known before stands where this says nothing.
+    pub fn note_identity(&self, identity: &Identity) {
+        if !identity.is_empty() {
+            self.identity.rcu(|known| {
+                let known = known.as_deref().cloned().unwrap_or_default();
+                Some(Arc::new(identity.clone().or(&known)))
+            });
+        }
+    }
+
     /// Notes what the files on the node say.
     pub fn set_read(&self, declared: Option<Arc<Declared>>) {
+        if let Some(declared) = &declared {
+            self.note_identity(&declared.identity);
+        }
         self.read.store(declared);
         self.settle();
     }
@@ -206,7 +241,7 @@ pub struct Registry {
     cache: &'static LayerCache,
     manifests: Vec<LoadedManifest>,
     containers: LruCache<Box<str>, Arc<Container>>,
-    told: LruCache<Box<str>, Arc<ImageIdentity>>,
+    told: LruCache<Box<str>, (Arc<ImageIdentity>, Arc<Identity>)>,
     /// Containers by the process that each was looked at through.
     by_pid: LruCache<i64, Box<str>>,
     /// Containers by the device of their root file system.
@@ -262,13 +297,16 @@ impl Registry {
         self.containers.iter().map(|(_, container)| container)
     }
 
-    /// Notes the image of a container, as another plugin told it.
-    pub fn note_image(&mut self, id: &str, image: ImageIdentity) {
-        let image = Arc::new(image);
+    /// Notes the image of a container, and who the container is, as another plugin told it.
+    pub fn note_told(&mut self, id: &str, image: ImageIdentity, identity: Identity) {
+        let (image, identity) = (Arc::new(image), Arc::new(identity));
         if let Some(container) = self.containers.peek(id) {
             container.declaration.set_told(Some(Arc::clone(&image)));
+            // What the node's files say stands.
+            let read = container.declaration.identity().unwrap_or_default();
+            container.declaration.note_identity(&Identity::clone(&read).or(&identity));
         }
-        self.told.put(id.into(), image);
+        self.told.put(id.into(), (image, identity));
         // Which manifest applies may have changed.
         if !self.manifests.is_empty() {
             self.containers.pop(id);
@@ -278,6 +316,28 @@ impl Registry {
     /// How often what is known of a container changed; the same number means that nothing did.
     pub fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// Notes who a container is, as a recording says.
+    pub fn note_identity(&mut self, id: &str, identity: Identity) {
+        match self.told.get_mut(id) {
+            Some((_, told)) => *told = Arc::new(identity.clone()),
+            None => _ = self.told.put(id.into(), (Arc::default(), Arc::new(identity.clone()))),
+        }
+        if let Some(container) = self.containers.peek(id) {
+            container.declaration.note_identity(&identity);
+        }
+    }
+
+    /// The other containers of a container's pod that are known: running ones, and those that ended a short
+    /// while ago, such as its init containers. One pass over all containers: for what is asked once.
+    pub fn pod_of<'r>(&'r self, container: &'r Container) -> impl Iterator<Item = &'r Arc<Container>> {
+        let identity = container.declaration.identity().filter(|identity| identity.pod.is_some());
+        let others = self.containers.iter().map(|(_, other)| other).filter(|other| other.id != container.id);
+        others.filter(move |other| match (&identity, other.declaration.identity()) {
+            (Some(own), Some(other)) => own.shares_pod_with(&other),
+            _ => false,
+        })
     }
 
     /// The container with this id, as known; nothing is looked at.
@@ -308,8 +368,19 @@ impl Registry {
         if let Some(known) = known.filter(|k| !container.says_more_than(k)) {
             return (known, None);
         }
-        container.declaration.set_told(self.told.peek(id).cloned());
+        let (mut told_image, told_identity) = self.told.peek(id).cloned().unzip();
+        let known_identity = known_before.as_ref().and_then(|known| known.declaration.identity());
+        container.declaration.note_identity(&told_identity.unwrap_or_default());
+        if known_identity.is_none() {
+            let (identity, reference) =
+                glance(&self.host, id, container.live.as_ref().map_or(pid, Live::pid));
+            container.declaration.note_identity(&identity);
+            let named = || Arc::new(ImageIdentity { reference, ..ImageIdentity::default() });
+            told_image = told_image.or_else(|| Some(named()).filter(|image| image.reference.is_some()));
+        }
+        container.declaration.set_told(told_image);
         if let Some(known) = &known_before {
+            container.declaration.note_identity(&known.declaration.identity().unwrap_or_default());
             // A restart changes no declaration; it is read again all the same.
             if container.live.is_some() {
                 container.declaration.set_read(known.declaration.read.load_full());
@@ -435,7 +506,7 @@ impl Registry {
     }
 
     fn look(&self, id: &str, pid: i64) -> (Container, Option<Image>) {
-        let reference = self.told.peek(id).and_then(|told| told.reference.as_deref());
+        let reference = self.told.peek(id).and_then(|(image, _)| image.reference.as_deref());
         let manifest = self
             .manifests
             .iter()

@@ -193,6 +193,12 @@ impl Host {
         }
     }
 
+    /// The map of user ids of a process's user namespace to the host's, as the kernel prints it; `None` if it
+    /// is gone.
+    pub fn user_map(&self, pid: i64) -> Option<String> {
+        String::from_utf8(read_bounded(&self.proc(pid, "uid_map"), 64 << 10).ok()?).ok()
+    }
+
     /// The effective user id of a process, as the host counts; `None` if it is gone.
     pub fn user_of(&self, pid: i64) -> Option<u32> {
         let status = read_bounded(&self.proc(pid, "status"), 64 << 10).ok()?;

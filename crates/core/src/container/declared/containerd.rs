@@ -21,6 +21,8 @@ pub(crate) const MAX_BLOB: usize = 8 << 20;
 
 /// The extension of a container's record that the CRI plugin writes (`internal/cri/labels`).
 const CRI_EXTENSION: &[u8] = b"io.cri-containerd.container.metadata";
+/// The same of a sandbox's record.
+const SANDBOX_EXTENSION: &[u8] = b"io.cri-containerd.sandbox.metadata";
 
 /// The record of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Record {
     pub parent: Option<Digest>,
     /// What the CRI plugin recorded.
     pub cri: Option<CriRecord>,
+    /// The name that nerdctl gave it.
+    pub name: Option<String>,
 }
 
 /// The CRI plugin's record of a container.
@@ -67,7 +71,19 @@ fn read_record<P: Pages>(db: &Bolt<'_, P>, namespace: &[u8], id: &[u8]) -> Resul
     let any = db.get(&[b"v1", namespace, b"containers", id, b"extensions", CRI_EXTENSION])?;
     let cri = any.as_deref().and_then(any_value).and_then(cri_record);
     let digest = |bytes| text(bytes).and_then(|d| Digest::parse(&d).ok());
-    Ok(Some(Record { target: digest(target), parent: digest(parent), cri, image_name }))
+    let name = text(db.get(&[b"v1", namespace, b"containers", id, b"labels", b"nerdctl/name"])?);
+    Ok(Some(Record { target: digest(target), parent: digest(parent), cri, image_name, name }))
+}
+
+/// What the CRI plugin recorded of a sandbox, as JSON; `None` if it is not there.
+///
+/// # Errors
+/// [`BoltError`].
+pub fn sandbox<P: Pages>(pages: &P, namespace: &str, id: &str) -> Result<Option<Vec<u8>>, BoltError> {
+    let (namespace, id) = (namespace.as_bytes(), id.as_bytes());
+    let key = [b"v1", namespace, b"containers", id, b"extensions", SANDBOX_EXTENSION];
+    let any = bolt::ask(pages, |db| db.get(&key))?;
+    Ok(any.as_deref().and_then(any_value).map(<[u8]>::to_vec))
 }
 
 /// The second field of a protobuf `Any`: the message, here JSON.

@@ -33,6 +33,10 @@ pub struct DockerContainer {
     pub ports: Vec<Ports>,
     /// Command line of the first process.
     pub args: Vec<String>,
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +55,8 @@ struct RawContainer {
     path: Option<String>,
     #[serde(default)]
     args: Option<Vec<String>>,
+    #[serde(default)]
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +70,7 @@ struct RawConfig {
     image: String,
     env: Option<Vec<String>>,
     exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
 impl DockerContainer {
@@ -85,6 +92,9 @@ impl DockerContainer {
             manifest,
             env: raw.config.env.unwrap_or_default().iter().map(|e| EnvVar::parse(e)).collect(),
             ports: ports.keys().filter_map(|p| Ports::parse(p)).collect(),
+            // With the slash of a link's name.
+            name: raw.name.trim_start_matches('/').to_owned(),
+            labels: raw.config.labels.unwrap_or_default(),
             args: raw.path.into_iter().chain(raw.args.unwrap_or_default()).collect(),
         })
     }

@@ -17,6 +17,7 @@ pub mod reference;
 pub mod spec;
 pub mod storage;
 
+use crate::container::identity::Identity;
 use drift_formats::digest::Digest;
 use drift_formats::image_config::ImageConfig;
 use drift_formats::ports::{Ports, Protocol};
@@ -43,6 +44,8 @@ pub struct Declared {
     pub ports: Option<Vec<Ports>>,
     /// Whether the root file system is to be read-only.
     pub read_only_root: Option<bool>,
+    /// Who the container is.
+    pub identity: Identity,
     /// Why parts are unknown; for people.
     pub missing: Vec<String>,
 }

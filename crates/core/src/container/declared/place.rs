@@ -50,6 +50,8 @@ pub struct Places {
     pub docker: Vec<PathBuf>,
     /// Roots of containers/storage, with the name of the storage driver.
     pub storage: Vec<(PathBuf, String)>,
+    /// The name that conmon was given for the container.
+    pub name: Option<String>,
 }
 
 /// Whether an id can be the name of a directory. Ids of containers are short names without a slash
@@ -110,6 +112,8 @@ impl Places {
         if let Some(bundle) = argument(line, &[b"-b", b"--bundle"]).filter(|b| b.starts_with(b"/")) {
             self.bundles.push(path(bundle));
         }
+        let name = argument(line, &[b"-n", b"--name"]).filter(|_| !self.bundles.is_empty());
+        self.name = name.and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned);
         if let Some(namespace) = argument(line, &[b"-namespace"]).and_then(|n| std::str::from_utf8(n).ok()) {
             self.namespaces.push(namespace.to_owned());
             // A shim works in the bundle of the container that it was started for; the pod's others lie
@@ -211,7 +215,10 @@ mod tests {
         let mut places = Places::default();
         places.add_keeper(b"conmon\0-c\0c1\0-b\0/store/c1/userdata\0-p\0x\0", Some(b"/"), "c1");
         assert_eq!(places.bundles, [PathBuf::from("/store/c1/userdata")]);
+        assert_eq!(places.name, None);
         assert!(places.namespaces.is_empty());
+        places.add_keeper(b"conmon\0-c\0c1\0-b\0/store/c1/userdata\0-n\0shop\0", Some(b"/"), "c1");
+        assert_eq!(places.name.as_deref(), Some("shop"));
         let mut relative = Places::default();
         relative.add_keeper(b"conmon\0-b\0", Some(b"/"), "c1");
         relative.add_keeper(b"conmon\0-b\0here\0", Some(b"/"), "c1");

@@ -7,6 +7,7 @@ use crate::container::declared::environment::Environment;
 use crate::container::declared::overrides::{overrides, Known};
 use crate::container::declared::place::{self, Places};
 use crate::container::declared::spec::{RunSpec, MAX_SPEC};
+use crate::container::identity::{name, read as identity, Identity, Kind, Pod};
 use crate::container::live::Live;
 use crate::host::Host;
 use drift_formats::digest::Digest;
@@ -27,7 +28,15 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
 /// Reads all that is known of `container`, looked at through `live`. Takes milliseconds: not for the event
 /// thread of a live capture.
-pub fn read(host: &Host, container: &str, live: &Live, storage_roots: &[PathBuf]) -> Declared {
+///
+/// `annotations` are those of the pod that are kept.
+pub fn read(
+    host: &Host,
+    container: &str,
+    live: &Live,
+    storage_roots: &[PathBuf],
+    annotations: &[String],
+) -> Declared {
     if !place::is_name(container) {
         return Declared { missing: vec!["the id is no name".into()], ..Declared::default() };
     }
@@ -38,13 +47,14 @@ pub fn read(host: &Host, container: &str, live: &Live, storage_roots: &[PathBuf]
     let places = place::find(host, container, live.pid(), upper.as_deref(), storage_roots);
     let known = |kind| Some(host.namespace_of(live.pid(), kind)? == host.namespace_of(1, kind)?);
     let namespaces = Known { host_network: known("net"), host_pid: known("pid"), privileged: false };
-    Reader { host, id: container, places, missing: Vec::new() }.read(namespaces)
+    Reader { host, id: container, places, annotations, missing: Vec::new() }.read(namespaces)
 }
 
 struct Reader<'h> {
     host: &'h Host,
     id: &'h str,
     places: Places,
+    annotations: &'h [String],
     missing: Vec<String>,
 }
 
@@ -61,6 +71,7 @@ struct Told {
     privileged: bool,
     host_network: Option<bool>,
     docker: Option<DockerContainer>,
+    identity: Identity,
 }
 
 impl Reader<'_> {
@@ -78,6 +89,7 @@ impl Reader<'_> {
                 self.missing.push("no engine's record of the container".into());
                 Told { reference: named(run.as_ref()), ..Told::default() }
             });
+        let identity = self.identity(run.as_ref(), &told.identity);
         known.privileged = told.privileged;
         // Seen, or where the host's first process cannot be looked at, told.
         known.host_network = known.host_network.or(told.host_network);
@@ -119,7 +131,36 @@ impl Reader<'_> {
             environment,
             ports,
             read_only_root: run.as_ref().map(|run| run.read_only_root),
+            identity,
             missing: self.missing,
+        }
+    }
+
+    /// Who the container is, by its bundle, by what its engine says, and by the kubelet's files.
+    fn identity(&mut self, run: Option<&RunSpec>, told: &Identity) -> Identity {
+        let mut identity =
+            run.map(|run| identity::of_annotations(|key| run.annotation(key))).unwrap_or_default();
+        self.add_crio_pod(&mut identity);
+        let mut identity = identity.or(told).or(&identity::of_keeper(&self.places));
+        if identity.pod.is_none() {
+            identity = identity::of_log(self.host, self.id).unwrap_or_default().or(&identity);
+        }
+        identity.kind = identity.kind.or_else(|| identity::kind(self.host, &identity));
+        identity
+    }
+
+    /// Labels and annotations of the pod, by the bundle of CRI-O's sandbox.
+    fn add_crio_pod(&self, identity: &mut Identity) {
+        let Some(pod) = &mut identity.pod else { return };
+        let Some(sandbox) = pod.sandbox.clone() else { return };
+        for bundle in &self.places.bundles {
+            let Some(path) = identity::beside(bundle, self.id, &sandbox) else { continue };
+            let path = path.join("config.json");
+            let json = self.host.read_state(path.as_os_str().as_bytes(), MAX_SPEC).ok().flatten();
+            if let Some(bundle) = json.as_deref().and_then(identity::Bundle::parse) {
+                bundle.add_pod(pod, self.annotations);
+                return;
+            }
         }
     }
 
@@ -205,8 +246,33 @@ impl Reader<'_> {
                 break;
             }
         }
+        told.identity = self.docker_identity(&root, &container);
         told.docker = Some(container);
         Some(told)
+    }
+
+    /// By the container's labels, which cri-dockerd gives it, and those of its sandbox (cri-dockerd
+    /// `core/docker_service.go`, `core/convert.go`).
+    fn docker_identity(&mut self, root: &Path, container: &DockerContainer) -> Identity {
+        let label = |key: &str| container.labels.get(key).map(String::as_str);
+        let mut found = Identity::from_labels(label);
+        let sandbox = label("io.kubernetes.sandbox.id").unwrap_or(self.id);
+        if let Some(pod) = &mut found.pod {
+            pod.sandbox = name(sandbox);
+            let path = root.join("containers").join(sandbox).join("config.v2.json");
+            let json = self.file(&path, docker::MAX_STATE).filter(|_| place::is_name(sandbox));
+            if let Some(Ok(sandbox)) = json.map(|json| DockerContainer::parse(&json, sandbox)) {
+                identity::add(pod, &sandbox.labels, &BTreeMap::new(), &[]);
+                pod.labels.retain(|key, _| !key.starts_with("io.kubernetes."));
+            }
+        }
+        if label("io.kubernetes.docker.type") == Some("podsandbox") {
+            found.kind = Some(Kind::Pause);
+            found.name = None;
+        } else {
+            found.name = found.name.or_else(|| name(&container.name));
+        }
+        found
     }
 
     fn ask_storage(&mut self, run: Option<&RunSpec>) -> Option<Told> {
@@ -223,6 +289,7 @@ impl Reader<'_> {
             let mut told = Told {
                 reference: named(run).or(Some(container.reference)),
                 id: container.image,
+                identity: Identity { name: container.name.as_deref().and_then(name), ..Identity::default() },
                 ..Told::default()
             };
             if let Some(image) = container.image {
@@ -299,7 +366,17 @@ impl Reader<'_> {
             for namespace in self.places.namespaces.clone() {
                 let record = containerd::record(&file, &namespace, self.id);
                 if let Some(record) = self.parsed(&path, record).flatten() {
-                    return Some(self.follow(&root, record, run));
+                    let sandbox = run.and_then(|run| run.annotation("io.kubernetes.cri.sandbox-id"));
+                    let sandbox = sandbox.map(|id| containerd::sandbox(&file, &namespace, id));
+                    let sandbox = sandbox.and_then(|json| self.parsed(&path, json).flatten());
+                    let sandbox = sandbox.as_deref();
+                    let pod: Option<Pod> =
+                        sandbox.and_then(|json| identity::of_sandbox_record(json, self.annotations));
+                    let called = run.and_then(|run| run.annotation("io.kubernetes.cri.container-name"));
+                    let kind =
+                        sandbox.zip(called).and_then(|(json, name)| identity::applied_kind(json, name));
+                    let identity = Identity { name: record.name.as_deref().and_then(name), kind, pod };
+                    return Some(Told { identity, ..self.follow(&root, record, run) });
                 }
             }
         }

@@ -31,7 +31,7 @@ impl Tree {
         let host = Host::new(self.0.path());
         let roots = ["/var/lib/docker/overlay2", "/var/lib/containers/storage/overlay"].map(PathBuf::from);
         let places = place::find(&host, id, 1, None, &roots);
-        Reader { host: &host, id, places, missing: Vec::new() }.read(known)
+        Reader { host: &host, id, places, annotations: &[], missing: Vec::new() }.read(known)
     }
 }
 
@@ -242,7 +242,8 @@ fn containerd() {
     let mut places = place::find(&host, "c1", 1, None, &[]);
     places.namespaces.push("probe".into());
     let known = Known::default();
-    let declared = Reader { host: &host, id: "c1", places, missing: Vec::new() }.read(known);
+    let declared =
+        Reader { host: &host, id: "c1", places, annotations: &[], missing: Vec::new() }.read(known);
     assert_eq!(declared.image.reference.as_deref(), Some("localhost/probe:1"));
     assert_eq!((declared.image.id, declared.image.digest()), (None, None), "no blob to prove it");
     assert_eq!(declared.args.as_deref().unwrap(), ["/bin/w", "a", "b"]);
@@ -265,9 +266,16 @@ fn a_name_that_moved_on_is_not_believed() {
     let (_, moved) = put(&CONFIG.replace("17ed5c28", "00000000"));
     let host = Host::new(tree.0.path());
     let of = |target, cri| {
-        let mut reader = Reader { host: &host, id: "c1", places: Places::default(), missing: Vec::new() };
+        let mut reader = Reader {
+            host: &host,
+            id: "c1",
+            places: Places::default(),
+            annotations: &[],
+            missing: Vec::new(),
+        };
         let chain = "sha256:17ed5c281cac4091a93e6db1487c2445631833ce817f1c396dda25837c370685";
         let record = Record {
+            name: None,
             image_name: "app:1".into(),
             target: Some(target),
             parent: Digest::parse(chain).ok(),

@@ -4,6 +4,7 @@
 //! Invariant: values of environment variables are hashed as they are read; of the annotations only those with
 //! a known name are kept.
 
+use crate::container::identity::read::ANNOTATIONS;
 use drift_formats::image_config::{ConfigError, EnvVar};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ pub struct RunSpec {
     pub read_only_root: bool,
     /// Bind mounts.
     pub binds: Vec<Bind>,
-    /// Annotations with a name in [`KEPT`].
+    /// Annotations with a name in [`KEPT`] or [`ANNOTATIONS`].
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -158,11 +159,14 @@ impl RunSpec {
                 .collect(),
             read_only_root: raw.root.is_some_and(|root| root.readonly),
             binds: raw.mounts.unwrap_or_default().into_iter().filter_map(bind).collect(),
-            annotations: annotations.into_iter().filter(|(name, _)| KEPT.contains(&name.as_str())).collect(),
+            annotations: annotations
+                .into_iter()
+                .filter(|(name, _)| KEPT.contains(&name.as_str()) || ANNOTATIONS.contains(&name.as_str()))
+                .collect(),
         })
     }
 
-    /// The value of an annotation in [`KEPT`]; an empty one counts as none.
+    /// The value of an annotation that is kept; an empty one counts as none.
     pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.get(name).map(String::as_str).filter(|v| !v.is_empty())
     }

@@ -19,6 +19,8 @@ pub struct StoredContainer {
     pub reference: String,
     /// Its image; `None` for a container without one (podman's `--rootfs`).
     pub image: Option<Digest>,
+    /// Its first name.
+    pub name: Option<String>,
 }
 
 /// Finds a container in `containers.json` or `volatile-containers.json`; `None` if it is not there.
@@ -33,6 +35,8 @@ pub fn container(json: &[u8], id: &str) -> Result<Option<StoredContainer>, Confi
         image: Option<String>,
         #[serde(default)]
         metadata: Option<String>,
+        #[serde(default)]
+        names: Option<Vec<String>>,
     }
     #[derive(Deserialize, Default)]
     #[serde(rename_all = "kebab-case", default)]
@@ -43,7 +47,8 @@ pub fn container(json: &[u8], id: &str) -> Result<Option<StoredContainer>, Confi
     let Some(found) = all.into_iter().find(|c| c.id == id) else { return Ok(None) };
     let metadata: Metadata = found.metadata.and_then(|m| serde_json::from_str(&m).ok()).unwrap_or_default();
     let image = found.image.as_deref().and_then(Digest::from_hex);
-    Ok(Some(StoredContainer { reference: metadata.image_name, image }))
+    let name = found.names.and_then(|names| names.into_iter().next());
+    Ok(Some(StoredContainer { reference: metadata.image_name, image, name }))
 }
 
 /// Digests of an image's manifest, by `images.json`; `None` if the image is not there.
