@@ -150,8 +150,10 @@ impl<'e> Query<'e> {
     }
 
     /// Whether the executable was reported by an earlier event, as it is now.
+    ///
+    /// `None` for what the image has.
     pub fn binary_is_repeated(&mut self) -> Option<bool> {
-        let binary = self.binary()?;
+        let binary = self.binary().filter(|binary| is_counted(binary.judgement.origin))?;
         let content = self.binary_content().map(|explained| explained.kind);
         let work = self.binary_provenance().and_then(|(provenance, written)| {
             Some((provenance.to_string(), written?.work.map(|work| work.to_string())))
@@ -163,7 +165,7 @@ impl<'e> Query<'e> {
 
     /// As [`Self::binary_is_repeated`], of the script.
     pub fn script_is_repeated(&mut self) -> Option<bool> {
-        let script = self.script()?;
+        let script = self.script().filter(|script| is_counted(script.judgement.origin))?;
         let content = self.script_content().map(|explained| explained.kind);
         let is_entrys = self.script_is_entrys();
         let known = self.script_provenance();
@@ -341,4 +343,9 @@ impl<'e> Query<'e> {
     pub fn port_is_new(&mut self) -> Option<bool> {
         self.state.ports.is_new(&self.cx, &mut self.state.processes)
     }
+}
+
+/// Whether runs of a file with this origin are alerts.
+fn is_counted(origin: Origin) -> bool {
+    origin.is_drift() || origin == Origin::ImageUnverified
 }

@@ -120,7 +120,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         "drift.binary_repeated",
         FieldType::Bool,
         "Whether the executable was reported in the container before, in this very state, within the time that the \
-         configuration's `repeat` sets (an hour). Ask for it last in a condition: what it was asked about counts as \
+         configuration's `repeat` sets (an hour). Absent where the image has it. Ask for it last in a condition: what it was asked about counts as \
          reported. With `repeat: every` always false.",
         repeated,
     ),
