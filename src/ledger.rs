@@ -69,6 +69,16 @@ impl Ledger {
         self.reported(container, (ON_VOLUME, path))
     }
 
+    /// Notes that the file of `subject`, if it was reported, has another change time and the same content.
+    pub fn touch(&self, container: &str, subject: impl Hash, ctime: u64) {
+        let key = self.hasher.hash_one(subject);
+        let mut containers = self.lock();
+        let Some(fact) = containers.peek_mut(container).and_then(|facts| facts.peek_mut(&key)) else {
+            return;
+        };
+        *fact = Arc::new(Reported { ctime, work: fact.work.clone() });
+    }
+
     /// What was reported of `subject`.
     pub fn reported(&self, container: &str, subject: impl Hash) -> Option<Arc<Reported>> {
         let key = self.hasher.hash_one(subject);
@@ -89,6 +99,9 @@ mod tests {
             ledger.note("loud", n, Reported::default());
         }
         assert_eq!(ledger.reported("quiet", b"/etc/x").as_deref(), Some(&fact));
+        ledger.touch("quiet", b"/etc/x", 8);
+        ledger.touch("quiet", b"/etc/y", 8);
+        assert_eq!(ledger.reported("quiet", b"/etc/x").as_deref(), Some(&Reported { ctime: 8, ..fact }));
         assert_eq!(ledger.reported("quiet", b"/etc/y"), None);
         assert_eq!(ledger.reported("loud", 0), None, "its own oldest went");
     }

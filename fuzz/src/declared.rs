@@ -120,4 +120,8 @@ impl Files for NoFiles {
     fn exists(&self, _: &[u8]) -> Option<bool> {
         None
     }
+
+    fn is_users_home(&self, _: &[u8]) -> bool {
+        false
+    }
 }

@@ -3,21 +3,29 @@
 use super::cache::ContainerCache;
 use super::context::Dependencies;
 use crate::event::exec::ExecFacts;
-use crate::facts::NewImage;
+use crate::facts::{ImageJob, NewImage};
 use crate::logging::warn_once;
 use drift_core::container::declared::ImageIdentity;
-use drift_core::container::id::{may_be_cut, IdRules};
+use drift_core::container::id::{may_be_cut, ContainerId, IdRules};
 use drift_core::container::identity::{self, Identity};
-use drift_core::container::registry::{Container, LoadedManifest, Registry};
+use drift_core::container::namespaces;
+use drift_core::container::registry::{Container, LoadedManifest, Located, Registry};
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::image::view::{Image, Presence};
 use drift_core::verdict::binary::BinaryKey;
 use drift_formats::digest::Digest;
 use drift_formats::entry::ImagePath;
+use lru::LruCache;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Most cached answers about which paths images have.
 const IMAGE_FILES: usize = 8192;
+
+/// Most control groups of unknown namespaces that are kept, and how soon one is looked for again.
+const MISSES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+const MISS: Duration = Duration::from_secs(1);
 
 /// The control groups of an exec whose event has them whole, and the container that they name.
 #[derive(Debug)]
@@ -32,6 +40,9 @@ pub(super) struct Containers {
     ids: IdRules,
     pub(super) registry: Registry,
     last_cgroups: Option<LastCgroups>,
+    /// Control groups that may be of a namespace of containerd which nobody knows, and when that was last
+    /// looked for.
+    misses: LruCache<Box<[u8]>, Instant>,
     /// Processes that ran already when the engine started, and were not looked at yet.
     unseen: Vec<i64>,
     /// Whether images have paths that were asked for.
@@ -41,7 +52,8 @@ pub(super) struct Containers {
 impl Containers {
     pub(super) fn new(deps: &Dependencies, manifests: Vec<LoadedManifest>) -> Self {
         Self {
-            ids: IdRules::default(),
+            ids: IdRules::of(deps.host()),
+            misses: LruCache::new(MISSES),
             registry: Registry::new(deps.host().clone(), deps.config.registry(), manifests),
             last_cgroups: None,
             unseen: Vec::new(),
@@ -52,6 +64,8 @@ impl Containers {
     /// Has the processes that run already looked at, the one after the other, by [`Self::look_at_unseen`].
     pub(super) fn start(&mut self, deps: &Dependencies) {
         self.unseen = deps.host().pids();
+        // The oldest first: of a container that is the one that its runtime started.
+        self.unseen.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     /// Looks at no further processes.
@@ -62,8 +76,9 @@ impl Containers {
     /// Looks at one of the processes that ran already when the engine started; `false` if there is none left.
     pub(super) fn look_at_unseen(&mut self, deps: &Dependencies) -> bool {
         let Some(pid) = self.unseen.pop() else { return false };
-        let lines = deps.host().cgroups(pid);
-        if let Some(id) = lines.and_then(|lines| self.ids.find(lines.split(|b| *b == b'\n'))) {
+        let lines = deps.host().cgroups(pid).unwrap_or_default();
+        let lines = || lines.split(|b| *b == b'\n');
+        if let Some(id) = self.ids.find(lines()).or_else(|| self.learn(deps, lines(), pid)) {
             self.by_id(deps, &id.id, pid, None);
         }
         true
@@ -82,13 +97,18 @@ impl Containers {
         pid: i64,
         exec: Option<&ExecFacts<'_>>,
     ) -> Arc<Container> {
+        let changes = self.registry.changes();
         let (container, fresh) = self.registry.look_at(id, pid);
+        let is_new = self.registry.changes() != changes;
         if fresh.is_some() {
             log::debug!("container {id}: looked at through process {pid}");
         }
         if let Err(why) = &container.image {
             log::debug!("container {id}: the image is not known, asked by process {pid}: {why}");
-            if deps.workers.is_some() {
+            if let Some(workers) = &deps.workers {
+                if is_new && container.live.is_some() {
+                    workers.image(ImageJob::Locate(Arc::clone(&container)));
+                }
                 warn_once!(
                     "the image of container {id} is not known ({why}); what runs there is judged by the kernel's \
                      flags alone. Metric unknown_no_image counts such verdicts"
@@ -97,10 +117,21 @@ impl Containers {
         }
         ask_declaration(deps, &container, exec);
         if let (Some(workers), Some(live), Some(image)) = (&deps.workers, &container.live, fresh) {
-            workers.index(NewImage { image, looked_at: live.looked_at() });
+            workers.image(ImageJob::Index(NewImage { image, looked_at: live.looked_at() }));
         }
         deps.metrics.containers.set(self.registry.len() as u64);
         container
+    }
+
+    /// Takes in where workers found the layers of a container; its id.
+    pub(super) fn set_located(&mut self, deps: &Dependencies, located: Located) -> Option<Box<str>> {
+        let container = self.registry.set_located(located)?;
+        log::debug!("container {}: its layers are known by its runtime's records", container.id);
+        if let (Some(workers), Some(live), Ok(image)) = (&deps.workers, &container.live, &container.image) {
+            let image = NewImage { image: image.clone(), looked_at: live.looked_at() };
+            workers.image(ImageJob::Index(image));
+        }
+        Some(container.id.clone())
     }
 
     /// The container that the control groups of an exec name. A process's child has the same ones, mostly.
@@ -114,7 +145,7 @@ impl Containers {
         if let Some(last) = self.last_cgroups.as_ref().filter(|last| *last.raw == *exec.raw_cgroups()) {
             return last.container.clone();
         }
-        let found = self.ids.find(exec.cgroups());
+        let found = self.ids.find(exec.cgroups()).or_else(|| self.learn(deps, exec.cgroups(), exec.pid));
         let is_whole = match &found {
             Some(id) => !id.path_may_be_cut,
             None => !may_be_cut(exec.cgroups()),
@@ -144,12 +175,12 @@ impl Containers {
     /// groups can nest them deeper under names of its choice: such a path is read whole from `/proc` where
     /// the process lives.
     fn id<'g>(
-        &self,
+        &mut self,
         deps: &Dependencies,
         cgroups: impl Iterator<Item = &'g [u8]> + Clone,
         pid: i64,
     ) -> Option<Box<str>> {
-        let found = self.ids.find(cgroups.clone());
+        let found = self.ids.find(cgroups.clone()).or_else(|| self.learn(deps, cgroups.clone(), pid));
         let cut = found.as_ref().map_or_else(|| may_be_cut(cgroups), |id| id.path_may_be_cut);
         if cut {
             if let Some(lines) = deps.host().cgroups(pid) {
@@ -163,17 +194,38 @@ impl Containers {
         found.map(|id| id.id)
     }
 
+    /// The container that control groups name if they are of a namespace of containerd that nobody knew so
+    /// far.
+    fn learn<'g>(
+        &mut self,
+        deps: &Dependencies,
+        cgroups: impl Iterator<Item = &'g [u8]> + Clone,
+        pid: i64,
+    ) -> Option<ContainerId> {
+        // In a replay `/proc` is another machine's.
+        deps.workers.as_ref()?;
+        let (namespace, name) = cgroups.clone().find_map(IdRules::possible)?;
+        let key: Box<[u8]> = [namespace, b"/", name].concat().into();
+        if self.misses.get(&key).is_some_and(|at| at.elapsed() < MISS) {
+            return None;
+        }
+        if !namespaces::learn(deps.host(), pid, cgroups.clone()) {
+            self.misses.put(key, Instant::now());
+            return None;
+        }
+        self.ids = IdRules::of(deps.host());
+        self.ids.find(cgroups)
+    }
+
     /// The id that control groups name, as the engine's table has them.
     pub(super) fn named(&self, cgroups: &[Vec<u8>]) -> Option<Box<str>> {
         self.ids.find(cgroups.iter().map(Vec::as_slice)).map(|id| id.id)
     }
 
     /// What is known of a container by now, if that is something else than `old` says: one that could not be
-    /// looked at, or was restarted, may have been looked at since through another of its processes.
+    /// looked at, or was restarted, may have been looked at since through another of its processes, and a
+    /// worker may have found its layers.
     pub(super) fn newer(&mut self, old: &Arc<Container>) -> Option<&Arc<Container>> {
-        if old.is_current() {
-            return None;
-        }
         self.registry.known(&old.id).filter(|now| !Arc::ptr_eq(now, old))
     }
 

@@ -5,10 +5,11 @@
 
 use super::cache::ContainerCache;
 use super::context::Context;
+use super::provenance::Writers;
 use super::threads::Threads;
 use crate::ledger::Ledger;
 use drift_core::container::volume::VolumeKind;
-use drift_core::content::{source_of, Explained, Reader};
+use drift_core::content::{named_source, source_of, Explained, Reader};
 use drift_core::host::ExeFlags;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
@@ -45,6 +46,7 @@ impl Contents {
         cx: &Context<'_>,
         threads: &mut Threads,
         judgement: &Judgement,
+        writers: &Writers,
     ) -> Option<Arc<Explained>> {
         let state = threads.of_event(cx)?;
         let (container, pid) = (state.container.clone()?, state.pid);
@@ -86,6 +88,10 @@ impl Contents {
                 reader.explain(path, threads.containers.registry.all(), &mut keep_going)
             }
             false => source_of(image, &root, path, &found, max, &mut keep_going)
+                .or_else(|| {
+                    let command = &writers.of(&container.id, found.inode.ino)?.command;
+                    named_source(image, command.as_bytes(), path, &found)
+                })
                 .map(|source| Explained::of(source, path)),
         };
         let explained = explained.map(Arc::new);

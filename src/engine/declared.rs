@@ -4,6 +4,7 @@
 //! Without (a capture that is replayed on the machine it was taken on) they are read at the first question.
 
 use super::context::Context;
+use super::role;
 use super::threads::Threads;
 use crate::event::exec::is_exec;
 use drift_core::container::declared::read::read;
@@ -51,9 +52,9 @@ pub(super) fn entrypoint_match(cx: &Context<'_>, threads: &mut Threads) -> Optio
     let container = container(cx, threads)?;
     let declared = container.declaration.read();
     let declared = declared.as_ref()?;
-    let answer = match cx.table.get(cx.event.tid)?.vtid {
-        1 => declared.runs_entrypoint(&exec.argv().collect::<Vec<&[u8]>>()),
-        _ => None,
+    let answer = match role::is_first(cx, threads, &container, &cx.table.get(cx.event.tid)?) {
+        true => declared.runs_entrypoint(&exec.argv().collect::<Vec<&[u8]>>()),
+        false => None,
     };
     threads.of_event(cx)?.entrypoint = Some(answer);
     answer

@@ -8,6 +8,7 @@
 use super::context::Context;
 use super::declared;
 use super::processes::Processes;
+use super::role;
 use super::work;
 use crate::event::exec::ExecFacts;
 use crate::facts::EarlyEnvironment;
@@ -153,7 +154,7 @@ fn exports(cx: &Context<'_>, p: &mut Processes, container: &Container, exec: &Ex
     if !is_shell(exec.exe_path) {
         return Exports::No;
     }
-    let first = |tid| cx.table.get(tid).filter(|thread| thread.vtid == 1);
+    let first = |tid| cx.table.get(tid).filter(|thread| role::is_first(cx, &p.threads, container, thread));
     let is_first = first(cx.event.tid).is_some();
     let is_below_init = || first(exec.ptid).is_some_and(|parent| is_init(&parent.exe_path));
     if !is_first && !is_below_init() {

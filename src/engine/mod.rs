@@ -32,6 +32,7 @@ mod provenance;
 mod query;
 mod recent;
 mod repeats;
+mod role;
 mod runs;
 mod scripts;
 mod secrets;
@@ -102,6 +103,17 @@ impl State {
         }
     }
 
+    /// Takes in where workers found the layers of containers: what was said of their programs without is
+    /// judged again.
+    fn take_located(&mut self, deps: &Dependencies) {
+        let Some(workers) = &deps.workers else { return };
+        for located in workers.located() {
+            if let Some(id) = self.processes.threads.containers.set_located(deps, located) {
+                self.processes.programs.forget(&id, usize::MAX);
+            }
+        }
+    }
+
     /// Forgets a little of what is known of a container that the registry has let go.
     fn forget_gone(&mut self) {
         let Some(id) = self.processes.threads.containers.registry.gone().map(str::to_owned) else { return };
@@ -165,6 +177,7 @@ impl Engine {
     fn turn_to(&mut self, event: &SyscallEvent<'_>) {
         if self.decoded.turn_to(event) {
             self.state.processes.programs.take_findings(&self.deps);
+            self.state.take_located(&self.deps);
         }
     }
 

@@ -82,7 +82,7 @@ impl Processes {
             || written.is_some_and(is_quieter)
             || self
                 .contents
-                .of(cx, &mut self.threads, &script.judgement)
+                .of(cx, &mut self.threads, &script.judgement, &self.writers)
                 .is_some_and(|content| content.kind != "renamed")
     }
 

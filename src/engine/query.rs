@@ -7,6 +7,7 @@ use super::files::EventFile;
 use super::packages::PackageWork;
 use super::peers::PeerFacts;
 use super::ports::Ports;
+use super::role::{self, Role};
 use super::{agents, scripts, work, State};
 use crate::event::exec::ExecFacts;
 use crate::event::raw::SyscallEvent;
@@ -78,6 +79,11 @@ impl<'e> Query<'e> {
         self.state.processes.threads.container_started(&self.cx)
     }
 
+    /// What the event's process is to its container.
+    pub fn process_role(&mut self) -> Option<Role> {
+        role::of_event(&self.cx, &mut self.state.processes.threads)
+    }
+
     /// What the list of approved images says of the container's; `None` without a list.
     pub fn approval(&mut self) -> Option<Approval> {
         declared::approval(&self.cx, &mut self.state.processes.threads)
@@ -139,14 +145,14 @@ impl<'e> Query<'e> {
     pub fn binary_content(&mut self) -> Option<Arc<Explained>> {
         let binary = self.binary()?;
         let p = &mut self.state.processes;
-        p.contents.of(&self.cx, &mut p.threads, &binary.judgement)
+        p.contents.of(&self.cx, &mut p.threads, &binary.judgement, &p.writers)
     }
 
     /// As [`Self::binary_content`], of the script.
     pub fn script_content(&mut self) -> Option<Arc<Explained>> {
         let script = self.script()?;
         let p = &mut self.state.processes;
-        p.contents.of(&self.cx, &mut p.threads, &script.judgement)
+        p.contents.of(&self.cx, &mut p.threads, &script.judgement, &p.writers)
     }
 
     /// Whether the executable was reported by an earlier event, as it is now.

@@ -230,12 +230,17 @@ impl Threads {
         if let Some(known) = state.started {
             return known;
         }
-        // The start of the PID namespace's init process; a container in the host's namespace has none of its
-        // own.
+        // The start of the PID namespace's init process; a container in the host's namespace, or in that of
+        // its pod, has none of its own.
+        let first = container.live.as_ref().and_then(|live| cx.table.get(live.pid()));
+        let shares = first.is_some_and(|first| first.vtid != 1);
         let thread = cx.table.get(cx.event.tid).filter(|t| t.vtid != cx.event.tid);
         let of_namespace = thread.map(|t| t.pidns_init_start).filter(|started| *started > EPOCH_FLOOR);
         let of_process = || container.live.as_ref()?.started.filter(|started| *started != 0);
-        let started = of_namespace.or_else(of_process);
+        let started = match shares {
+            true => of_process().or(of_namespace),
+            false => of_namespace.or_else(of_process),
+        };
         state.started = Some(started);
         started
     }

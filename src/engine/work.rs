@@ -7,6 +7,7 @@
 
 use super::context::Context;
 use super::processes::Processes;
+use super::role;
 use crate::event::exec::ExecFacts;
 use drift_core::command::interpreter;
 use drift_core::container::registry::Container;
@@ -42,6 +43,8 @@ pub(super) struct Starts(LruCache<Box<str>, Start>);
 struct Start {
     is_over: bool,
     last_exec: u64,
+    /// When the container's first process was started: a container that is restarted starts again.
+    began: u64,
 }
 
 impl Starts {
@@ -60,6 +63,14 @@ impl Starts {
     pub(super) fn end(&mut self, container: &str) {
         if let Some(start) = self.of(container) {
             start.is_over = true;
+        }
+    }
+
+    /// The container's first process was started at `began`, by the host's word.
+    pub(super) fn note_began(&mut self, container: &str, began: u64) {
+        if let Some(start) = self.of(container).filter(|start| start.began != began) {
+            let is_first_time = start.began == 0;
+            *start = Start { began, ..if is_first_time { *start } else { Start::default() } };
         }
     }
 
@@ -190,6 +201,9 @@ pub(super) fn note_exec(cx: &Context<'_>, exec: &ExecFacts<'_>, p: &mut Processe
     let state = p.threads.peek(exec.pid).and_then(|state| state.container.as_ref());
     let Some(container) = state.map(Arc::clone) else { return };
     let at = cx.event.ts;
+    if let Some(began) = container.live.as_ref().and_then(|live| live.started) {
+        p.starts.note_began(&container.id, began);
+    }
     if p.starts.is_over(&container.id, at) {
         return p.starts.end(&container.id);
     }
@@ -198,8 +212,10 @@ pub(super) fn note_exec(cx: &Context<'_>, exec: &ExecFacts<'_>, p: &mut Processe
     let goes_on =
         is_entry_shell(exec.exe_path, &argv) || is_init(exec.exe_path) || is_launcher(exec.exe_path);
     // Before the first exec of a program of the container the runtime is its first process.
-    let is_first =
-        || cx.table.get(exec.pid).is_some_and(|thread| thread.vtid == 1 && thread.vtid != exec.pid);
+    let is_first = || {
+        let thread = cx.table.get(exec.pid);
+        thread.is_some_and(|thread| role::is_first(cx, &p.threads, &container, &thread))
+    };
     if !goes_on && !interpreter::names_a_runtime(exec.exe_path, &argv) && is_first() {
         p.starts.end(&container.id);
     }
@@ -224,7 +240,7 @@ fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, young: bool, p: 
         let args = cx.table.args(at).unwrap_or_default();
         let argv: Vec<&[u8]> =
             std::iter::once(thread.argv0.as_slice()).chain(args.iter().map(Vec::as_slice)).collect();
-        let is_first = thread.vtid == 1;
+        let is_first = role::is_first(cx, &p.threads, container, &thread);
         let declared = script.as_ref().is_some_and(|script| is_declared(container, script));
         let judged = script.as_deref().filter(|_| !declared);
         let script_path = script.as_ref().map(|s| s.path.as_slice());
@@ -349,6 +365,10 @@ mod tests {
         let mut starts = Starts::new(NonZeroUsize::MIN);
         starts.end("c");
         assert!(over(&starts, 0), "it listens, or runs the application");
+        starts.note_began("c", 7);
+        assert!(over(&starts, 0), "the same start, known by now");
+        starts.note_began("c", 9);
+        assert!(!over(&starts, 0), "it was restarted");
         assert!(!starts.is_over("d", 0));
     }
 }

@@ -21,6 +21,13 @@ pub(super) const FIELDS: &[FieldDef] = &[
         age,
     ),
     field(
+        "drift.process_role",
+        FieldType::String,
+        "What the process is to its container: `first` (the one that the runtime started, also with the host's or a \
+         pod's PID namespace), `entered` (its parent is not in the container: exec, attach, debug, a probe) or `inside`.",
+        process_role,
+    ),
+    field(
         "drift.container_drifts",
         FieldType::Uint64,
         "Drifted files, programs and packages seen in the container so far.",
@@ -50,6 +57,10 @@ fn age<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     let started = q.engine.container_started();
     // Clocks of the event and of /proc differ by up to a hundredth of a second: no age is negative.
     Value::or_absent(started.map(|at| Value::U64(q.engine.event().ts.saturating_sub(at))))
+}
+
+fn process_role<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.process_role().map(|role| Value::Text(role.as_str().as_bytes())))
 }
 
 fn manifest_state<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

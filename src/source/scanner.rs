@@ -225,7 +225,7 @@ impl Scanner {
             }
         }
         let mut tries = pids.iter().take(MAX_TRIES);
-        tries.find_map(|pid| Some(self.registry.look_at(id, *pid).0).filter(|c| c.is_current()))
+        tries.find_map(|pid| Some(self.registry.look_at_whole(id, *pid)).filter(|c| c.is_current()))
     }
 
     fn compare(&mut self, id: &str, known: &mut Known, pace: &mut Pace) -> Result<(), Closed> {

@@ -124,7 +124,7 @@ impl Declarer {
         let image = container.declaration.image.load_full().unwrap_or_default();
         report(&ContainerReport {
             approval: self.approved.as_ref().map(|list| list.load().judge(&image.identity)),
-            entrypoint_match: entrypoint_match(&self.host, &container, &declared),
+            entrypoint_match: entrypoint_match(&container, &declared),
             tid: live.pid(),
             container: Arc::clone(&container),
             declared,
@@ -134,11 +134,9 @@ impl Declarer {
 }
 
 /// The container's first process, where drift saw its exec, against the declaration.
-fn entrypoint_match(host: &Host, container: &Container, declared: &Declared) -> Option<bool> {
+fn entrypoint_match(container: &Container, declared: &Declared) -> Option<bool> {
     let (pid, argv) = container.declaration.first_exec.get()?;
-    if host.own_pid_of(*pid) != Some(1) {
-        return None;
-    }
+    container.live.as_ref().filter(|live| live.pid() == *pid)?;
     let argv: Vec<&[u8]> = argv.iter().map(|a| &**a).collect();
     declared.runs_entrypoint(&argv)
 }

@@ -58,7 +58,6 @@ mod tests {
     use super::*;
     use drift_core::container::declared::Declared;
     use drift_core::container::registry::Container;
-    use drift_core::container::registry::Declaration;
     use drift_core::verdict::origin::Origin;
     use drift_core::verdict::port::{thing, Scope};
     use drift_formats::ports::Ports;
@@ -75,7 +74,7 @@ mod tests {
             from_manifest: false,
             drifts: Arc::default(),
             installed: Default::default(),
-            declaration: Declaration::default(),
+            declaration: Arc::default(),
         })
     }
 

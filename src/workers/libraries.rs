@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 
 /// Most files waiting for a process's mappings.
 const MAX_WAITING: usize = 4096;
+/// Most of them that are held open.
+const MAX_HELD: usize = 128;
 /// When the mappings are looked at, after the open: a loader maps a library at once.
 const LOOKS: [Duration; 4] = [
     Duration::from_millis(2),
@@ -44,6 +46,8 @@ struct Candidate {
     job: LibraryJob,
     path: Vec<u8>,
     judgement: Judgement,
+    /// Held, since what unpacks a library removes it as soon as it is loaded.
+    found: Option<FoundFile>,
     opened: Instant,
     looks: usize,
 }
@@ -141,7 +145,8 @@ impl Libraries {
             }
             _ => {
                 let opened = Instant::now();
-                self.put_off(Candidate { job, path, judgement, opened, looks: 0 });
+                let found = Some(found).filter(|_| self.waiting.len() < MAX_HELD);
+                self.put_off(Candidate { job, path, judgement, found, opened, looks: 0 });
             }
         }
     }
@@ -197,7 +202,7 @@ impl Libraries {
     }
 
     fn tell(&mut self, candidate: Candidate, report: &dyn Fn(&LibraryReport)) {
-        let Candidate { job, judgement, path, .. } = candidate;
+        let Candidate { job, judgement, path, found, .. } = candidate;
         self.tally.give_back(&job.container.id);
         let path = judgement.path.clone().or_else(|| ImagePath::lexical(b"/", &path).ok());
         let Some(path) = path else { return };
@@ -208,7 +213,7 @@ impl Libraries {
             }
             _ => None,
         };
-        let explained = self.explain(&job, &path);
+        let explained = self.explain(&job, &path, found);
         job.container.drifts.fetch_add(1, Ordering::Relaxed);
         self.metrics.libraries_loaded.inc();
         let (origin, volume) = (judgement.origin, judgement.volume);
@@ -216,7 +221,7 @@ impl Libraries {
     }
 
     /// Where the content of a library comes from that the image does not have at its path.
-    fn explain(&self, job: &LibraryJob, path: &ImagePath) -> Option<Explained> {
+    fn explain(&self, job: &LibraryJob, path: &ImagePath, held: Option<FoundFile>) -> Option<Explained> {
         let image = job.container.image.as_ref().ok()?;
         let live = job.container.live.as_ref()?;
         // Libraries of the node, as the NVIDIA container toolkit mounts them.
@@ -224,7 +229,7 @@ impl Libraries {
             return Some(Explained { kind: "declared", of: None });
         }
         let root = live.root(self.judge.host(), &[job.pid])?;
-        let found = root.find(path.as_bytes()).ok()?;
+        let found = held.or_else(|| root.find(path.as_bytes()).ok())?;
         let mut keep_going = || !self.stop.load(Ordering::Relaxed);
         image.layers().iter().for_each(|layer| content::build(layer, &mut keep_going));
         let source = content::source_of(image, &root, path, &found, self.max, &mut keep_going)?;

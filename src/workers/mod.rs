@@ -22,12 +22,12 @@ pub mod worker;
 use crate::config::Config;
 use crate::events::{FileReport, Finding, Reporter};
 use crate::facts::{
-    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, Unnamed, VerifyJob, Writer,
+    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, ImageJob, LibraryJob, Unnamed, VerifyJob, Writer,
 };
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
 use crossbeam_channel::Receiver;
-use drift_core::container::registry::Container;
+use drift_core::container::registry::{Container, Located};
 use drift_core::host::Host;
 use drift_core::network::learned::LearnedPeer;
 use settings::Setting;
@@ -81,7 +81,7 @@ fn now_in_nanoseconds() -> u64 {
 #[derive(Debug)]
 pub struct Workers {
     common: Common,
-    indexer: Worker<NewImage>,
+    indexer: Worker<ImageJob>,
     verifier: Worker<VerifyJob>,
     files: Worker<FileNotice>,
     libraries: Worker<LibraryJob>,
@@ -93,6 +93,7 @@ pub struct Workers {
     overflowed: Overflowed,
     files_watched: Arc<AtomicBool>,
     findings: Receiver<Finding>,
+    located: Receiver<Located>,
 }
 
 impl Workers {
@@ -127,6 +128,7 @@ impl Workers {
         // hand.
         let (found, findings) = crossbeam_channel::bounded(2 * VERIFY_QUEUE);
 
+        let (locating, located) = crossbeam_channel::bounded(INDEX_QUEUE);
         let (h, c, m, s) = means();
         let indexer = indexer::Indexer::new(h, c, m, s);
         let indexer = Worker::start(
@@ -134,7 +136,7 @@ impl Workers {
             INDEX_QUEUE,
             &common,
             |m| &m.indexer_dropped,
-            move |jobs| indexer.run(jobs),
+            move |jobs| indexer.run(jobs, &locating),
         )?;
         let (_, c, m, s) = means();
         let verifier = verifier::Verifier::new(c, m, s);
@@ -250,12 +252,13 @@ impl Workers {
             overflowed,
             files_watched,
             findings,
+            located,
         })
     }
 
-    /// Asks for an image's layers to be indexed.
-    pub fn index(&self, image: NewImage) {
-        let _ = self.indexer.send(image);
+    /// Asks for an image's layers to be indexed, or found.
+    pub fn image(&self, job: ImageJob) {
+        let _ = self.indexer.send(job);
         self.note_length();
     }
 
@@ -332,6 +335,11 @@ impl Workers {
     /// Whether there is any; asked for each event, of which almost none has.
     pub fn has_findings(&self) -> bool {
         !self.findings.is_empty()
+    }
+
+    /// Where the layers of containers are that were asked for; almost always nothing.
+    pub fn located(&self) -> impl Iterator<Item = Located> + '_ {
+        self.located.try_iter()
     }
 
     /// What the verifier found since the last call.

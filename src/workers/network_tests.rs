@@ -2,7 +2,6 @@ use super::*;
 use crate::config::RawConfig;
 use crate::events::OwnEvent;
 use drift_core::container::declared::ImageIdentity;
-use drift_core::container::registry::Declaration;
 use drift_core::network::baseline::Baselines;
 use drift_core::network::baseline::Peer;
 use drift_core::network::Direction;
@@ -17,7 +16,7 @@ fn container() -> Arc<Container> {
         from_manifest: false,
         drifts: Arc::default(),
         installed: Default::default(),
-        declaration: Declaration::default(),
+        declaration: Arc::default(),
     })
 }
 

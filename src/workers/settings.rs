@@ -212,7 +212,7 @@ fn is_servers(port: &EarlyPort, now: Bound, was_open: bool) -> bool {
 mod tests {
     use super::*;
     use drift_core::container::declared::{environment::Environment, Declared};
-    use drift_core::container::registry::{Container, Declaration};
+    use drift_core::container::registry::Container;
     use drift_core::verdict::port::{thing, Scope};
     use drift_formats::image_config::EnvVar;
     use std::sync::Mutex;
@@ -226,7 +226,7 @@ mod tests {
             from_manifest: false,
             drifts: Arc::default(),
             installed: Arc::default(),
-            declaration: Declaration::default(),
+            declaration: Arc::default(),
         })
     }
 

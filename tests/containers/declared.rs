@@ -198,7 +198,7 @@ fn the_background_tells_what_was_declared() {
         from_manifest: false,
         drifts: Arc::default(),
         installed: Arc::default(),
-        declaration,
+        declaration: declaration.into(),
     });
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let declarer = Declarer::new(host, config, Arc::default(), Arc::default(), None);

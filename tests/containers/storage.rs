@@ -3,6 +3,7 @@
 
 use drift::config::{Config, RawConfig};
 use drift_core::container::registry::{Container as Known, Registry};
+use drift_core::container::running::running;
 use drift_core::host::Host;
 use drift_core::scan::processes::{scan, ProcessFinding};
 use drift_core::scan::{FileChange, FileFinding, FileScan, Limits};
@@ -11,8 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use testkit::live::{self, Container, Image};
-use testkit::skip::skip;
+use testkit::live::{Container, Image, Runtime};
 
 /// What runs in the container, each told by the number of seconds that it sleeps.
 const SCRIPT: &str = "
@@ -48,10 +48,17 @@ const PROGRAMS: [(&str, Origin); 6] = [
     ("1006", Origin::Tmpfs),
 ];
 
+const FILES: [(&str, FileChange); 4] = [
+    ("/opt/dropped", FileChange::Created),
+    ("/usr/bin/tac", FileChange::Modified),
+    ("/usr/bin/tail", FileChange::Touched),
+    ("/etc/passwd", FileChange::Modified),
+];
+
 fn known(container: &Container, host: &Host) -> Arc<Known> {
     let config = Config::try_from(RawConfig::default()).unwrap();
     let mut registry = Registry::new(host.clone(), config.registry(), Vec::new());
-    registry.look_at(container.id(), container.init_pid()).0
+    registry.look_at_whole(container.id(), container.init_pid())
 }
 
 fn is_of(container: &Container, pid: i64) -> bool {
@@ -69,8 +76,23 @@ fn start(options: &[&str], more: &str) -> Container {
     Container::podman_with(&Image::debian().unwrap(), options, &command).unwrap()
 }
 
+/// As [`check`], of storage that has no writable layer of its own: that a process touched a file does not
+/// show.
+fn check_copy(container: &Container) {
+    let programs = PROGRAMS.map(|(argument, want)| match want {
+        Origin::ImageTouched => (argument, Origin::Image),
+        want => (argument, want),
+    });
+    let files: Vec<_> = FILES.into_iter().filter(|(_, want)| *want != FileChange::Touched).collect();
+    check_all(container, &programs, &files);
+}
+
 /// Compares the container's programs and files with its image, once they run.
 fn check(container: &Container, more: &[(&str, Origin)]) {
+    check_all(container, &[&PROGRAMS, more].concat(), &FILES);
+}
+
+fn check_all(container: &Container, programs: &[(&str, Origin)], files: &[(&str, FileChange)]) {
     let end = Instant::now() + Duration::from_secs(30);
     let ready = format!("/proc/{}/root/scratch/ready", container.init_pid());
     while !Path::new(&ready).exists() {
@@ -78,6 +100,9 @@ fn check(container: &Container, more: &[(&str, Origin)]) {
         std::thread::sleep(Duration::from_millis(20));
     }
     let host = Host::new(Path::new("/"));
+    let all = running(&host);
+    let found = all.iter().find(|found| *found.id == *container.id());
+    assert!(found.is_some_and(|found| found.pids.contains(&container.init_pid())), "{all:?}");
     let known = known(container, &host);
     assert!(known.image.is_ok(), "{:?}", known.image);
     let pids: Vec<i64> = host.pids().into_iter().filter(|pid| is_of(container, *pid)).collect();
@@ -87,9 +112,8 @@ fn check(container: &Container, more: &[(&str, Origin)]) {
         let last = line.split(|b| *b == 0).rfind(|word| !word.is_empty()).unwrap_or_default();
         by_argument.insert(String::from_utf8_lossy(last).into_owned(), finding);
     });
-    let wrong: Vec<String> = PROGRAMS
+    let wrong: Vec<String> = programs
         .iter()
-        .chain(more)
         .filter(|(argument, want)| by_argument.get(*argument).is_none_or(|found| found.origin != *want))
         .map(|(argument, want)| format!("{argument}: not {want}: {:?}", by_argument.get(*argument)))
         .collect();
@@ -98,28 +122,19 @@ fn check(container: &Container, more: &[(&str, Origin)]) {
     assert_eq!(script.map(|(_, origin)| *origin), Some(Origin::Added), "{by_argument:#?}");
 
     let mut changes = BTreeMap::new();
-    let files = FileScan::open(&host, &known, None, Limits::default()).unwrap();
-    files.run(None, &mut || true, &mut |f: FileFinding| {
+    let scan = FileScan::open(&host, &known, None, Limits::default()).unwrap();
+    scan.run(None, &mut || true, &mut |f: FileFinding| {
         changes.insert(String::from_utf8_lossy(f.path.as_bytes()).into_owned(), f.change);
     });
-    for (path, want) in [
-        ("/opt/dropped", FileChange::Created),
-        ("/usr/bin/tac", FileChange::Modified),
-        ("/usr/bin/tail", FileChange::Touched),
-        ("/etc/passwd", FileChange::Modified),
-    ] {
-        assert_eq!(changes.get(path), Some(&want), "{path}: {changes:#?}");
+    for (path, want) in files {
+        assert_eq!(changes.get(*path), Some(want), "{path}: {changes:#?}");
     }
     let image_files = changes.keys().filter(|path| path.starts_with("/usr/")).count();
     assert!(image_files <= 4, "{changes:#?}");
 }
 
 fn usable(test: &str) -> bool {
-    let missing = live::missing(live::PODMAN_TOOLS);
-    if let Some(why) = &missing {
-        skip(test, why);
-    }
-    missing.is_none()
+    Runtime::Podman.usable(test, &[])
 }
 
 #[test]
@@ -146,5 +161,26 @@ fn layers_that_are_mounted_with_other_ids() {
     if usable("storage: user namespace") {
         let options = ["--uidmap", "0:200000:65536", "--gidmap", "0:200000:65536"];
         check(&start(&options, ""), &[]);
+    }
+}
+
+#[test]
+fn a_copy_of_the_image_for_each_container() {
+    if usable("storage: vfs") {
+        let command = command("");
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        check_copy(&Container::podman_in_vfs(&Image::debian().unwrap(), &[], &command).unwrap());
+    }
+}
+
+#[test]
+fn a_plain_name_in_a_namespace_and_the_native_snapshotter() {
+    if Runtime::Containerd.usable("storage: native snapshotter", &[]) {
+        let command = command("");
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let options = ["--snapshotter", "native"];
+        let image = Image::debian().unwrap();
+        let container = Container::containerd_named("worker.", &image, &options, &command).unwrap();
+        check_copy(&container);
     }
 }

@@ -115,7 +115,7 @@ impl Node {
         let mut container = None;
         // The first process is the container's init, as a rule; any other will do.
         for pid in running.pids.iter().take(MAX_TRIES) {
-            let found = self.registry.look_at(&running.id, *pid).0;
+            let found = self.registry.look_at_whole(&running.id, *pid);
             let seen = found.live.is_some();
             container = Some(found);
             if seen {

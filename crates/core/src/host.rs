@@ -13,7 +13,7 @@ pub(crate) use file::mount_of;
 pub use file::{path_of, strip_deleted, FoundFile, RootDir};
 pub use process::FileId;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use drift_formats::mountinfo::{Mount, MountTable};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -28,7 +28,12 @@ use std::time::Instant;
 pub struct Host {
     root: PathBuf,
     init_mounts: Arc<ArcSwapOption<InitMounts>>,
+    /// Namespaces of containerd that were met.
+    namespaces: Arc<ArcSwap<Vec<Vec<u8>>>>,
 }
+
+/// Most namespaces of containerd that are kept.
+const MAX_NAMESPACES: usize = 256;
 
 /// Mounts of the host's init process, as read at some time.
 #[derive(Debug)]
@@ -41,7 +46,23 @@ pub struct InitMounts {
 impl Host {
     /// The host whose root file system is seen at `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), init_mounts: Arc::default() }
+        Self { root: root.to_owned(), init_mounts: Arc::default(), namespaces: Arc::default() }
+    }
+
+    /// Namespaces of containerd that were met here, beside the usual ones.
+    pub(crate) fn namespaces(&self) -> Arc<Vec<Vec<u8>>> {
+        self.namespaces.load_full()
+    }
+
+    /// Takes a namespace of containerd in.
+    pub(crate) fn add_namespace(&self, namespace: &[u8]) {
+        self.namespaces.rcu(|known| {
+            let mut all = Vec::clone(known);
+            if all.len() < MAX_NAMESPACES && !all.iter().any(|one| one == namespace) {
+                all.push(namespace.to_vec());
+            }
+            all
+        });
     }
 
     /// A file of a process in the host's `/proc`.

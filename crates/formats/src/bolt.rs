@@ -25,6 +25,8 @@ const META_SUMMED: usize = 56;
 const MAX_PAGE: u64 = 16 << 20;
 /// Deepest tree; a full one of this depth does not fit on a disk.
 const MAX_DEPTH: usize = 24;
+/// Most keys of a bucket that are looked through, and pages on the way.
+const MAX_KEYS: usize = 1 << 20;
 /// How often an answer is looked for while the database keeps changing.
 const TRIES: usize = 5;
 
@@ -162,6 +164,56 @@ impl<'p, P: Pages> Bolt<'p, P> {
     /// [`BoltError`].
     pub fn get(&self, path: &[&[u8]]) -> Result<Option<Vec<u8>>, BoltError> {
         let Some((key, buckets)) = path.split_last() else { return Ok(None) };
+        let Some(node) = self.bucket(buckets)? else { return Ok(None) };
+        match self.find(node, key)? {
+            Some(Found::Value(value)) => Ok(Some(value)),
+            Some(Found::Bucket(_)) | None => Ok(None),
+        }
+    }
+
+    /// The first key of a bucket of which `is_it` holds, in the order of keys; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`BoltError`]; a bucket of more than [`MAX_KEYS`] keys is not searched to its end.
+    pub fn find_key(
+        &self,
+        buckets: &[&[u8]],
+        is_it: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>, BoltError> {
+        let Some(node) = self.bucket(buckets)? else { return Ok(None) };
+        let mut left = MAX_KEYS;
+        // Nodes on the way down, each with the next of its elements.
+        let mut way = vec![(node, 0)];
+        while let Some((node, at)) = way.last_mut() {
+            let i = *at;
+            if i >= node.count() {
+                way.pop();
+                continue;
+            }
+            *at += 1;
+            left = left.checked_sub(1).ok_or(BoltError::Damaged("more keys than are looked through"))?;
+            match node.flags() {
+                Some(LEAF) => {
+                    let key = node.key(i)?;
+                    if is_it(key) {
+                        return Ok(Some(key.to_vec()));
+                    }
+                }
+                Some(BRANCH) => {
+                    let child = u64_at(node.element(i)?, 8).ok_or(BoltError::Damaged("an element"))?;
+                    if way.len() >= MAX_DEPTH {
+                        return Err(BoltError::Damaged("depth of the tree"));
+                    }
+                    way.push((self.node(child)?, 0));
+                }
+                _ => return Err(BoltError::Damaged("kind of a page")),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The topmost node of a bucket; `None` where there is none.
+    fn bucket(&self, buckets: &[&[u8]]) -> Result<Option<Node>, BoltError> {
         let mut node = self.node(self.root)?;
         for bucket in buckets {
             let Some(Found::Bucket(value)) = self.find(node, bucket)? else { return Ok(None) };
@@ -171,10 +223,7 @@ impl<'p, P: Pages> Bolt<'p, P> {
                 root => self.node(root)?,
             };
         }
-        match self.find(node, key)? {
-            Some(Found::Value(value)) => Ok(Some(value)),
-            Some(Found::Bucket(_)) | None => Ok(None),
-        }
+        Ok(Some(node))
     }
 
     fn find(&self, mut node: Node, key: &[u8]) -> Result<Option<Found>, BoltError> {
@@ -212,6 +261,13 @@ impl Node {
 
     fn element(&self, i: usize) -> Result<&[u8], BoltError> {
         self.0.get(HEADER + i * ELEMENT..HEADER + (i + 1) * ELEMENT).ok_or(BoltError::Damaged("an element"))
+    }
+
+    /// The key of element `i` of a leaf.
+    fn key(&self, i: usize) -> Result<&[u8], BoltError> {
+        let element = self.element(i)?;
+        let number = |at| u32_at(element, at).unwrap_or(0);
+        self.part(i, number(4), 0, number(8))
     }
 
     fn leaf(&self, key: &[u8]) -> Result<Option<Found>, BoltError> {

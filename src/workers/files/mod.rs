@@ -512,6 +512,12 @@ impl Files {
         let excused = match self.told.judge(&job.container.id, path, &compared, Instant::now()) {
             Verdict::New => None,
             Verdict::Known => return Outcome::Done,
+            Verdict::Unchanged => {
+                if let Some(now) = &compared.now {
+                    Ledger::shared().touch(&job.container.id, path.as_bytes(), now.inode.ctime);
+                }
+                return Outcome::Done;
+            }
             Verdict::TooSoon(again) => return Outcome::Later(again),
             Verdict::Excused(by) => Some(by),
         };
@@ -520,6 +526,10 @@ impl Files {
         let package = job.container.image.as_ref().ok().and_then(|i| owner_now(i, path, &mut keep_going));
         let kind = file_kind(path, compared.now.as_ref());
         let accounts = |work, file| {
+            // As in the image again, after useradd or the like.
+            if compared.change == Change::Reverted {
+                return work == ImageWork::Accounts;
+            }
             let (Ok(image), Some(now)) = (&job.container.image, &compared.now) else { return false };
             accounts::explains(image, path, now, file, work == ImageWork::Accounts)
         };
@@ -645,7 +655,7 @@ fn is_at_namespace_root(host: &Host, pid: i64) -> bool {
 mod tests {
     use super::*;
     use crate::facts::Writer;
-    use drift_core::container::registry::{Container, Declaration};
+    use drift_core::container::registry::Container;
 
     /// A container that nobody has looked at.
     pub(super) fn container(id: &str) -> Arc<Container> {
@@ -656,7 +666,7 @@ mod tests {
             from_manifest: false,
             drifts: Arc::default(),
             installed: Default::default(),
-            declaration: Declaration::default(),
+            declaration: Arc::default(),
         })
     }
 

@@ -43,6 +43,8 @@ pub(super) enum Verdict {
     New,
     /// No change, or one that was told.
     Known,
+    /// What was told, with the same content: rewritten, touched, or given to another user.
+    Unchanged,
     /// The same change of the same path was told a short time ago: to be looked at again then.
     TooSoon(Instant),
     /// The same change was told, other content, and this excused it: news if that is not so any more.
@@ -125,10 +127,10 @@ impl Told {
             // A file that was added stays so, whatever is written to it next, but for what gives rights.
             let known = told.mark == mark || (compared.change == Change::Created && !is_alone(path));
             if same && known && !told.undone {
-                return Verdict::Known;
+                return if told.content == content { Verdict::Unchanged } else { Verdict::Known };
             }
             if same && told.content == content && now < told.at + self.repeat {
-                return Verdict::Known;
+                return Verdict::Unchanged;
             }
             let again = told.at + self.interval;
             if same && now < again {
@@ -200,7 +202,7 @@ mod tests {
         };
         let undone = || Compared { change: Change::None, now: None, gained: Vec::new() };
         let begin = Instant::now();
-        for (repeat, at_a_minute) in [(hour, Verdict::Known), (Duration::ZERO, Verdict::New)] {
+        for (repeat, at_a_minute) in [(hour, Verdict::Unchanged), (Duration::ZERO, Verdict::New)] {
             let mut told = Told::new(interval, repeat);
             assert_eq!(told.judge("a", &path, &write("one"), begin), Verdict::New);
             assert_eq!(told.judge("b", &path, &write("one"), begin), Verdict::New, "another container");

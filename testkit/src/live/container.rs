@@ -121,6 +121,28 @@ impl Container {
         Self::started(id, init_pid, Box::new(runtime), shared)
     }
 
+    /// As [`Container::podman_with`], with storage that copies the image for each container (`vfs`).
+    ///
+    /// # Errors
+    /// As [`Container::podman`].
+    pub fn podman_in_vfs(image: &Image, options: &[&str], command: &[&str]) -> Result<Self> {
+        let shared = Shared::new()?;
+        let (id, init_pid, runtime) = podman::start_in_vfs(image, &shared, options, command)?;
+        Ok(Self { id, init_pid, runtime: Box::new(runtime), shared })
+    }
+
+    /// As [`Container::containerd_with`], under a plain name that begins with `prefix`, and in whatever
+    /// storage `options` ask for.
+    ///
+    /// # Errors
+    /// As [`Container::containerd`].
+    pub fn containerd_named(prefix: &str, image: &Image, options: &[&str], command: &[&str]) -> Result<Self> {
+        let shared = Shared::new()?;
+        let name = format!("{prefix}{}", std::process::id());
+        let (id, init_pid, runtime) = containerd::start_as(name, image, &shared, options, command)?;
+        Ok(Self { id, init_pid, runtime: Box::new(runtime), shared })
+    }
+
     /// Runs the image under a containerd of its own, with storage below [`state_dir`](super::state_dir). The
     /// containerd is shared by the containers of one process and stopped with the last of them.
     ///

@@ -205,9 +205,19 @@ pub(crate) fn start(
     options: &[&str],
     arguments: &[&str],
 ) -> Result<(String, i64, Containerd)> {
+    start_as(random_id()?, image, shared, options, arguments)
+}
+
+/// As [`start`], under this name.
+pub(crate) fn start_as(
+    id: String,
+    image: &Image,
+    shared: &Shared,
+    options: &[&str],
+    arguments: &[&str],
+) -> Result<(String, i64, Containerd)> {
     let daemon = Daemon::shared()?;
     daemon.load(image)?;
-    let id = random_id()?;
     let pid_file = shared.vol().join(".pid");
     let mut command = daemon.ctr();
     command.args(["run", "--detach", "--null-io", "--snapshotter", "overlayfs", "--pid-file"]).arg(&pid_file);

@@ -40,20 +40,21 @@ impl Handle for Podman {
 struct Storage {
     root: PathBuf,
     run_root: PathBuf,
+    driver: &'static str,
     /// Where it has images of, beside its own.
     images: Option<Arc<Disk>>,
 }
 
 impl Storage {
     fn own() -> Self {
-        Self { root: state_dir().join("podman/root"), run_root: run_root(), images: None }
+        Self { root: state_dir().join("podman/root"), run_root: run_root(), driver: "overlay", images: None }
     }
 
     /// podman with our storage. cgroupfs: the machine may have no systemd.
     fn podman(&self) -> Command {
         let mut command = Command::new("podman");
         command.arg("--root").arg(&self.root).arg("--runroot").arg(&self.run_root);
-        command.args(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--runtime", "runc"]);
+        command.args(["--storage-driver", self.driver, "--cgroup-manager", "cgroupfs", "--runtime", "runc"]);
         command.args(["--events-backend", "file"]);
         if let Some(images) = &self.images {
             let store = images.0.path().join("root");
@@ -96,18 +97,32 @@ pub(crate) fn start_on_two_disks(
     arguments: &[&str],
 ) -> Result<(String, i64, Podman)> {
     let disk = Disk::new()?;
-    let (root, run_root) = (disk.0.path().join("root"), disk.0.path().join("run"));
-    load(image, &Storage { root, run_root, images: None })?;
+    let (root, run) = (disk.0.path().join("root"), disk.0.path().join("run"));
+    load(image, &Storage { root, run_root: run, driver: "overlay", images: None })?;
     let storage = Storage {
         root: state_dir().join("podman/two"),
-        run_root: run_root_of_two(),
+        run_root: run_root().with_extension("two"),
+        driver: "overlay",
         images: Some(Arc::new(disk)),
     };
     start_in(storage, image.reference(), shared, options, arguments)
 }
 
-fn run_root_of_two() -> PathBuf {
-    run_root().with_extension("two")
+/// As [`start`], with storage that copies the image for each container.
+pub(crate) fn start_in_vfs(
+    image: &Image,
+    shared: &Shared,
+    options: &[&str],
+    arguments: &[&str],
+) -> Result<(String, i64, Podman)> {
+    let storage = Storage {
+        root: state_dir().join("podman/vfs"),
+        run_root: run_root().with_extension("vfs"),
+        driver: "vfs",
+        images: None,
+    };
+    load(image, &storage)?;
+    start_in(storage, image.reference(), shared, options, arguments)
 }
 
 pub(crate) fn start(

@@ -17,6 +17,7 @@ const TID: i64 = 5_000_000;
 const FIELDS: &[&str] = &[
     "container_id",
     "container_age",
+    "process_role",
     "container_drifts",
     "manifest_state",
     "rootfs_readonly",

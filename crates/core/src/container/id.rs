@@ -11,7 +11,9 @@
 //! beginning. An id from a path that may be cut is marked ([`ContainerId::path_may_be_cut`]), and
 //! `/proc/<pid>/cgroup` has the whole path while the process lives.
 
+use crate::host::Host;
 use std::fmt;
+use std::sync::Arc;
 
 /// How many components of a cgroup path an event holds at most; what is further left is lost.
 pub(crate) const EVENT_COMPONENTS: usize = 6;
@@ -24,6 +26,9 @@ const MAX_ENTRY: usize = 8192;
 
 /// The most entries looked at: version 1 of cgroups has fewer than 20 hierarchies.
 const MAX_ENTRIES: usize = 64;
+
+/// What names of systemd's units end in that have control groups.
+const UNITS: [&[u8]; 3] = [b".slice", b".scope", b".service"];
 
 /// What follows a path in `/proc/<pid>/cgroup` when the cgroup has been removed.
 const DELETED: &[u8] = b" (deleted)";
@@ -95,25 +100,34 @@ impl fmt::Display for ShortId<'_> {
     }
 }
 
-/// What has to be known of the node to read its cgroup paths.
-#[derive(Debug, Clone)]
+/// Namespaces of containerd that are known without a look: Kubernetes', Docker's, and that of `ctr`.
+const NAMESPACES: [&[u8]; 3] = [b"default", b"k8s.io", b"moby"];
+
+/// What has to be known of the node to read its cgroup paths; by default the usual namespaces of containerd, and
+/// a node that is not itself a container.
+#[derive(Debug, Clone, Default)]
 pub struct IdRules {
-    namespaces: Vec<Vec<u8>>,
+    /// Namespaces beside the usual ones: below `/<namespace>/`, any name is a container.
+    namespaces: Arc<Vec<Vec<u8>>>,
     node_ids: Vec<Vec<u8>>,
 }
 
-impl Default for IdRules {
-    /// containerd's usual namespaces: `default`, `k8s.io`, `moby`; and a node that is not itself a container.
-    fn default() -> Self {
-        let namespaces = [&b"default"[..], b"k8s.io", b"moby"].map(<[u8]>::to_vec).to_vec();
-        Self { namespaces, node_ids: Vec::new() }
-    }
-}
-
 impl IdRules {
-    /// Adds a containerd namespace: below `/<namespace>/`, any name is a container.
-    pub fn add_namespace(&mut self, namespace: &str) {
-        self.namespaces.push(namespace.as_bytes().to_vec());
+    /// With the namespaces that were met on this host.
+    pub fn of(host: &Host) -> Self {
+        Self { namespaces: host.namespaces(), node_ids: Vec::new() }
+    }
+
+    /// The namespace of containerd and the container that an entry would name if there were such a namespace.
+    pub fn possible(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+        let (path, whole) = path_of(entry)?;
+        let mut parts = components(path).skip_while(|p| *p == b"..");
+        let (namespace, name) = (parts.next()?, parts.next()?);
+        let is_whole = whole || parts.count() + 2 < EVENT_COMPONENTS;
+        // What systemd makes has nothing of the kind: `/system.slice/ssh.service`.
+        let is_unit = |part: &[u8]| UNITS.iter().any(|end| part.ends_with(end));
+        let is_it = is_whole && entry.len() <= MAX_ENTRY && !is_unit(namespace) && !is_unit(name);
+        (is_it && is_name(namespace) && is_name(name)).then_some((namespace, name))
     }
 
     /// Names the container that the whole node runs in (kind, k3d): its cgroup is looked through, not taken
@@ -161,6 +175,10 @@ impl IdRules {
         None
     }
 
+    fn is_namespace(&self, name: &[u8]) -> bool {
+        NAMESPACES.contains(&name) || self.namespaces.iter().any(|known| known == name)
+    }
+
     fn is_node(&self, id: &[u8]) -> bool {
         self.node_ids.iter().any(|node| node == id)
     }
@@ -175,7 +193,7 @@ impl IdRules {
             [b"buildkit"] | [b"docker", b"buildkit"] if is_name(part) => {
                 return Seen::Container(part, Runtime::Buildkit);
             }
-            [namespace] if self.namespaces.iter().any(|n| n == namespace) && is_name(part) => {
+            [namespace] if self.is_namespace(namespace) && is_name(part) => {
                 return Seen::Container(part, Runtime::Containerd);
             }
             _ => {}

@@ -288,9 +288,10 @@ fn the_container_a_node_runs_in_is_looked_through() {
 
 #[test]
 fn namespaces_can_be_added() {
-    let mut rules = IdRules::default();
-    assert_eq!(find(&rules, &["/build-farm/web"]), None);
-    rules.add_namespace("build-farm");
+    let host = Host::new(std::path::Path::new("/"));
+    assert_eq!(find(&IdRules::of(&host), &["/build-farm/web"]), None);
+    host.add_namespace(b"build-farm");
+    let rules = IdRules::of(&host);
     assert_eq!(find(&rules, &["/build-farm/web"]), Some(("web".to_owned(), Containerd, false)));
     // containerd's limit.
     let (fits, long) = ("a".repeat(76), "a".repeat(77));
@@ -356,5 +357,24 @@ proptest! {
             prop_assert!(found.id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
             prop_assert!(!found.id.starts_with('.'));
         }
+    }
+}
+
+#[test]
+fn what_may_be_a_namespace_of_containerd() {
+    for (entry, want) in [
+        ("0::/build-farm/web", Some(("build-farm", "web"))),
+        ("4:cpu:/build-farm/web.1/sub/group", Some(("build-farm", "web.1"))),
+        ("cpu=/build-farm/web", Some(("build-farm", "web"))),
+        ("0::/system.slice/ssh.service", None),
+        ("0::/user.slice/user-0.slice/session-1.scope", None),
+        ("0::/a/..b", None),
+        ("0::/web", None),
+        ("0::/", None),
+        // It may have lost its beginning.
+        ("cpu=/build-farm/web/a/b/c/d", None),
+    ] {
+        let got = IdRules::possible(entry.as_bytes());
+        assert_eq!(got, want.map(|(n, c)| (n.as_bytes(), c.as_bytes())), "{entry}");
     }
 }

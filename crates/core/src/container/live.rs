@@ -165,6 +165,35 @@ impl Live {
         self.upper_on_host = upper;
     }
 
+    /// The same container, of which it is known by now where its layers are.
+    #[must_use]
+    pub fn with_layers(&self, host: &Host, image: &Image, upper: Option<Vec<u8>>) -> Self {
+        let mut live = Self {
+            pid: self.pid,
+            ended: AtomicU64::new(self.ended.load(Ordering::Relaxed)),
+            first_started: self.first_started,
+            mounts: ArcSwap::new(self.mounts()),
+            first_mounts: Arc::clone(&self.first_mounts),
+            looked_at: self.looked_at,
+            kinds: Mutex::default(),
+            bases: Vec::new(),
+            root_dev: self.root_dev,
+            root_id: self.root_id,
+            upper: None,
+            upper_on_host: None,
+            is_overlay: self.is_overlay,
+            read_only: self.read_only,
+            started: self.started,
+        };
+        live.set_layers(host, image, upper);
+        live
+    }
+
+    /// Whether the root shows this directory as the uppermost one; `None` where that cannot be found out.
+    pub(super) fn root_shows(&self, host: &Host, dir: &Path) -> Option<bool> {
+        shows(host, self.pid, dir)
+    }
+
     /// As [`Live::mounts`], for a moment: nothing is counted.
     pub fn mounts_now(&self) -> arc_swap::Guard<Arc<MountTable>> {
         self.mounts.load()
@@ -267,7 +296,7 @@ fn first_of(host: &Host, pid: i64, container: &str) -> i64 {
 /// Whether a process is, right now, in this container.
 pub fn is_member(host: &Host, pid: i64, container: &str) -> bool {
     let Some(lines) = host.cgroups(pid) else { return false };
-    IdRules::default().find(lines.split(|b| *b == b'\n')).is_some_and(|found| &*found.id == container)
+    IdRules::of(host).find(lines.split(|b| *b == b'\n')).is_some_and(|found| &*found.id == container)
 }
 
 /// Turns the root mount of the container of process `pid` into its image's layers, and the directory of its

@@ -13,6 +13,8 @@ mod layers;
 pub mod live;
 pub mod main_program;
 pub mod mounts;
+pub mod namespaces;
+pub mod records;
 pub mod registry;
 pub mod running;
 pub mod users;

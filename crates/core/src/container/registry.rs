@@ -10,6 +10,7 @@ use crate::container::directories::HostDirectories;
 use crate::container::identity::read::glance;
 use crate::container::identity::Identity;
 use crate::container::live::{self, Live, NotLive};
+use crate::container::records;
 use crate::container::users::Users;
 use crate::host::Host;
 use crate::image::cache::LayerCache;
@@ -43,7 +44,7 @@ pub struct Container {
     /// Files of packages that were installed in it; stays likewise.
     pub installed: Arc<ArcSwapOption<Installed>>,
     /// What was declared of it.
-    pub declaration: Declaration,
+    pub declaration: Arc<Declaration>,
 }
 
 /// The image of a container, and what follows from it.
@@ -222,6 +223,17 @@ const LOOKED_AFTER: usize = 8;
 struct Left {
     drifts: Arc<AtomicU64>,
     installed: Arc<ArcSwapOption<Installed>>,
+}
+
+/// Where the layers of a container are, by the records of whoever runs it.
+#[derive(Debug)]
+pub struct Located {
+    /// The container.
+    pub id: Box<str>,
+    /// The process through which it was looked at.
+    pid: i64,
+    image: Image,
+    upper: Option<Vec<u8>>,
 }
 
 /// What the registry is told by the configuration.
@@ -505,6 +517,69 @@ impl Registry {
         (live.is_overlay && live.root_dev == device).then(|| Arc::clone(container))
     }
 
+    /// The image of a container that its root does not tell, by the records of whoever runs it. Takes
+    /// milliseconds: not for the event thread of a live capture.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn locate(host: &Host, container: &Container) -> Result<Located, String> {
+        let live = container.live.as_ref().ok_or("the container is not running")?;
+        let (image, upper) = records::image_of(host, &container.id, live, LayerCache::shared())?;
+        Ok(Located { id: container.id.clone(), pid: live.pid(), image, upper })
+    }
+
+    /// Takes in where a container's layers are; the image, if that was news.
+    pub fn set_located(&mut self, located: Located) -> Option<Arc<Container>> {
+        let Located { id, pid, image, upper } = located;
+        let known = self.containers.peek(&id).filter(|known| known.image.is_err())?;
+        let live = known.live.as_ref().filter(|live| live.pid() == pid)?;
+        let now = Arc::new(Container {
+            live: Some(live.with_layers(&self.host, &image, upper)),
+            id: id.clone(),
+            image: Ok(image),
+            from_manifest: false,
+            drifts: Arc::clone(&known.drifts),
+            installed: Arc::clone(&known.installed),
+            declaration: Arc::clone(&known.declaration),
+        });
+        if let Some(upper) = now.live.as_ref().and_then(|live| live.upper_on_host.as_ref()) {
+            self.directories.add(upper, &id, self.containers.cap().get());
+        }
+        self.changes += 1;
+        self.containers.put(id, Arc::clone(&now));
+        Some(now)
+    }
+
+    /// Notes why there are no records either of where a container's layers are.
+    fn set_not_located(&mut self, container: &Container, why: &str) -> Arc<Container> {
+        let of_root = container.image.as_ref().err().map_or("", String::as_str);
+        let live = container.live.as_ref();
+        let now = Arc::new(Container {
+            id: container.id.clone(),
+            live: live.map(|live| live.with_layers(&self.host, &Image::new(Vec::new()), None)),
+            image: Err(format!("{of_root}; by its runtime's records: {why}")),
+            from_manifest: false,
+            drifts: Arc::clone(&container.drifts),
+            installed: Arc::clone(&container.installed),
+            declaration: Arc::clone(&container.declaration),
+        });
+        self.containers.put(container.id.clone(), Arc::clone(&now));
+        now
+    }
+
+    /// As [`Registry::look_at`], and at once where the container's layers are by its runtime's records: for
+    /// those who may take milliseconds.
+    pub fn look_at_whole(&mut self, id: &str, pid: i64) -> Arc<Container> {
+        let container = self.look_at(id, pid).0;
+        if container.image.is_ok() || container.live.is_none() {
+            return container;
+        }
+        match Self::locate(&self.host, &container) {
+            Ok(located) => self.set_located(located).unwrap_or(container),
+            Err(why) => self.set_not_located(&container, &why),
+        }
+    }
+
     fn look(&self, id: &str, pid: i64) -> (Container, Option<Image>) {
         let reference = self.told.peek(id).and_then(|(image, _)| image.reference.as_deref());
         let manifest = self
@@ -516,7 +591,7 @@ impl Registry {
         let declared = || {
             let declaration = Declaration::default();
             declaration.set_read(config.map(|c| Arc::new(Declared::of_image(c))));
-            declaration
+            Arc::new(declaration)
         };
         let manifest = manifest.map(|m| m.image.clone());
         match Live::look(&self.host, pid, id) {
@@ -533,7 +608,7 @@ impl Registry {
                             from_manifest: false,
                             drifts: Arc::default(),
                             installed: Arc::default(),
-                            declaration: Declaration::default(),
+                            declaration: Arc::default(),
                         };
                         (c, fresh)
                     }

@@ -1,6 +1,7 @@
 //! The containers that run on this host now, told by the control groups of its processes.
 
 use crate::container::id::IdRules;
+use crate::container::namespaces::learn;
 use crate::host::Host;
 use std::collections::BTreeMap;
 
@@ -15,11 +16,12 @@ pub struct Running {
 
 /// All running containers, by id. Costs a read of one small file for each process of the host.
 pub fn running(host: &Host) -> Vec<Running> {
-    let ids = IdRules::default();
     let mut found: BTreeMap<Box<str>, Vec<i64>> = BTreeMap::new();
     for pid in host.pids() {
         let Some(lines) = host.cgroups(pid) else { continue };
-        if let Some(id) = ids.find(lines.split(|b| *b == b'\n')) {
+        let find = || IdRules::of(host).find(lines.split(|b| *b == b'\n'));
+        let learned = || learn(host, pid, lines.split(|b| *b == b'\n')).then(find).flatten();
+        if let Some(id) = find().or_else(learned) {
             found.entry(id.id).or_default().push(pid);
         }
     }

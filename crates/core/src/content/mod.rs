@@ -130,6 +130,42 @@ pub fn source_of(
     None
 }
 
+/// Most words of a command, and most directories of a path, that [`named_source`] looks at.
+const MAX_NAMED: usize = 8;
+
+/// The file of the image that a copy was made of, by the command that wrote it: before the layers' catalogs are
+/// built, the words of `cp -a /template/. /app` say where to look. The content decides, and the name has to be
+/// the same.
+///
+/// Bounded: a few lookups, and one comparison of a file of the same size.
+pub fn named_source(image: &Image, command: &[u8], path: &ImagePath, found: &FoundFile) -> Option<Source> {
+    if found.kind != FileType::RegularFile || found.size == 0 {
+        return None;
+    }
+    let words = command.split(|b| *b == b' ').skip(1).filter(|word| word.starts_with(b"/"));
+    let is_sized = |from: &ImagePath| match image.lookup(from) {
+        Presence::Present { layer, entry } if entry.kind == FileKind::Regular => {
+            entry.size.is_none_or(|size| size == found.size).then_some(layer)
+        }
+        _ => None,
+    };
+    let (layer, from) = words.take(MAX_NAMED).find_map(|word| {
+        let word = ImagePath::lexical(b"/", word).ok()?;
+        let itself = (word.file_name() == path.file_name()).then(|| word.clone());
+        let below = tails(path.as_bytes()).filter_map(|tail| ImagePath::lexical(word.as_bytes(), tail).ok());
+        let mut names = itself.into_iter().chain(below).filter(|from| from != path);
+        names.find_map(|from| Some((is_sized(&from)?, from)))
+    })?;
+    let original = image.layers().get(layer)?;
+    has_content(original, &from, found).then_some(Source::Copied(from))
+}
+
+/// The last part of a path, its last two, and so on.
+fn tails(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let starts = path.iter().enumerate().rev().filter(|(_, b)| **b == b'/').map(|(at, _)| at + 1);
+    starts.take(MAX_NAMED).filter_map(|at| path.get(at..))
+}
+
 /// Whether the image has a regular file at this path, in this very layer: no upper one replaces or removes
 /// it.
 fn is_images(image: &Image, number: usize, path: &ImagePath) -> bool {

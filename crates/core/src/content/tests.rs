@@ -151,3 +151,28 @@ fn what_engines_put_into_a_root() {
     put(pair.root.path(), "etc/passwd", b"root::0:0:root:/root:/bin/bash\n1234:*:1234:0::/:/bin/sh\n", 0o644);
     assert!(!is("/etc/passwd", Some(1234), false), "the image's own lines are not as they were");
 }
+
+/// A pair of each: what `cp` was told to copy, and what only looks like it.
+#[test]
+fn a_copy_is_found_by_the_command_that_made_it_before_any_catalog_is_built() {
+    let run = b"#!/bin/sh\nexec serve\n";
+    let pair = Pair::new(&[("template/web/run", run, 0o755), ("usr/bin/tool", b"tool", 0o755)]);
+    let image = Image::new(vec![Arc::new(Layer::on_disk(pair.layer.path().into(), XattrSpace::User))]);
+    let root = RootDir::open(pair.root.path()).unwrap();
+    let evil = b"#!/bin/sh\nexec evil!\n";
+    for (command, path, content, want) in [
+        ("cp -a /template/. /run/s", "run/s/web/run", &run[..], Some("/template/web/run")),
+        ("cp -a /template/. /run/s", "run/s/web/run", evil, None),
+        ("cp /usr/bin/tool /tmp", "tmp/tool", b"tool", Some("/usr/bin/tool")),
+        ("cp /usr/bin/tool /tmp/sshd", "tmp/sshd", b"tool", None),
+        ("curl -o /run/s/web/run http://x/template", "run/s/web/run", run, None),
+        ("sh -c x", "run/s/web/run", run, None),
+    ] {
+        put(pair.root.path(), path, content, 0o755);
+        let path = ImagePath::from_archive(path.as_bytes()).unwrap();
+        let found = root.find_itself(path.as_bytes()).unwrap();
+        let source = named_source(&image, command.as_bytes(), &path, &found);
+        let want = want.map(|from| Source::Copied(ImagePath::from_archive(from.as_bytes()).unwrap()));
+        assert_eq!(source, want, "{command}");
+    }
+}

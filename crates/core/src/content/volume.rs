@@ -12,7 +12,7 @@ use crate::container::registry::Container;
 use crate::container::volume::{is_of_pod, VolumeKind};
 use crate::host::{FoundFile, Host, RootDir};
 use drift_formats::entry::ImagePath;
-use drift_formats::mountinfo::{Mount, MountTable};
+use drift_formats::mountinfo::{is_at_or_below, Mount, MountTable};
 use rustix::fs::FileType;
 use std::sync::Arc;
 
@@ -110,12 +110,9 @@ fn is_read_only(mount: &Mount) -> bool {
 fn can_have_written(other: &Container, mount: &Mount, found: &FoundFile) -> bool {
     let Some(live) = &other.live else { return false };
     let has_it = |m: &Mount| {
-        let is_within = |a: &[u8], b: &[u8]| {
-            a == b || a.strip_prefix(b).is_some_and(|rest| b.ends_with(b"/") || rest.starts_with(b"/"))
-        };
         // A larger part of the node's disk is an agent's of the node, which could do anything.
-        let is_same =
-            is_within(&m.root, &mount.root) || (is_within(&mount.root, &m.root) && is_of_pod(&m.root));
+        let is_same = is_at_or_below(&m.root, &mount.root)
+            || (is_at_or_below(&mount.root, &m.root) && is_of_pod(&m.root));
         m.dev == mount.dev && is_same && !is_read_only(m)
     };
     live.ended_at().is_none_or(|ended| found.inode.ctime <= ended) && live.mounts_now().iter().any(has_it)

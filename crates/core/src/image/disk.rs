@@ -11,6 +11,7 @@
 //! without it the kernel answers ENODATA (fs/xattr.c, `xattr_permission`), as if there were none: callers
 //! that lack the capability must treat every layer as partial.
 
+use crate::host::FoundFile;
 use crate::image::index::{IndexBuilder, LayerIndex};
 use crate::image::looked::Said;
 use drift_formats::entry::{FileKind, ImagePath};
@@ -18,7 +19,7 @@ use drift_formats::path_key::{child_key, root_key, PathKey};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -29,6 +30,10 @@ pub enum XattrSpace {
     Trusted,
     /// `user.overlay.*`, for mounts with the option `userxattr`.
     User,
+    /// None: files named `.wh.<name>` and `.wh..wh..opq` are the marks, as in an image's archives. What
+    /// containers/storage unpacks for an overlay in user space (fuse-overlayfs, which makes and reads both
+    /// kinds).
+    Names,
 }
 
 impl XattrSpace {
@@ -37,9 +42,30 @@ impl XattrSpace {
         match self {
             Self::Trusted => format!("trusted.overlay.{key}"),
             Self::User => format!("user.overlay.{key}"),
+            Self::Names => format!("user.fuseoverlayfs.{key}"),
         }
     }
+
+    /// Where a name is a mark: the name that it removes; `Some(None)` where it speaks of the directory, or is
+    /// the unpacker's own.
+    pub(crate) fn mark(self, name: &CStr) -> Option<Option<&[u8]>> {
+        let removed = name.to_bytes().strip_prefix(WHITEOUT_PREFIX).filter(|_| self == Self::Names)?;
+        let is_of_directory =
+            removed.is_empty() || removed.starts_with(WHITEOUT_PREFIX) || removed == b".opq";
+        Some(Some(removed).filter(|_| !is_of_directory))
+    }
+
+    /// Whether a file in a directory hides what layers underneath have in it.
+    pub(crate) fn has_opaque_name(self, directory: &OwnedFd) -> bool {
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        self == Self::Names && rustix::fs::statx(directory, OPAQUE_NAME, flags, StatxFlags::TYPE).is_ok()
+    }
 }
+
+/// What a file begins with that removes the one of the rest of its name.
+const WHITEOUT_PREFIX: &[u8] = b".wh.";
+/// The file in a directory that hides what layers underneath have in it.
+const OPAQUE_NAME: &CStr = c".wh..wh..opq";
 
 /// What a layer's directory answers about a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +133,7 @@ impl LayerDir {
     pub fn lookup(&self, path: &ImagePath) -> Result<DiskAnswer, Errno> {
         let fd = match self.open_path(relative(path), OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(fd) => fd,
+            Err(Errno::NOENT) if self.is_removed_by_name(path) => return Ok(DiskAnswer::Hidden),
             Err(Errno::NOENT) => return Ok(DiskAnswer::Silent),
             // A component above is a whiteout, a file or a link: this layer replaced the directory.
             Err(Errno::NOTDIR | Errno::LOOP) => return Ok(DiskAnswer::Hidden),
@@ -134,6 +161,25 @@ impl LayerDir {
     /// Whether an open directory of the layer hides what layers underneath have in it.
     pub(super) fn is_opaque(&self, directory: &OwnedFd) -> bool {
         read_xattr(directory, &self.xattrs.name("opaque")).is_some_and(|v| v == b"y")
+            || self.xattrs.has_opaque_name(directory)
+    }
+
+    /// Whether a file beside a path removes it, or one beside a directory above it.
+    fn is_removed_by_name(&self, path: &ImagePath) -> bool {
+        let mut at = Some(path.clone()).filter(|_| self.xattrs == XattrSpace::Names);
+        while let Some(here) = at {
+            let dir = here.parent();
+            if let (Some(dir), Some(name)) = (&dir, here.file_name()) {
+                let mark = dir.join(&[WHITEOUT_PREFIX, name].concat());
+                if mark.is_ok_and(|mark| {
+                    self.open_path(relative(&mark), OFlags::PATH | OFlags::NOFOLLOW).is_ok()
+                }) {
+                    return true;
+                }
+            }
+            at = dir;
+        }
+        false
     }
 
     /// Opens a regular file of the layer for reading, without blocking on a FIFO or device.
@@ -161,7 +207,11 @@ impl LayerDir {
     /// As [`Self::lookup`].
     pub fn names(&self, dir: &ImagePath, max: usize) -> Result<Vec<Vec<u8>>, Errno> {
         let fd = self.open_directory(dir)?;
-        let entries = Dir::new(fd)?.filter_map(Result::ok).map(|e| e.file_name().to_bytes().to_vec());
+        let name = |name: &CStr| match self.xattrs.mark(name) {
+            Some(removed) => removed.map(<[u8]>::to_vec),
+            None => Some(name.to_bytes().to_vec()),
+        };
+        let entries = Dir::new(fd)?.filter_map(Result::ok).filter_map(|e| name(e.file_name()));
         Ok(entries.filter(|name| name != b"." && name != b"..").take(max).collect())
     }
 
@@ -179,6 +229,10 @@ impl LayerDir {
             let item = item?;
             let name = item.file_name();
             if name == c"." || name == c".." {
+                continue;
+            }
+            if let Some(mark) = self.xattrs.mark(name) {
+                out.extend(mark.map(|removed| (removed.to_vec(), false)));
                 continue;
             }
             let kind = classify(self, &level, name, item.file_type())?;
@@ -203,6 +257,14 @@ impl LayerDir {
     pub fn stat(&self, path: &ImagePath) -> Result<rustix::fs::Statx, Errno> {
         let fd = self.open_path(relative(path), OFlags::PATH | OFlags::NOFOLLOW)?;
         rustix::fs::statx(&fd, "", EMPTY_PATH, StatxFlags::BASIC_STATS)
+    }
+
+    /// A path of the layer, held; links are not followed.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    pub fn find(&self, path: &ImagePath) -> Result<FoundFile, Errno> {
+        FoundFile::from_fd(self.open_path(relative(path), OFlags::PATH | OFlags::NOFOLLOW)?)
     }
 
     /// Whether the file holds only metadata, its content being in another layer (`metacopy=on`, composefs).
@@ -335,6 +397,12 @@ fn walk(
         if name == c"." || name == c".." {
             continue;
         }
+        if let Some(mark) = layer.xattrs.mark(name) {
+            if let Some(removed) = mark {
+                builder.whiteout_key(child_key(level.key, removed)).map_err(|e| e.to_string())?;
+            }
+            continue;
+        }
         let key = child_key(level.key, name.to_bytes());
         match item.file_type() {
             FileType::Directory => {
@@ -373,7 +441,7 @@ fn walk(
 
 fn enter(layer: &LayerDir, fd: OwnedFd, key: PathKey, builder: &mut IndexBuilder) -> Result<Level, String> {
     let opaque = read_xattr(&fd, &layer.xattrs.name("opaque"));
-    if opaque.as_deref() == Some(b"y") {
+    if opaque.as_deref() == Some(b"y") || layer.xattrs.has_opaque_name(&fd) {
         builder.opaque_key(key).map_err(|e| e.to_string())?;
     }
     let dir = Dir::new(fd).map_err(|e| format!("directory unreadable: {e}"))?;

@@ -6,7 +6,7 @@
 //! [`MAX_NAMES`], [`MAX_ALL_NAMES`]); a name that may be there is always asked of the disk; what could not be
 //! read is not remembered.
 
-use crate::image::disk::LayerDir;
+use crate::image::disk::{LayerDir, XattrSpace};
 use drift_formats::entry::ImagePath;
 use drift_formats::path_key::{child_key, PathKey, PathKeys};
 use rustix::fd::OwnedFd;
@@ -87,7 +87,7 @@ impl Directory {
             Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Self::Replaced),
             Err(why) => return Err(why),
         };
-        let names = if with_names { names(&fd, key)? } else { Names::NotRead };
+        let names = if with_names { names(&fd, key, layer.xattr_space())? } else { Names::NotRead };
         Ok(Self::Here { opaque: layer.is_opaque(&fd), names })
     }
 
@@ -171,12 +171,19 @@ impl Looked {
 
 /// Names in an open directory with this key: one read more than it takes to see them all, or to see that they
 /// are too many.
-fn names(fd: &OwnedFd, key: PathKey) -> Result<Names, Errno> {
+fn names(fd: &OwnedFd, key: PathKey, marks: XattrSpace) -> Result<Names, Errno> {
     let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
     let mut entries = RawDir::new(fd, &mut buffer);
     let mut keys = Vec::new();
     while let Some(entry) = entries.next() {
-        match entry?.file_name().to_bytes() {
+        let entry = entry?;
+        // A mark says as much of the name that it removes.
+        let name = match marks.mark(entry.file_name()) {
+            Some(Some(removed)) => removed,
+            Some(None) => continue,
+            None => entry.file_name().to_bytes(),
+        };
+        match name {
             b"." | b".." => {}
             _ if keys.len() >= MAX_NAMES => return Ok(Names::TooMany),
             name => keys.push(child_key(key, name)),

@@ -142,13 +142,23 @@ impl Walk {
 
     /// What a name of the innermost directory is; `None` when it is gone since it was read.
     fn item(&mut self, name: &CStr) -> Option<Item> {
+        let mark = self.marks.and_then(|space| space.mark(name));
+        let removed = match mark {
+            Some(Some(removed)) => Some(removed),
+            // It speaks of the directory, whose marks are read when it is entered.
+            Some(None) => return None,
+            None => None,
+        };
         let parent_len = self.path.len();
         let mut path = self.path.clone();
         path.push(b'/');
-        path.extend_from_slice(name.to_bytes());
+        path.extend_from_slice(removed.unwrap_or(name.to_bytes()));
         let Ok(at) = ImagePath::from_archive(&path) else {
             return Some(Item::Problem(self.here(), "path too long".to_owned()));
         };
+        if removed.is_some() {
+            return Some(Item::Whiteout(at));
+        }
         let unreadable = |at: ImagePath, e: Errno| Some(Item::Problem(at, format!("unreadable: {e}")));
         let level = self.levels.last()?;
         let found = match self.look(level, name) {
@@ -186,7 +196,8 @@ impl Walk {
             value.truncate(n);
             value
         });
-        (Marks { opaque: opaque.as_deref() == Some(b"y"), redirect }, opaque.is_some())
+        let is_opaque = opaque.as_deref() == Some(b"y") || space.has_opaque_name(fd);
+        (Marks { opaque: is_opaque, redirect }, opaque.is_some())
     }
 
     fn look(&self, level: &Level, name: &CStr) -> Result<Look, Errno> {

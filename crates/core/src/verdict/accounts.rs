@@ -67,14 +67,14 @@ pub fn explains(image: &Image, path: &ImagePath, now: &FoundFile, file: AccountF
     let mut after = Vec::new();
     let read = now.open().and_then(|file| file.take(MAX + 1).read_to_end(&mut after).map_err(|_| Errno::IO));
     let Ok(max) = usize::try_from(MAX) else { return false };
-    // The copies that tools keep need not be in the image.
+    // The copies that tools keep need not be in the image, and hold what the file itself was before.
     let own = |path: &ImagePath| read_tree(image, path, max).ok().flatten();
     let original = || {
         let name = path.as_bytes().strip_suffix(b"-")?;
         own(&ImagePath::from_archive(name).ok()?)
     };
-    let Some(before) = own(path).or_else(original) else { return false };
-    read.is_ok_and(|n| n <= max) && is_harmless(file, &before, &after, by_tool)
+    let mut befores = [own(path), original()].into_iter().flatten();
+    read.is_ok_and(|n| n <= max) && befores.any(|before| is_harmless(file, &before, &after, by_tool))
 }
 
 /// Whether a change is harmless. `by_tool`: the image's useradd or the like wrote, which may change several

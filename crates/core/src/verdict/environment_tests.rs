@@ -66,6 +66,10 @@ impl Files for Fake {
         let path = std::str::from_utf8(path).unwrap();
         Some(ADDED.contains(&path) || IMAGE.contains(&path))
     }
+
+    fn is_users_home(&self, dir: &[u8]) -> bool {
+        dir == b"/home/alice"
+    }
 }
 
 fn declared() -> Environment {
@@ -203,9 +207,12 @@ fn homes_are_judged_by_what_is_in_them() {
         ("/tmp", false),
         ("/tmp/home", true),
         ("/home/new", true),
+        // In /etc/passwd.
+        ("/home/alice", false),
         ("/vol/home", true),
         ("/config/home", false),
-        ("relative", true),
+        (".", false),
+        ("../tmp/home", true),
     ] {
         let found = judged(&format!("HOME={home}\0"), "");
         assert_eq!(!found.risky.is_empty(), want, "{home}");

@@ -5,6 +5,7 @@
 //! only if the file found is the file that was meant ([`InodeId::agrees`]), else it rests on the kernel's
 //! flags alone or is `unknown`.
 
+use crate::command::interpreter;
 use crate::container::live::{is_member, Live};
 use crate::container::mounts::{is_local, path_on_root, Place, Sight};
 use crate::container::registry::Container;
@@ -276,6 +277,60 @@ impl Judge {
         Judgement { volume, ..Judgement::new(origin) }.at(path)
     }
 
+    /// Judges a file of a root that may not be looked at, an overlay in user space: its writable layer lies on
+    /// the host, and is looked at instead. `None` where that does not tell.
+    ///
+    /// Whoever serves the overlay gives its files the number of the image's, or of the writable layer's. Their
+    /// times are passed on as well; the kernel keeps them for a while (`attr_timeout`).
+    fn judge_by_upper(
+        &self,
+        image: &Image,
+        live: &Live,
+        subject: &Subject<'_>,
+        path: &ImagePath,
+    ) -> Option<Judgement> {
+        let upper = live.upper.as_deref().filter(|_| !live.is_overlay)?;
+        let upper = LayerDir::open(upper, XattrSpace::Names).ok()?;
+        // Scripts are given by the name that a process used.
+        let (path, presence) = image.resolve(path);
+        let copy = match &presence {
+            Presence::Present { layer, .. } => layers_copy(image, *layer, &path),
+            _ => None,
+        };
+        let is_meant = |file: &InodeId| {
+            let inode = &subject.inode;
+            inode.ino == 0 || inode.ino == file.ino || inode.times_agree(file)
+        };
+        let is_copy = || copy.as_ref().is_some_and(is_meant);
+        let judgement = match (upper.find(&path), presence) {
+            (Ok(found), _) if found.kind != FileType::RegularFile => return None,
+            (Ok(found), Presence::Present { layer, entry }) if is_meant(&found.inode) || is_copy() => {
+                match entry.kind {
+                    FileKind::Regular => {
+                        return Some(self.against_image(
+                            image,
+                            layer,
+                            entry.size,
+                            entry.sha256,
+                            &found,
+                            &path,
+                        ));
+                    }
+                    _ => Judgement::new(Origin::Added),
+                }
+            }
+            (Ok(found), Presence::Absent) if is_meant(&found.inode) => Judgement::new(Origin::Added),
+            (Err(Errno::NOENT | Errno::NOTDIR), Presence::Present { layer, entry })
+                if entry.kind == FileKind::Regular && is_copy() =>
+            {
+                let layer = Some(layer);
+                Judgement { layer, sha256: entry.sha256, ..Judgement::new(Origin::Image) }
+            }
+            _ => return None,
+        };
+        Some(judgement.at(&path))
+    }
+
     fn judge_on_root(
         &self,
         container: &Container,
@@ -388,6 +443,8 @@ fn floor(container: &Container, subject: &Subject<'_>, unknown: Judgement) -> Ju
         ExeFlags { upper: true, .. } => Origin::AddedOrModified,
         ExeFlags { lower: true, .. } if no_image => Origin::Image,
         ExeFlags { lower: true, .. } => return unknown,
+        // The runtime, on its way into a container that could not be looked at: the host's, as it seems.
+        _ if container.live.is_none() && interpreter::names_a_runtime(subject.path, &[]) => return unknown,
         // On no overlay at all, and so not of the image's layers.
         _ if subject.flags_given && !no_overlay && unknown.why != HOSTS_FILE => Origin::Volume,
         _ => return unknown,
@@ -421,6 +478,9 @@ fn judge_unseen(
         (_, _, on_root) => on_root.as_ref().unwrap_or(path),
     };
     let Ok(image) = &container.image else { return Judgement::unknown("image not known").at(path) };
+    if let Some(judged) = live.and_then(|live| judge.judge_by_upper(image, live, subject, path)) {
+        return judged;
+    }
     let mounts_known = covering.is_some();
     match (image.lookup(path), subject.flags) {
         (Presence::Unknown(_), _) => Judgement::unknown(UNREADABLE).at(path),

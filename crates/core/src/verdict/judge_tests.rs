@@ -2,7 +2,6 @@
 //! themselves.
 
 use super::*;
-use crate::container::registry::Declaration;
 use crate::image::index::IndexBuilder;
 use crate::image::layer::Layer;
 use drift_formats::entry::{Entry, LayerSink};
@@ -22,7 +21,7 @@ fn container(image: Result<Image, String>) -> Container {
         from_manifest: false,
         drifts: Arc::default(),
         installed: Arc::default(),
-        declaration: Declaration::default(),
+        declaration: Arc::default(),
     }
 }
 
@@ -69,6 +68,8 @@ fn the_kernels_flags_are_the_least_that_is_said() {
         ("unavailable", tool, LOWER, true, Image),
         ("unavailable", tool, NEITHER, true, Volume),
         ("unavailable", tool, NEITHER, false, Unknown),
+        ("unavailable", "/usr/sbin/runc", NEITHER, true, Unknown),
+        ("unavailable", "/usr/sbin/runc", UPPER, true, AddedOrModified),
         ("unavailable", "", UPPER, true, AddedOrModified),
         ("unavailable", "", NEITHER, true, Volume),
         ("unavailable", other, MEMFD, true, Memfd),

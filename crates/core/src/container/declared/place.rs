@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 const MAX_ANCESTORS: usize = 64;
 
 /// Where containerd's bundles are, below its state directory.
-const TASKS: &str = "io.containerd.runtime.v2.task";
+pub(crate) const TASKS: &str = "io.containerd.runtime.v2.task";
 
 /// State directories of containerd: its own, Docker's, k3s's and RKE2's, MicroK8s's.
-const CONTAINERD_STATE: [&str; 4] = [
+pub(crate) const CONTAINERD_STATE: [&str; 4] = [
     "/run/containerd",
     "/run/docker/containerd/daemon",
     "/run/k3s/containerd",
@@ -83,10 +83,7 @@ fn keeper(host: &Host, id: &str, pid: i64) -> Option<(Vec<u8>, Option<Vec<u8>>)>
             continue;
         }
         let line = host.command_line(at)?;
-        let program = nul_separated(&line).next().unwrap_or_default();
-        let is_shim = Path::new(std::ffi::OsStr::from_bytes(program))
-            .file_name()
-            .is_some_and(|name| name.as_bytes().starts_with(b"containerd-shim"));
+        let is_shim = is_shim(&line);
         let names_it = nul_separated(&line).any(|arg| arg == id.as_bytes());
         // runc, while it starts a process in the container, names it as well, and its parent is the one.
         if is_shim || (names_it && argument(&line, &[b"-b", b"--bundle"]).is_some()) {
@@ -94,6 +91,18 @@ fn keeper(host: &Host, id: &str, pid: i64) -> Option<(Vec<u8>, Option<Vec<u8>>)>
         }
     }
     None
+}
+
+/// Whether a command line is that of a shim of containerd.
+fn is_shim(line: &[u8]) -> bool {
+    let program = nul_separated(line).next().unwrap_or_default();
+    let name = Path::new(std::ffi::OsStr::from_bytes(program)).file_name();
+    name.is_some_and(|name| name.as_bytes().starts_with(b"containerd-shim"))
+}
+
+/// Whether a command line is that of a shim of containerd that runs containers of a namespace.
+pub(crate) fn is_shim_of(line: &[u8], namespace: &str) -> bool {
+    is_shim(line) && argument(line, &[b"-namespace"]) == Some(namespace.as_bytes())
 }
 
 /// The argument after the first of these options.

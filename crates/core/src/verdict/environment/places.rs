@@ -5,12 +5,17 @@ use crate::host::Host;
 use crate::image::view::Presence;
 use drift_formats::entry::{FileKind, ImagePath};
 use rustix::io::Errno;
+use std::io::Read;
 
 /// Directories that every process may write, wherever code is looked for in them.
 const SCRATCH: [&[u8]; 6] = [b"/tmp", b"/var/tmp", b"/dev", b"/proc", b"/run", b"/var/run"];
 
 /// File systems that answer without asking another machine or process.
 const LOCAL: [&[u8]; 6] = [b"overlay", b"tmpfs", b"ext4", b"xfs", b"btrfs", b"zfs"];
+
+/// Users, and how much is read of them, bytes.
+const PASSWD: &[u8] = b"/etc/passwd";
+const MAX_PASSWD: u64 = 64 << 10;
 
 /// Where a path leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub trait Files {
     fn place(&self, path: &[u8]) -> Place;
     /// Whether something is at an absolute path in the running container; `None` where that is not known.
     fn exists(&self, path: &[u8]) -> Option<bool>;
+    /// Whether a directory is the home of a user of the running container.
+    fn is_users_home(&self, dir: &[u8]) -> bool;
 }
 
 /// The files of a container, as one of its processes sees them.
@@ -97,6 +104,23 @@ impl Files for OfContainer<'_> {
             Err(_) => None,
         }
     }
+
+    fn is_users_home(&self, dir: &[u8]) -> bool {
+        // Another file system's server may never answer.
+        if self.exists(PASSWD) != Some(true) {
+            return false;
+        }
+        let root = self.container.live.as_ref().and_then(|live| live.root(self.host, &[self.pid]));
+        let Some(found) = root.and_then(|root| root.find(PASSWD).ok()) else { return false };
+        let mut users = Vec::new();
+        let read = found.open().map(|file| file.take(MAX_PASSWD).read_to_end(&mut users));
+        matches!(read, Ok(Ok(_))) && users.split(|b| *b == b'\n').any(|user| home_of(user) == Some(dir))
+    }
+}
+
+/// The home directory of a line of `/etc/passwd`.
+fn home_of(user: &[u8]) -> Option<&[u8]> {
+    user.split(|b| *b == b':').nth(5).filter(|home| home.len() > 1)
 }
 
 impl OfContainer<'_> {

@@ -141,8 +141,12 @@ impl Value<'_> {
         match self.files.place(dir) {
             Place::Image | Place::Declared | Place::Unknown => false,
             Place::Writable => true,
-            // npm names such a directory for each one above the application's.
-            Place::Absent => !(dir.ends_with(NODE_BIN) && self.files.exists(dir) != Some(true)),
+            // Nothing is there: what is put there later alerts when it runs. npm names such a directory for each
+            // one above the application's, and scripts those of other systems.
+            Place::Absent => match self.files.exists(dir) {
+                Some(exists) => exists,
+                None => !dir.ends_with(NODE_BIN),
+            },
         }
     }
 
@@ -168,11 +172,20 @@ impl Value<'_> {
 
     /// Whether the home directory has files that programs run, and the image did not ship them.
     fn home_has_startup_files(&self) -> bool {
-        let (home, is_home) = (self.variable.value, self.variable.name == b"HOME");
-        if !home.starts_with(b"/") {
-            return !home.is_empty();
-        }
+        let (value, is_home) = (self.variable.value, self.variable.name == b"HOME");
+        let home = match (value.starts_with(b"/"), self.cwd) {
+            (true, _) => ImagePath::lexical(b"/", value),
+            (false, _) if value.is_empty() => return false,
+            (false, Some(cwd)) => ImagePath::lexical(cwd, value),
+            (false, None) => return true,
+        };
+        let Ok(home) = home else { return true };
+        let home = home.as_bytes();
         if matches!(self.files.place(home), Place::Image | Place::Declared) {
+            return false;
+        }
+        // As su and sudo set it. A new user is a change of its own, and so is what lies in that directory.
+        if is_home && self.files.is_users_home(home) {
             return false;
         }
         let names: &[&str] = if is_home { &STARTUP } else { &STARTUP_CONFIG };

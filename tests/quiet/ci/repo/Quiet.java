@@ -1,0 +1,1 @@
+public class Quiet { public static void main(String[] a) { System.out.println("quiet"); } }

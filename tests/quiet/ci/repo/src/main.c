@@ -1,0 +1,1 @@
+int value(void); int main(void) { return value(); }

@@ -1,0 +1,1 @@
+<%@ page contentType="text/html" %><p><%= new java.util.Date() %></p>
