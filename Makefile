@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: build install uninstall demo demo-picture test bench dist image clean
+.PHONY: build install uninstall demo demo-picture test bench dist docs image clean
 
 build:
 	$(CARGO) build --release --locked --workspace
@@ -64,6 +64,10 @@ bench: build
 dist:
 	scripts/dist.sh
 
+# The documentation as a site, in target/book.
+docs:
+	scripts/docs.sh
+
 # The init container's image, from what `make dist` built.
 image:
 	scripts/image.sh
@@ -72,7 +76,7 @@ clean:
 	$(CARGO) clean
 
 # What docs/security.md tells of, each with its long form there.
-.PHONY: hostile faults load fuzz sanitize audit
+.PHONY: hostile faults load corpus fuzz sanitize audit
 
 hostile:
 	$(CARGO) test --locked --test hostile -- --nocapture
@@ -85,7 +89,16 @@ load: build
 	DRIFT_SO=$(TARGET)/release/libdrift.so DRIFT_LOAD_SECONDS=$${DRIFT_LOAD_SECONDS:-600} \
 		$(CARGO) test --locked --test load -- --nocapture
 
+# Ordinary images under real Falco (FALCO_BIN, or falco in PATH), which have to be quiet: docs/false-positives.md.
+.PHONY: quiet
+quiet: build
+	scripts/quiet.py $(IMAGES)
+
 FUZZ_SECONDS ?= 600
+# Recall on acts that others wrote (tests/recall), in the Falco that FALCO_BIN names: a table of docs/corpus.md.
+corpus: build
+	UPDATE_DOCS=1 $(CARGO) test --test containers recall:: -- --nocapture
+
 # With a nightly toolchain and cargo-fuzz. New inputs go to the target folder, from where `scripts/corpus.sh add` keeps
 # them; those that fail go to fuzz/artifacts.
 fuzz:

@@ -4,8 +4,9 @@
 #
 #     scripts/image.sh [NAME]        default: localhost/drift-init:<version>
 #
-# The library is that of `make dist`, which runs with every Falco; LIBRARY names another. BUILDAH: the command, with its
-# options.
+# Library and command are those of `make dist`, which run with every Falco; LIBRARY and COMMAND name others. BUILDAH: the
+# command of that name, with its options. The command `drift` lies beside the library, so that it can be run in Falco's
+# container, where the host's files are.
 set -eu
 
 fail() {
@@ -19,6 +20,8 @@ name=${1:-localhost/drift-init:$version}
 arch=$(uname -m)
 target=${CARGO_TARGET_DIR:-target}
 library=${LIBRARY:-$target/dist/linux-$arch/libdrift.so}
+command=${COMMAND:-$target/dist/linux-$arch/drift}
+[ -f "$command" ] || fail "$command is not there; run \`make dist\`, or set COMMAND"
 [ -f "$library" ] || fail "$library is not there; run \`make dist\`, or set LIBRARY"
 command -v rustc > /dev/null 2>&1 || fail "rustc is not installed; see rustup"
 
@@ -26,6 +29,7 @@ context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 mkdir -p "$context/drift/plugins" "$context/drift/rules"
 cp "$library" "$context/drift/plugins/libdrift.so"
+cp "$command" "$context/drift/plugins/drift"
 cp rules/drift_rules.yaml rules/drift_source_rules.yaml "$context/drift/rules/"
 chmod -R u=rwX,go=rX "$context"
 rustc --edition 2021 -O -C panic=abort -C strip=symbols -C target-feature=+crt-static \

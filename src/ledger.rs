@@ -1,8 +1,10 @@
 //! What events have already reported of containers, so that the comparison of whole containers does not say
 //! it again.
 //!
-//! Two instances of the plugin run in one Falco: one sees system calls, one compares. Invariant: bounded, and
-//! one container cannot use up what the others need; what is pushed out is reported twice, never not at all.
+//! Two instances of the plugin run in one Falco: one sees system calls, one compares. Invariants: bounded, and
+//! one container cannot use up what the others need; what is pushed out is reported twice, never not at all;
+//! an event counts once a rule has asked about it: without such rules, or where the event was lost, nobody
+//! was told.
 
 use lru::LruCache;
 use std::collections::hash_map::RandomState;
@@ -28,7 +30,14 @@ pub struct Reported {
 }
 
 /// Facts of one container, by the hash of what each is about.
-type Facts = LruCache<u64, Arc<Reported>>;
+type Facts = LruCache<u64, Entry>;
+
+#[derive(Debug)]
+struct Entry {
+    fact: Arc<Reported>,
+    /// A rule has asked about the event.
+    is_asked: bool,
+}
 
 /// All facts, by container.
 #[derive(Debug)]
@@ -51,12 +60,20 @@ impl Ledger {
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that `subject` of a container was reported.
+    /// Notes that an event is sent which reports `subject` of a container.
     pub fn note(&self, container: &str, subject: impl Hash, fact: Reported) {
         let key = self.hasher.hash_one(subject);
         let mut containers = self.lock();
         let facts = containers.get_or_insert_mut(container.into(), || LruCache::new(FACTS));
-        facts.put(key, Arc::new(fact));
+        facts.put(key, Entry { fact: Arc::new(fact), is_asked: false });
+    }
+
+    /// A rule has asked about the event that reports `subject`.
+    pub fn confirm(&self, container: &str, subject: impl Hash) {
+        let key = self.hasher.hash_one(subject);
+        if let Some(entry) = self.lock().peek_mut(container).and_then(|facts| facts.peek_mut(&key)) {
+            entry.is_asked = true;
+        }
     }
 
     /// Notes that a file on a volume is the deployment's, or an image's of the pod.
@@ -73,16 +90,17 @@ impl Ledger {
     pub fn touch(&self, container: &str, subject: impl Hash, ctime: u64) {
         let key = self.hasher.hash_one(subject);
         let mut containers = self.lock();
-        let Some(fact) = containers.peek_mut(container).and_then(|facts| facts.peek_mut(&key)) else {
-            return;
-        };
-        *fact = Arc::new(Reported { ctime, work: fact.work.clone() });
+        if let Some(entry) = containers.peek_mut(container).and_then(|facts| facts.peek_mut(&key)) {
+            entry.fact = Arc::new(Reported { ctime, work: entry.fact.work.clone() });
+        }
     }
 
     /// What was reported of `subject`.
     pub fn reported(&self, container: &str, subject: impl Hash) -> Option<Arc<Reported>> {
         let key = self.hasher.hash_one(subject);
-        self.lock().peek(container)?.peek(&key).cloned()
+        let containers = self.lock();
+        let entry = containers.peek(container)?.peek(&key).filter(|entry| entry.is_asked)?;
+        Some(Arc::clone(&entry.fact))
     }
 }
 
@@ -95,6 +113,9 @@ mod tests {
         let ledger = Ledger::shared();
         let fact = Reported { ctime: 7, work: Some("start".into()) };
         ledger.note("quiet", b"/etc/x", fact.clone());
+        assert_eq!(ledger.reported("quiet", b"/etc/x"), None, "no rule has asked");
+        ledger.confirm("quiet", b"/etc/x");
+        ledger.confirm("quiet", b"/etc/z");
         for n in 0..2 * FACTS.get() {
             ledger.note("loud", n, Reported::default());
         }

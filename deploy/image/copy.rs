@@ -49,7 +49,8 @@ fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
         }
         let mut file = File::options().write(true).create_new(true).open(&written)?;
         file.write_all(&fs::read(entry.path())?)?;
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        let is_program = entry.metadata()?.permissions().mode() & 0o100 != 0;
+        file.set_permissions(fs::Permissions::from_mode(if is_program { 0o755 } else { 0o644 }))?;
         file.sync_all()?;
         fs::rename(&written, &target)?;
         println!("drift: {}", target.display());

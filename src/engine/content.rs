@@ -10,7 +10,7 @@ use super::threads::Threads;
 use crate::ledger::Ledger;
 use drift_core::container::volume::VolumeKind;
 use drift_core::content::{named_source, source_of, Explained, Reader};
-use drift_core::host::ExeFlags;
+use drift_core::host::{ExeFlags, RootDir};
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
@@ -63,7 +63,9 @@ impl Contents {
         if on_volume && !matches!(judgement.volume, Some(VolumeKind::EmptyDir | VolumeKind::Tmpfs)) {
             return None;
         }
-        let root = live.root(cx.host(), &[pid])?;
+        // Of a container that has just ended the writable layer is left.
+        let upper = || RootDir::open(live.upper.as_deref().filter(|_| on_root)?).ok();
+        let root = live.root(cx.host(), &[pid]).or_else(upper)?;
         let found = root.find_itself(path.as_bytes()).ok()?;
         let max = cx.deps.config.inline_max;
         // Privileges are never explained by content.

@@ -6,6 +6,9 @@ use super::value::Value;
 use drift_core::host::{ExeFlags, InodeId};
 use drift_core::verdict::binary::BinaryKey;
 
+/// The field that every rule on changed files asks for.
+pub(super) const CHANGE: &str = "drift.file_change";
+
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[
     FieldDef {
@@ -33,7 +36,7 @@ pub(super) const FIELDS: &[FieldDef] = &[
         new_path,
     ),
     field(
-        "drift.file_change",
+        CHANGE,
         FieldType::String,
         "What became of that file. On the calls what they tell: `created`, `opened` (for writing), `deleted`, `renamed` \
          or `metadata`. On drift_file, once the last writer has closed it and its content was compared with the \

@@ -25,7 +25,8 @@ pub use definition::{Argument, FieldDef, FieldType, Question, Source};
 use crate::engine::Engine;
 use crate::event::raw::{code, SyscallEvent};
 use crate::event::threads::ThreadReader;
-use crate::events::{is_ours, LastPayload, OwnEvent, PackageReport};
+use crate::events::{is_ours, FileReport, LastPayload, OwnEvent, PackageReport, Payload};
+use crate::ledger::Ledger;
 use bumpalo::Bump;
 use falco_plugin::api::ss_plugin_extract_field;
 use serde_json::json;
@@ -112,12 +113,26 @@ pub fn answer(
         {
             Value::Bool(false)
         }
-        Some((name, data)) if is_ours(name) => payload::value(def, argument, payloads.of(event, data), arena),
+        Some((name, data)) if is_ours(name) => {
+            let payload = payloads.of(event, data);
+            if def.name == file::CHANGE && name == FileReport::NAME.as_bytes() {
+                confirm(payload);
+            }
+            payload::value(def, argument, payload, arena)
+        }
         Some(_) => Value::Absent,
         None => (def.answer)(&mut Question { engine: engine.ask(event, table), argument, arena }),
     };
     value.write(request, arena);
     Ok(())
+}
+
+/// A rule has asked what became of a file: the source need not say it again.
+fn confirm(payload: Option<&Payload>) {
+    let text = |key| payload.and_then(|payload| payload.get(key)?.as_str());
+    if let Some((container, path)) = text("container_id").zip(text("file_path")) {
+        Ledger::shared().confirm(container, path.as_bytes());
+    }
 }
 
 /// The definitions as the engine wants them: a JSON array (plugin_api.h, `get_fields`).

@@ -166,6 +166,24 @@ fn run_in(container: &Container) {
         assert!(!printed.contains("planted"), "a secret is printed: {printed}");
     }
 
+    let hardened = drift(&["harden", "--json", id]);
+    assert_eq!(status(&hardened), 0, "{}", String::from_utf8_lossy(&hardened.stderr));
+    let hardened: Value = serde_json::from_slice(&hardened.stdout).unwrap();
+    let spec = &hardened[0]["patch"]["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(spec["securityContext"]["readOnlyRootFilesystem"], true);
+    let lines = hardened[0]["containerfile"].as_array().unwrap();
+    assert!(lines.contains(&json!("COPY ./opt/tool/run.sh /opt/tool/run.sh")), "{lines:?}");
+    assert!(lines.iter().any(|l| l.as_str().unwrap().contains("evil=6.6")), "{lines:?}");
+    let page = container.vol().join("report.html");
+    let paged = drift(&["diff", "--html", page.to_str().unwrap(), id]);
+    assert_eq!(status(&paged), 1);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("run.sh") && !page.contains("hunter2") && page.is_ascii());
+    let listed = drift(&["ls", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let row = listed["containers"].as_array().unwrap().iter().find(|c| c["container_id"] == id).unwrap();
+    assert_eq!((&row["packages"], &row["ports"]), (&json!(1), &json!(1)));
+
     assert_agrees_with_runtime(container, &report, &text);
     archive(container, &report);
     manifest(container);

@@ -18,7 +18,7 @@ const START: Duration = Duration::from_secs(120);
 /// Until an alert: about a second, and more on a machine that does much else.
 const ALERT: Duration = Duration::from_secs(15);
 
-fn falco(test: &str) -> Option<Engine> {
+pub(crate) fn falco(test: &str) -> Option<Engine> {
     match Engine::find(&Choice::Falco) {
         Ok(engine) => Some(engine),
         Err(why) => {
@@ -29,7 +29,7 @@ fn falco(test: &str) -> Option<Engine> {
 }
 
 /// A Falco with the shipped rules; stopped with its owner.
-struct Falco {
+pub(crate) struct Falco {
     child: Child,
     lines: Receiver<String>,
     _dir: tempfile::TempDir,
@@ -43,7 +43,7 @@ impl Drop for Falco {
 }
 
 impl Falco {
-    fn start(engine: &Engine) -> Self {
+    pub(crate) fn start(engine: &Engine) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = write_config(dir.path(), "{}").unwrap();
         let text = std::fs::read_to_string(&config).unwrap();
@@ -64,6 +64,12 @@ impl Falco {
         Self { child, lines, _dir: dir }
     }
 
+    /// The next alert, of whatever container; `None` if none comes within `limit`.
+    pub(crate) fn next(&self, limit: Duration) -> Option<Value> {
+        let line = self.lines.recv_timeout(limit).ok()?;
+        serde_json::from_str(&line).ok()
+    }
+
     /// The rule that alerts on this path of the container, and when; `None` if none does within `limit`.
     fn alert(&self, container: &Container, path: &str, limit: Duration) -> Option<(String, Instant)> {
         let deadline = Instant::now() + limit;
@@ -80,7 +86,7 @@ impl Falco {
 
     /// Waits until it sees what happens in the container; `false` if it ended instead, as where the kernel
     /// refuses the probe.
-    fn is_watching(&mut self, container: &Container) -> bool {
+    pub(crate) fn is_watching(&mut self, container: &Container) -> bool {
         let deadline = Instant::now() + START;
         for attempt in 0.. {
             let path = format!("/etc/watching-{attempt}");

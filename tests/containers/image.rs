@@ -76,6 +76,7 @@ fn the_image_copies_the_files_into_falcos_volumes() {
         let output = Command::new(workspace_dir().join("scripts/image.sh"))
             .arg("localhost/drift-init:test")
             .env("LIBRARY", &library)
+            .env("COMMAND", testkit::command::drift())
             .env("BUILDAH", format!("buildah {}", storage.options().join(" ")))
             .output()
             .unwrap();
@@ -107,7 +108,9 @@ fn the_image_copies_the_files_into_falcos_volumes() {
     };
     let output = run(&[]);
     assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(names(plugins.path()), ["libdrift.so"]);
+    assert_eq!(names(plugins.path()), ["drift", "libdrift.so"]);
+    let said = Command::new(plugins.path().join("drift")).arg("--version").output().unwrap();
+    assert_eq!(text(&said), concat!("drift ", env!("CARGO_PKG_VERSION"), "\n"));
     assert_eq!(std::fs::read(plugins.path().join("libdrift.so")).unwrap(), std::fs::read(&library).unwrap());
     assert_eq!(names(rules.path()), ["drift_rules.yaml", "drift_source_rules.yaml", "outside"]);
     assert_eq!(std::fs::read_to_string(&outside).unwrap(), "not ours");

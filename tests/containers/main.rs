@@ -15,6 +15,7 @@ mod files;
 mod image;
 mod network;
 mod packages;
+mod recall;
 mod scripts;
 mod secrets;
 mod source;

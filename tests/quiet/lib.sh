@@ -1,4 +1,5 @@
-# What the plays use. scripts/quiet.py sets NAME, IMAGE, FOLDER, WORK, IDS and SECONDS_STEADY, and sources this file and a play.sh.
+# What the plays use. scripts/quiet.py sets NAME, IMAGE, FOLDER, WORK, IDS and SECONDS_STEADY, and sources this
+# file and a play.sh.
 set -eu
 AFTER=
 
@@ -32,10 +33,9 @@ probe() { local times=$1; shift; for _ in $(seq "$times"); do in_container "$@";
 
 restart() { podman restart -t 20 "$NAME" > /dev/null; }
 
-# steady INTERVAL COMMAND...: the ordinary time after the start. What is reported from here on counts by the hour.
+# steady INTERVAL COMMAND...: the ordinary time after the start.
 steady() {
     local interval=$1 end=$((SECONDS + SECONDS_STEADY)); shift
-    date +%s.%N >> "$IDS.steady"
     while [ "$SECONDS" -lt "$end" ]; do in_container "$@"; sleep "$interval"; done
 }
 

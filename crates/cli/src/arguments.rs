@@ -52,6 +52,7 @@ pub(crate) enum Command {
     Explain(Explain),
     Triage(Triage),
     Doctor(Doctor),
+    Harden(Harden),
     Manifest(Manifest),
     Lint(Lint),
     Completions(Completions),
@@ -192,6 +193,20 @@ pub(crate) struct Doctor {
     /// Falco's configuration [default: of the Falco that runs, else /etc/falco/falco.yaml]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) falco_config: Option<PathBuf>,
+}
+
+/// Propose a manifest in which a container needs to write nothing to its image
+///
+/// From what a running container has written, or from alerts: a patch with a read-only root file system,
+/// volumes with a size limit for the directories that it writes to, the image by digest, no capabilities
+/// where none is held; and the lines of a Containerfile that would have made its drift part of the image.
+#[derive(Debug, Args)]
+pub(crate) struct Harden {
+    /// A running container, named as for `drift diff`, or a file of Falco's JSON
+    #[arg(value_name = "CONTAINER|ALERTS", value_hint = ValueHint::AnyPath)]
+    pub(crate) subject: String,
+    #[command(flatten)]
+    pub(crate) format: TextOrJson,
 }
 
 /// Write an image's files as an mtree(5) manifest, for `manifests` in Drift's configuration

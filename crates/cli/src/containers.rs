@@ -5,6 +5,7 @@ use anyhow::{anyhow, bail, Context, Result};
 use drift::config::{Config, RawConfig};
 use drift_core::container::declared::read::read;
 use drift_core::container::declared::Declared;
+use drift_core::container::identity::Kind;
 use drift_core::container::registry::{Container, LoadedManifest, Registry};
 use drift_core::container::running::{running, Running};
 use drift_core::host::Host;
@@ -49,8 +50,13 @@ pub(crate) struct Name {
 
 impl Name {
     pub(crate) fn of(declared: &Declared) -> Self {
-        let _ = declared;
-        Self::default()
+        let identity = &declared.identity;
+        let pod = identity.pod.as_ref();
+        Self {
+            pod: pod.map(|pod| (pod.namespace.to_string(), pod.name.to_string())),
+            name: identity.name.as_deref().map(str::to_owned),
+            is_pause: identity.kind == Some(Kind::Pause),
+        }
     }
 
     /// Whether somebody may mean it by `text`: `NAME`, `POD`, `POD/CONTAINER`, or either after `NAMESPACE/`.

@@ -89,7 +89,7 @@ fn commands(alert: &Alert) -> Vec<(String, &'static str)> {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let word = printable(word.as_bytes());
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
     match !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {

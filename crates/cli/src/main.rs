@@ -16,6 +16,7 @@ mod doctor;
 mod explain;
 mod falco_config;
 mod fold;
+mod harden;
 mod html;
 mod json;
 mod lint;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Explain(options) => explain::run(&options).map(|()| false),
         Command::Triage(options) => triage::run(&options),
         Command::Doctor(options) => doctor::run(&global, &options),
+        Command::Harden(options) => harden::run(&global, &options).map(|()| false),
         Command::Manifest(options) => manifest::run(&global, &options).map(|()| false),
         Command::Lint(options) => lint::run(&options),
         Command::Completions(options) => pages::completions(&options).map(|()| false),

@@ -123,6 +123,12 @@ impl WaitList {
 
     /// Takes a new change of a path that waits already into its entry; gives the job back if there is none.
     pub(super) fn merge(&mut self, job: FileJob, now: Instant) -> Result<(), FileJob> {
+        if job.said.deleted && !job.follows {
+            // Made by an open, which follows links, and removed by a call that does not: one path.
+            if let Some(opened) = self.by_key.get_mut(&key(&job, true)) {
+                opened.job.said.deleted = true;
+            }
+        }
         let key = key(&job, job.follows);
         let Some(known) = self.by_key.get_mut(&key) else { return Err(job) };
         // Put off, but not for ever: a file that is written again and again is looked at in between.
@@ -260,6 +266,21 @@ mod tests {
         rename.new_path = Some(ImagePath::lexical(b"/", b"/etc/x").unwrap());
         list.renamed_over(&rename);
         assert_eq!(&*list.pop_due(now).unwrap().job.writer.command, "sed -i");
+    }
+
+    /// F3: what tools that clean up leave.
+    #[test]
+    fn what_was_made_and_removed_is_one_path() {
+        let mut list = WaitList::new(1);
+        let now = Instant::now();
+        let mut made = call("/etc/x", Evidence::Changed, "mktemp", None);
+        (made.follows, made.said.created) = (true, true);
+        list.add(waiting(made, now)).unwrap();
+        let mut removed = call("/etc/x", Evidence::Changed, "rm", None);
+        (removed.follows, removed.said.deleted) = (false, true);
+        assert!(list.merge(removed, now).is_err(), "what is there now is another question");
+        let said = list.pop_due(now).unwrap().job.said;
+        assert!(said.created && said.deleted);
     }
 
     #[test]

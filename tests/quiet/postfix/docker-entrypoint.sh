@@ -15,6 +15,5 @@ done
 cp -L /etc/ssl/certs/*.pem "$chroot/etc/ssl/certs/"
 cp -L /lib/x86_64-linux-gnu/libnss_* /lib/x86_64-linux-gnu/libresolv* /lib/x86_64-linux-gnu/libgcc_s.so.1 "$chroot/lib/x86_64-linux-gnu/"
 opendkim-genkey -D /etc/dkimkeys -d quiet.invalid -s quiet
-postfix set-permissions || true
 postfix check
 exec "$@"

@@ -5,7 +5,6 @@ probe 5 postfix status
 in_container sh -c 'printf "Subject: quiet\n\nquiet\n" | sendmail root@quiet.invalid'
 in_container postqueue -p
 in_container postfix reload
-in_container newaliases
 restart
 until_ok in_container postfix status
 steady 10 postfix status

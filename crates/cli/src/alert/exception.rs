@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Rules about what no workload does on purpose.
 const NEVER: [&str; 12] = [
     "Drift memfd execution",
-    "Drift package database changed by other program",
+    "Drift package database changed by another program",
     "Drift package manager with hooks",
     "Drift program text piped into an interpreter",
     "Drift command line cut",

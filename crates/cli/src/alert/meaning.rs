@@ -66,6 +66,7 @@ mod tests {
             include_str!("../../../../rules/drift_source_rules.yaml"),
         ];
         let names = rules.iter().flat_map(|r| r.lines()).filter_map(|l| l.strip_prefix("- rule: "));
+        let names = names.map(|name| name.trim_matches('"'));
         let missing: Vec<_> = names.filter(|name| of(name).is_none_or(|m| m.meaning.is_empty())).collect();
         assert!(missing.is_empty(), "not in docs/rules.md or docs/source.md: {missing:?}");
     }
