@@ -167,15 +167,6 @@ pub struct NewImage {
     pub looked_at: Instant,
 }
 
-/// What is to be found out about the image of a container.
-#[derive(Debug)]
-pub enum ImageJob {
-    /// What its layers hold.
-    Index(NewImage),
-    /// Where they are, by its runtime's records.
-    Locate(Arc<Container>),
-}
-
 /// A file to compare with the image, or to hash.
 #[derive(Debug)]
 pub struct VerifyJob {

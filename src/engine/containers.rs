@@ -3,7 +3,7 @@
 use super::cache::ContainerCache;
 use super::context::Dependencies;
 use crate::event::exec::ExecFacts;
-use crate::facts::{ImageJob, NewImage};
+use crate::facts::NewImage;
 use crate::logging::warn_once;
 use drift_core::container::declared::ImageIdentity;
 use drift_core::container::id::{may_be_cut, ContainerId, IdRules};
@@ -97,18 +97,13 @@ impl Containers {
         pid: i64,
         exec: Option<&ExecFacts<'_>>,
     ) -> Arc<Container> {
-        let changes = self.registry.changes();
         let (container, fresh) = self.registry.look_at(id, pid);
-        let is_new = self.registry.changes() != changes;
         if fresh.is_some() {
             log::debug!("container {id}: looked at through process {pid}");
         }
         if let Err(why) = &container.image {
             log::debug!("container {id}: the image is not known, asked by process {pid}: {why}");
-            if let Some(workers) = &deps.workers {
-                if is_new && container.live.is_some() {
-                    workers.image(ImageJob::Locate(Arc::clone(&container)));
-                }
+            if deps.workers.is_some() {
                 warn_once!(
                     "the image of container {id} is not known ({why}); what runs there is judged by the kernel's \
                      flags alone. Metric unknown_no_image counts such verdicts"
@@ -117,7 +112,7 @@ impl Containers {
         }
         ask_declaration(deps, &container, exec);
         if let (Some(workers), Some(live), Some(image)) = (&deps.workers, &container.live, fresh) {
-            workers.image(ImageJob::Index(NewImage { image, looked_at: live.looked_at() }));
+            workers.index(NewImage { image, looked_at: live.looked_at() });
         }
         deps.metrics.containers.set(self.registry.len() as u64);
         container
@@ -129,7 +124,7 @@ impl Containers {
         log::debug!("container {}: its layers are known by its runtime's records", container.id);
         if let (Some(workers), Some(live), Ok(image)) = (&deps.workers, &container.live, &container.image) {
             let image = NewImage { image: image.clone(), looked_at: live.looked_at() };
-            workers.image(ImageJob::Index(image));
+            workers.index(image);
         }
         Some(container.id.clone())
     }

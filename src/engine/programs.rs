@@ -15,15 +15,13 @@ use drift_core::container::registry::Container;
 use drift_core::host::{strip_deleted, ExeFlags, FoundFile, InodeId};
 use drift_core::image::view::Presence;
 use drift_core::verdict::binary::{Binary, BinaryKey};
-use drift_core::verdict::judge::{is_memfd_path, Judgement, Program};
+use drift_core::verdict::judge::{is_memfd_path, Judgement, Program, HOSTS_FILE};
 use drift_core::verdict::origin::Origin;
 use drift_core::verdict::runtime::{self, Claim};
+use drift_core::verdict::script::Runner;
 use rustix::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-
-/// Most processes between a hook's and the runtime's.
-const MAX_HOOK_DEPTH: usize = 8;
 
 /// What an executable is judged by: from an exec event, or from the table of threads.
 struct Facts<'a> {
@@ -206,7 +204,7 @@ impl Programs {
             Arc::new(Binary { key, path, inode: facts.inode, judgement, sha256, hashing, traits, package })
         };
         let shown = || (&*container.id, String::from_utf8_lossy(facts.path));
-        if is_runtime(cx, container, facts, threads) || is_hook(cx, container, facts, threads) {
+        if is_runtime(cx, container, facts, threads) {
             log::debug!("program {:?}: the runtime itself, process {}", shown(), facts.pid);
             return make(Judgement { why: "", origin: Origin::Runtime, ..Judgement::nothing() });
         }
@@ -220,6 +218,13 @@ impl Programs {
             held,
         };
         let (judgement, found) = cx.deps.judge.judge_program(container, program);
+        if let Some(emulated) = emulated(cx, container, facts, &judgement) {
+            log::debug!("program {:?}: emulates {emulated:?}", shown());
+            let binary = make(Judgement { comparable_later: false, ..emulated });
+            count_drift(container, &binary, writers);
+            // The emulator runs whatever it is given: the next one is judged by itself.
+            return binary;
+        }
         match &found {
             Some(file) => log::debug!(
                 "program {:?}: process {} has {:?}, flags {:?}; found {:?}, {} bytes",
@@ -383,38 +388,21 @@ fn is_runtime(cx: &Context<'_>, container: &Container, facts: &Facts<'_>, thread
     runtime::is_runtime(cx.host(), container, &claim)
 }
 
-/// Whether the process is a hook of the deployment that the runtime runs before it starts the container's
-/// program (createContainer: the NVIDIA container toolkit updates the loader's cache by it): the first process
-/// above it is still the runtime, which has executed nothing and whose parent is the host's. Nobody else is in
-/// the container by then.
-fn is_hook(cx: &Context<'_>, container: &Container, facts: &Facts<'_>, threads: &Threads) -> bool {
-    // A container's processes that were seen at work are its own.
-    if facts.pid == 0 || container.live.is_none() {
-        return false;
-    }
-    let mut at = facts.ptid;
-    for _ in 0..MAX_HOOK_DEPTH {
-        if !threads.is_in(cx, at, container) {
-            return false;
-        }
-        let Some(thread) = cx.table.get(at) else { return false };
-        if thread.vtid == 1 {
-            let of_runtime = Facts {
-                pid: thread.pid,
-                ptid: thread.ptid,
-                path: path_from_proc(&thread.exe_path),
-                inode: thread.inode,
-                flags: thread.flags,
-                argv: vec![&thread.argv0],
-            };
-            // A runtime within the container has a parent there.
-            return !threads.is_in(cx, thread.ptid, container)
-                && threads.peek(thread.pid).is_none_or(|state| !state.executed)
-                && is_runtime(cx, container, &of_runtime, threads);
-        }
-        at = thread.ptid;
-    }
-    false
+/// The verdict on the program that the executable emulates: of an image for another processor.
+///
+/// The kernel starts the interpreter that `binfmt_misc` names, with the program's path for its first argument
+/// (fs/binfmt_misc.c, `load_misc_binary`; the flag `P` adds another one behind it). With the flag `F` that is a
+/// file of the host's, which no container has, so that nobody in one gets to it in another way.
+fn emulated(
+    cx: &Context<'_>,
+    container: &Container,
+    facts: &Facts<'_>,
+    judgement: &Judgement,
+) -> Option<Judgement> {
+    let path = facts.argv.get(1).filter(|_| judgement.why == HOSTS_FILE)?;
+    let cwd = cx.table.get(facts.pid).map(|thread| thread.cwd).unwrap_or_default();
+    let program = cx.deps.judge.judge_script(container, &Runner { pid: facts.pid, cwd: &cwd }, path);
+    Some(program.judgement).filter(|judged| judged.origin != Origin::Unknown)
 }
 
 /// Has a program compared by a worker; `false` if nobody will.

@@ -1,14 +1,15 @@
-//! Reads what was declared of containers, and the list of approved images when it changes.
+//! Reads what was declared of containers, where their layers are by the records of whoever runs them, and the
+//! list of approved images when it changes.
 
 use crate::config::Config;
 use crate::events::ContainerReport;
 use crate::metrics::Metrics;
 use crate::workers::worker::Inbox;
 use arc_swap::ArcSwap;
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{RecvTimeoutError, Sender};
 use drift_core::container::declared::read::read;
 use drift_core::container::declared::Declared;
-use drift_core::container::registry::Container;
+use drift_core::container::registry::{Container, Located, Registry};
 use drift_core::container::users::Users;
 use drift_core::host::Host;
 use drift_core::network::nameservers;
@@ -52,6 +53,7 @@ pub struct Declarer {
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
     approved: Option<Arc<ArcSwap<Approved>>>,
+    located: Sender<Located>,
 }
 
 impl Declarer {
@@ -62,8 +64,9 @@ impl Declarer {
         metrics: Arc<Metrics>,
         stop: Arc<AtomicBool>,
         approved: Option<Arc<ArcSwap<Approved>>>,
+        located: Sender<Located>,
     ) -> Self {
-        Self { host, config, metrics, stop, approved }
+        Self { host, config, metrics, stop, approved, located }
     }
 
     /// Reads what is asked for until the queue closes.
@@ -97,6 +100,14 @@ impl Declarer {
         report: &dyn Fn(&ContainerReport),
     ) {
         let Some(live) = &container.live else { return };
+        // First of all: until then nothing can be said of its programs.
+        if container.image.is_err() {
+            match Registry::locate(&self.host, &container) {
+                // With no room, what the kernel says stays.
+                Ok(found) => drop(self.located.try_send(found)),
+                Err(why) => log::debug!("container {}: no layers by its records: {why}", container.id),
+            }
+        }
         // Before the image is known, and peers are judged.
         if let Ok(root) = self.host.root_of(live.pid()) {
             if live.is_root(&root) {

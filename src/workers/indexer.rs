@@ -3,10 +3,8 @@
 use super::worker::Inbox;
 use super::Pace;
 use crate::config::Config;
-use crate::facts::{ImageJob, NewImage};
+use crate::facts::NewImage;
 use crate::metrics::Metrics;
-use crossbeam_channel::Sender;
-use drift_core::container::registry::{Located, Registry};
 use drift_core::host::Host;
 use drift_core::image::cache::LayerCache;
 use drift_core::image::disk::WalkLimits;
@@ -30,22 +28,13 @@ impl Indexer {
     }
 
     /// Indexes what is asked for until the queue closes.
-    pub fn run(&self, jobs: &Inbox<ImageJob>, located: &Sender<Located>) {
+    pub fn run(&self, images: &Inbox<NewImage>) {
         let mut pace = Pace::new(self.config.cpu_percent, Arc::clone(&self.stop));
-        for job in jobs.iter() {
+        for NewImage { image, looked_at } in images.iter() {
             pace.begin();
-            match job {
-                ImageJob::Index(NewImage { image, looked_at }) => {
-                    // What the event thread will want to know of the container's volumes.
-                    let _ = self.host.init_mounts(looked_at);
-                    self.index(&image, &mut pace);
-                }
-                ImageJob::Locate(container) => match Registry::locate(&self.host, &container) {
-                    // With no room, what the kernel says stays.
-                    Ok(found) => drop(located.try_send(found)),
-                    Err(why) => log::debug!("container {}: no layers by its records: {why}", container.id),
-                },
-            }
+            // What the event thread will want to know of the container's volumes.
+            let _ = self.host.init_mounts(looked_at);
+            self.index(&image, &mut pace);
         }
     }
 
@@ -90,9 +79,9 @@ mod tests {
             Indexer::new(Host::new(std::path::Path::new("/")), config, Arc::clone(&metrics), Arc::default());
         let (queue, images) = super::super::worker::queue(1, 1);
         let image = Image::new(vec![Arc::clone(&gone), Arc::clone(&there)]);
-        queue.send(ImageJob::Index(NewImage { image, looked_at: Instant::now() })).unwrap();
+        queue.send(NewImage { image, looked_at: Instant::now() }).unwrap();
         drop(queue);
-        indexer.run(&images, &crossbeam_channel::bounded(1).0);
+        indexer.run(&images);
         assert_eq!(metrics.layers_partial.get(), 1);
         assert!(gone.index().unwrap().partial().is_some());
         assert_eq!(there.index().unwrap().partial(), None);

@@ -4,10 +4,10 @@ use super::packages::PackageNotice;
 use super::settings::Setting;
 use super::worker::Job;
 use super::{declarer, network};
-use crate::facts::{FileNotice, ImageJob, LibraryJob, VerifyJob};
+use crate::facts::{FileNotice, LibraryJob, NewImage, VerifyJob};
 use drift_core::container::registry::Container;
 
-impl Job for ImageJob {
+impl Job for NewImage {
     fn container(&self) -> Option<&str> {
         // Once for each container, at its start.
         None

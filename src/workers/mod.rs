@@ -22,7 +22,7 @@ pub mod worker;
 use crate::config::Config;
 use crate::events::{FileReport, Finding, Reporter};
 use crate::facts::{
-    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, ImageJob, LibraryJob, Unnamed, VerifyJob, Writer,
+    EarlyEnvironment, EarlyPeer, EarlyPort, FileNotice, LibraryJob, NewImage, Unnamed, VerifyJob, Writer,
 };
 use crate::metrics::Metrics;
 use crate::prebuilt::Lists;
@@ -81,7 +81,7 @@ fn now_in_nanoseconds() -> u64 {
 #[derive(Debug)]
 pub struct Workers {
     common: Common,
-    indexer: Worker<ImageJob>,
+    indexer: Worker<NewImage>,
     verifier: Worker<VerifyJob>,
     files: Worker<FileNotice>,
     libraries: Worker<LibraryJob>,
@@ -128,7 +128,6 @@ impl Workers {
         // hand.
         let (found, findings) = crossbeam_channel::bounded(2 * VERIFY_QUEUE);
 
-        let (locating, located) = crossbeam_channel::bounded(INDEX_QUEUE);
         let (h, c, m, s) = means();
         let indexer = indexer::Indexer::new(h, c, m, s);
         let indexer = Worker::start(
@@ -136,7 +135,7 @@ impl Workers {
             INDEX_QUEUE,
             &common,
             |m| &m.indexer_dropped,
-            move |jobs| indexer.run(jobs, &locating),
+            move |jobs| indexer.run(jobs),
         )?;
         let (_, c, m, s) = means();
         let verifier = verifier::Verifier::new(c, m, s);
@@ -163,7 +162,8 @@ impl Workers {
             },
         )?;
         let (h, c, m, s) = means();
-        let declarer = declarer::Declarer::new(h, c, m, s, lists.approved);
+        let (locating, located) = crossbeam_channel::bounded(DECLARE_QUEUE);
+        let declarer = declarer::Declarer::new(h, c, m, s, lists.approved, locating);
         let r = reporter.clone();
         let declarer = Worker::start(
             "drift-declarer",
@@ -256,9 +256,9 @@ impl Workers {
         })
     }
 
-    /// Asks for an image's layers to be indexed, or found.
-    pub fn image(&self, job: ImageJob) {
-        let _ = self.indexer.send(job);
+    /// Asks for an image's layers to be indexed.
+    pub fn index(&self, image: NewImage) {
+        let _ = self.indexer.send(image);
         self.note_length();
     }
 
@@ -337,7 +337,7 @@ impl Workers {
         !self.findings.is_empty()
     }
 
-    /// Where the layers of containers are that were asked for; almost always nothing.
+    /// Where the layers of containers are that their roots do not tell; almost always nothing.
     pub fn located(&self) -> impl Iterator<Item = Located> + '_ {
         self.located.try_iter()
     }

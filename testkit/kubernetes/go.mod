@@ -1,4 +1,4 @@
-// The control plane and the kubelet of the tests' Kubernetes node: see README.md beside this file.
+// The control plane and the kubelet of the tests' Kubernetes node: see README.md.
 module drift.test/kubernetes
 
 go 1.26.0

@@ -201,7 +201,8 @@ fn the_background_tells_what_was_declared() {
         declaration: declaration.into(),
     });
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
-    let declarer = Declarer::new(host, config, Arc::default(), Arc::default(), None);
+    let declarer =
+        Declarer::new(host, config, Arc::default(), Arc::default(), None, crossbeam_channel::bounded(1).0);
     let (queue, containers) = drift::workers::worker::queue(16, 1);
     queue.send(Notice::Container(Arc::clone(&known))).unwrap();
     drop(queue);

@@ -384,13 +384,14 @@ impl Registry {
         let known_identity = known_before.as_ref().and_then(|known| known.declaration.identity());
         container.declaration.note_identity(&told_identity.unwrap_or_default());
         if known_identity.is_none() {
-            let (identity, reference) =
-                glance(&self.host, id, container.live.as_ref().map_or(pid, Live::pid));
+            let seen_by = container.live.as_ref().map_or(pid, Live::pid);
+            let (identity, reference) = glance(&self.host, id, seen_by, container.live.is_some());
             container.declaration.note_identity(&identity);
             let named = || Arc::new(ImageIdentity { reference, ..ImageIdentity::default() });
             told_image = told_image.or_else(|| Some(named()).filter(|image| image.reference.is_some()));
         }
-        container.declaration.set_told(told_image);
+        let told_before = || known_before.as_ref()?.declaration.told.load_full();
+        container.declaration.set_told(told_image.or_else(told_before));
         if let Some(known) = &known_before {
             container.declaration.note_identity(&known.declaration.identity().unwrap_or_default());
             // A restart changes no declaration; it is read again all the same.

@@ -431,7 +431,7 @@ impl Judge {
 
 /// Why nothing is said of a program that lies on a mount of the host's alone, such as an emulator of
 /// `binfmt_misc`.
-const HOSTS_FILE: &str = "the host's file";
+pub const HOSTS_FILE: &str = "the host's file";
 
 /// What the kernel's own flags say where nothing else could be found out: never less than Falco's rules would
 /// say that ask for `proc.is_exe_upper_layer`.

@@ -7,6 +7,7 @@
 //! Invariant: a name may have been given to another image since; an image counts as the container's only if
 //! the CRI plugin recorded its id, or its layers are those that the container's snapshot stands on.
 
+use crate::image::oci::host_architecture;
 use drift_formats::bolt::{self, Bolt, BoltError, Pages};
 use drift_formats::digest::Digest;
 use drift_formats::image_config::{ConfigError, ImageConfig};
@@ -46,6 +47,10 @@ pub struct CriRecord {
     pub reference: String,
     /// Digest of the image's configuration.
     pub image: Option<Digest>,
+    /// Name of the container in its pod.
+    pub(crate) name: String,
+    /// Id of its sandbox.
+    pub(crate) sandbox: String,
     /// kubelet's annotation with the declared ports, as JSON.
     pub ports: Option<String>,
 }
@@ -127,10 +132,18 @@ fn cri_record(json: &[u8]) -> Option<CriRecord> {
         config: Option<Config>,
         #[serde(default)]
         image_ref: String,
+        #[serde(default, rename = "SandboxID")]
+        sandbox: String,
+    }
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Named {
+        name: String,
     }
     #[derive(Deserialize, Default)]
     #[serde(default)]
     struct Config {
+        metadata: Option<Named>,
         image: Option<Image>,
         annotations: Option<BTreeMap<String, String>>,
     }
@@ -149,6 +162,8 @@ fn cri_record(json: &[u8]) -> Option<CriRecord> {
     let named = [image.user_specified_image, image.image].into_iter().find(|name| !name.is_empty());
     Some(CriRecord {
         reference: named.unwrap_or_default(),
+        name: config.metadata.unwrap_or_default().name,
+        sandbox: versioned.metadata.sandbox,
         image: Digest::parse(&versioned.metadata.image_ref).ok(),
         ports: config.annotations.and_then(|mut a| a.remove("io.kubernetes.container.ports")),
     })
@@ -195,7 +210,10 @@ pub fn manifest(json: &[u8]) -> Result<Manifest, ConfigError> {
         (None, Some(config)) => Ok(Manifest::Image(Digest::parse(&config.digest)?)),
         (Some(manifests), _) => {
             let fits = |entry: &&Entry| {
-                entry.platform.as_ref().is_none_or(|p| p.os == "linux" && p.architecture == architecture())
+                entry
+                    .platform
+                    .as_ref()
+                    .is_none_or(|p| p.os == "linux" && p.architecture == host_architecture())
             };
             let digests = manifests.iter().filter(fits).filter_map(|m| Digest::parse(&m.digest).ok());
             Ok(Manifest::Index(digests.take(MAX_MANIFESTS).collect()))
@@ -206,15 +224,6 @@ pub fn manifest(json: &[u8]) -> Result<Manifest, ConfigError> {
 
 /// Most manifests of one index that are looked at.
 const MAX_MANIFESTS: usize = 8;
-
-/// This machine's processor in Go's spelling.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
 
 /// Chain id of an image's layers, which names the snapshot that holds them all (image-spec `config.md`,
 /// "Layer ChainID").

@@ -50,7 +50,7 @@ fn the_cri_plugins_record_is_read() {
 
 #[test]
 fn indexes_lead_to_this_machines_manifests() {
-    let here = architecture();
+    let here = host_architecture();
     let json = format!(
         r#"{{"manifests":[{{"digest":"{ID}","platform":{{"architecture":"s390x","os":"linux"}}}},
         {{"digest":"{MANIFEST}","platform":{{"architecture":"{here}","os":"linux"}}}},

@@ -288,7 +288,7 @@ fn a_name_that_moved_on_is_not_believed() {
     let told = of(moved, None);
     assert_eq!((told.id, told.digests, told.config), (None, vec![], None));
     // The CRI plugin recorded the id: the configuration is known, the manifest is not.
-    let cri = containerd::CriRecord { reference: "app:1".into(), image: Some(id), ports: None };
+    let cri = containerd::CriRecord { reference: "app:1".into(), image: Some(id), ..Default::default() };
     let told = of(moved, Some(cri));
     assert_eq!((told.id, told.digests), (Some(id), vec![]));
     assert!(told.config.is_some());

@@ -6,6 +6,7 @@
 //! `pkg/kubelet/allocation/state` for `allocated_pods_state`), conmon's `-n`.
 
 use super::{bounded, name, Identity, Kind, Pod};
+use crate::container::declared::containerd;
 use crate::container::declared::place::{self, Places};
 use crate::container::declared::reference::Reference;
 use crate::host::Host;
@@ -44,7 +45,7 @@ pub(crate) const ANNOTATIONS: &[&str] = &[
 /// and the reference of its image. Few reads of `/proc` and of files below `/run`, which lies in memory: for
 /// the event thread. The process may be gone: the bundle stays a moment longer, and an id is never used
 /// again.
-pub(crate) fn glance(host: &Host, id: &str, pid: i64) -> (Identity, Option<String>) {
+pub(crate) fn glance(host: &Host, id: &str, pid: i64, is_running: bool) -> (Identity, Option<String>) {
     if !place::is_name(id) {
         return (Identity::default(), None);
     }
@@ -56,7 +57,29 @@ pub(crate) fn glance(host: &Host, id: &str, pid: i64) -> (Identity, Option<Strin
         Bundle::parse(&host.read_state(path.as_os_str().as_bytes(), MAX_GLANCE).ok()??)
     });
     let bundle = of_bundle.unwrap_or_default();
-    (bundle.identity().or(&of_keeper(&places)), bundle.image())
+    let identity = bundle.identity().or(&of_keeper(&places));
+    match identity.is_empty() && !is_running {
+        true => of_gone(host, id, &places),
+        false => (identity, bundle.image()),
+    }
+}
+
+/// Of a container that is gone already: by containerd's record of it and of its sandbox, which stay until the
+/// kubelet removes the container, else by the name of its log. A bounded number of reads, of files that
+/// containerd has open itself.
+fn of_gone(host: &Host, id: &str, places: &Places) -> (Identity, Option<String>) {
+    for root in &places.containerd {
+        let path = root.join(containerd::DATABASE);
+        let Ok(Some(database)) = host.open_state(path.as_os_str().as_bytes()) else { continue };
+        let record = containerd::record(&database, "k8s.io", id).ok().flatten();
+        let Some(cri) = record.and_then(|record| record.cri) else { continue };
+        let sandbox = containerd::sandbox(&database, "k8s.io", &cri.sandbox).ok().flatten();
+        let pod = sandbox.as_deref().and_then(|json| of_sandbox_record(json, &[]));
+        let kind = sandbox.as_deref().and_then(|json| applied_kind(json, &cri.name));
+        let reference = Some(cri.reference).filter(|name| Reference::parse(name).is_some());
+        return (Identity { name: name(&cri.name), kind, pod }, reference);
+    }
+    (of_log(host, id).unwrap_or_default(), None)
 }
 
 /// By the name that conmon was given: podman's for the container.
