@@ -26,6 +26,9 @@ pub struct RawConfig {
     pub container_parts: Option<u64>,
     /// The background indexer of image layers.
     pub indexer: Option<RawIndexer>,
+    /// How long the same program or script in the same container is one alert, in seconds, 1 to 86400: fields
+    /// `drift.binary_repeated` and `drift.script_repeated`. `every`: each run is one. Default: 3600.
+    pub repeat: Option<Repeat>,
     /// Changes of files.
     pub files: Option<RawFiles>,
     /// Whether libraries are looked at when they are mapped to be executed, and not when they are opened.
@@ -182,6 +185,28 @@ pub struct RawNetwork {
     pub learned: Option<String>,
 }
 
+/// How often the same thing is reported: once in so many seconds, or `every` time.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a number of seconds, or every")]
+#[schemars(inline)]
+pub enum Repeat {
+    /// Seconds.
+    Seconds(u64),
+    /// `every`.
+    Text(String),
+}
+
+impl Repeat {
+    fn interval(&self, key: &'static str) -> Result<std::time::Duration, ConfigError> {
+        match self {
+            Self::Seconds(n @ 1..=86_400) => Ok(std::time::Duration::from_secs(*n)),
+            Self::Text(text) if text == "every" => Ok(std::time::Duration::ZERO),
+            Self::Seconds(n) => Err(ConfigError::new(key, &n.to_string(), "1 to 86400, or every")),
+            Self::Text(text) => Err(ConfigError::new(key, text, "1 to 86400, or every")),
+        }
+    }
+}
+
 /// A size in bytes: a number, or text such as `512KiB`, `256MiB`, `1GiB`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a number of bytes, or text such as 256MiB")]
@@ -251,6 +276,8 @@ pub struct Config {
     pub cpu_percent: u8,
     /// Most files in one layer.
     pub max_files: u64,
+    /// How long the same program or script is not reported again; zero: each run is.
+    pub repeat: std::time::Duration,
     /// Least time between two reports of the same change, and longest wait for a file's last writer.
     pub file_interval: std::time::Duration,
     /// How long the same content at the same path is not reported again.
@@ -367,6 +394,7 @@ impl TryFrom<RawConfig> for Config {
                 .unwrap_or(1),
             cpu_percent: u8::try_from(cpu_percent).unwrap_or(100),
             max_files: number("indexer.max_files", indexer.max_files, 5_000_000, 1, 100_000_000)?,
+            repeat: raw.repeat.as_ref().unwrap_or(&Repeat::Seconds(3600)).interval("repeat")?,
             file_interval: std::time::Duration::from_secs(number(
                 "files.interval_seconds",
                 files.interval_seconds,

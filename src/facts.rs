@@ -19,6 +19,7 @@ use drift_formats::entry::ImagePath;
 use drift_formats::ports::Protocol;
 use std::fs::File;
 use std::net::IpAddr;
+use std::num::NonZeroI32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,6 +56,8 @@ pub struct Writer {
     pub during: Option<During>,
     /// The other work of the image's own that it takes part in.
     pub work: Option<ImageWork>,
+    /// Whether it is the shell that runs the container's entry point, and no other process.
+    pub is_entry_shell: bool,
 }
 
 /// A package manager's transaction.
@@ -77,6 +80,9 @@ pub struct Written {
     pub proved: bool,
     /// The other work of the image's own that the process took part in.
     pub work: Option<ImageWork>,
+    /// The process, if it is the shell that runs the container's entry point: a script of the image or of the
+    /// deployment.
+    pub entry_shell: Option<NonZeroI32>,
     /// When, nanoseconds since the epoch.
     pub at: u64,
 }
@@ -201,6 +207,7 @@ impl Writer {
             origin: None,
             during: None,
             work: None,
+            is_entry_shell: false,
         }
     }
 
@@ -437,6 +444,8 @@ pub struct EarlyPort {
     pub origin: Option<Origin>,
     /// Who can reach it.
     pub scope: Scope,
+    /// Whether the container's own program opened it, as it was started.
+    pub is_main: bool,
     /// What it is for alerts: see [`thing`](drift_core::verdict::port::thing).
     pub thing: (Protocol, u16, u64),
     /// Process and descriptor of a UDP socket, of which it is not known yet whether it is a server's.

@@ -17,6 +17,9 @@ const CONTAINERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// Facts of one container, some 80 bytes each.
 const FACTS: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 
+/// Before the paths of files on volumes, whose facts are others than those of files of the same path.
+const ON_VOLUME: &str = "volume";
+
 /// A fact that an event has reported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reported {
@@ -71,6 +74,16 @@ impl Ledger {
         if let Some(entry) = self.lock().peek_mut(container).and_then(|facts| facts.peek_mut(&key)) {
             entry.is_asked = true;
         }
+    }
+
+    /// Notes that a file on a volume is the deployment's, or an image's of the pod.
+    pub fn note_on_volume(&self, container: &str, path: &[u8], ctime: u64) {
+        self.note(container, (ON_VOLUME, path), Reported { ctime, work: None });
+    }
+
+    /// What was noted of a file on a volume.
+    pub fn on_volume(&self, container: &str, path: &[u8]) -> Option<Arc<Reported>> {
+        self.reported(container, (ON_VOLUME, path))
     }
 
     /// Notes that the file of `subject`, if it was reported, has another change time and the same content.

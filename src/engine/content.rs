@@ -8,17 +8,16 @@ use super::context::Context;
 use super::provenance::Writers;
 use super::threads::Threads;
 use crate::event::raw::EventKey;
-use drift_core::container::live::Live;
+use crate::ledger::Ledger;
+use drift_core::container::mounts::Sight;
 use drift_core::container::registry::Container;
 use drift_core::container::volume::VolumeKind;
-use drift_core::content::{named_source, source_of, Explained};
-use drift_core::host::{ExeFlags, Host, RootDir};
+use drift_core::content::{named_source, source_of, Explained, Reader};
+use drift_core::host::{ExeFlags, RootDir};
 use drift_core::image::view::Image;
 use drift_core::verdict::binary::BinaryKey;
 use drift_core::verdict::judge::Judgement;
 use drift_core::verdict::origin::Origin;
-use drift_formats::entry::ImagePath;
-use drift_formats::mountinfo::{is_at_or_below, Mount, MountTable};
 use std::sync::Arc;
 
 /// Most files of the image that one file is compared with on the event thread.
@@ -59,6 +58,8 @@ impl OfProcess {
 /// Answers by the very state of a file.
 #[derive(Debug)]
 pub(super) struct Contents {
+    /// Since when containers are watched, nanoseconds since the epoch.
+    since: u64,
     cached: ContainerCache<BinaryKey, Option<Arc<Explained>>>,
     /// What was asked last, of program and script, and cannot be answered yet.
     unsettled: [Option<(EventKey, Code)>; 2],
@@ -66,7 +67,8 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) fn new(parts: usize) -> Self {
-        Self { cached: ContainerCache::new(MAX_CACHED, parts), unsettled: [None; 2] }
+        let since = std::time::UNIX_EPOCH.elapsed().map_or(u64::MAX, |now| now.as_nanos() as u64);
+        Self { since, cached: ContainerCache::new(MAX_CACHED, parts), unsettled: [None; 2] }
     }
 
     /// Forgets up to `most` entries of a container; how many those were.
@@ -92,7 +94,7 @@ impl Contents {
             return None;
         }
         let (container, pid) = (state.container.clone()?, state.pid);
-        let found = self.find(cx, &container, pid, judgement, writers);
+        let found = self.find(cx, threads, (&container, pid), judgement, writers);
         // Before the layers' files are listed nothing is known of the content: with a later event it is.
         let is_listed = |image: &Image| image.layers().iter().all(|layer| layer.catalog().is_some());
         if found.is_some() || container.image.as_ref().is_ok_and(is_listed) {
@@ -114,14 +116,14 @@ impl Contents {
     ) -> Option<Arc<Explained>> {
         let state = threads.of_event(cx)?;
         let (container, pid) = (state.container.clone()?, state.pid);
-        self.find(cx, &container, pid, judgement, writers)
+        self.find(cx, threads, (&container, pid), judgement, writers)
     }
 
     fn find(
         &mut self,
         cx: &Context<'_>,
-        container: &Container,
-        pid: i64,
+        threads: &Threads,
+        (container, pid): (&Container, i64),
         judgement: &Judgement,
         writers: &Writers,
     ) -> Option<Arc<Explained>> {
@@ -131,19 +133,26 @@ impl Contents {
             return None;
         }
         let (live, path) = (container.live.as_ref()?, judgement.path.as_ref()?);
-        if on_volume && is_declared(cx.host(), live, path) {
+        if on_volume && Reader::is_declared(cx.host(), live, path) {
             return Some(Arc::new(Explained { kind: "declared", of: None }));
         }
-        if !on_root {
+        // Of other volumes nothing is looked at here: they may be somebody else's servers.
+        if on_volume && !matches!(judgement.volume, Some(VolumeKind::EmptyDir | VolumeKind::Tmpfs)) {
             return None;
         }
         // Of a container that has just ended the writable layer is left.
-        let upper = || RootDir::open(live.upper.as_deref()?).ok();
+        let upper = || RootDir::open(live.upper.as_deref().filter(|_| on_root)?).ok();
         let root = live.root(cx.host(), &[pid]).or_else(upper)?;
-        let found = root.find_here(path.as_bytes(), false).ok()?;
+        let found = match on_volume {
+            true => match live.find(cx.host(), &container.id, pid, &root, path, false).ok()? {
+                Sight::File(found, _) => found,
+                Sight::Mount(_) => return None,
+            },
+            false => root.find_here(path.as_bytes(), false).ok()?,
+        };
         let max = cx.deps.config.inline_max;
         // Privileges are never explained by content.
-        if found.size > max || found.mode & 0o6000 != 0 {
+        if (on_root && found.size > max) || found.mode & 0o6000 != 0 {
             return None;
         }
         let key = BinaryKey::new(&container.id, path.as_bytes(), found.inode, ExeFlags::default());
@@ -157,11 +166,23 @@ impl Contents {
             left = left.saturating_sub(1);
             left > 0
         };
-        let source = source_of(image, &root, path, &found, max, &mut keep_going).or_else(|| {
-            let command = &writers.of(&container.id, found.inode.ino)?.command;
-            named_source(image, command.as_bytes(), path, &found)
-        });
-        let explained = source.map(|source| Arc::new(Explained::of(source, path)));
+        let explained = match on_volume {
+            true => {
+                let since = self.since;
+                let reader = Reader { host: cx.host(), container, root: &root, since, max };
+                reader.explain(path, threads.containers.registry.all(), &mut keep_going)
+            }
+            false => source_of(image, &root, path, &found, max, &mut keep_going)
+                .or_else(|| {
+                    let command = &writers.of(&container.id, found.inode.ino)?.command;
+                    named_source(image, command.as_bytes(), path, &found)
+                })
+                .map(|source| Explained::of(source, path)),
+        };
+        let explained = explained.map(Arc::new);
+        if on_volume && explained.is_some() {
+            Ledger::shared().note_on_volume(&container.id, path.as_bytes(), found.inode.ctime);
+        }
         // Before the layers' files are listed nothing is known of the content: asked again then.
         if explained.is_some() || image.layers().iter().all(|layer| layer.catalog().is_some()) {
             self.cached.put(key, explained.clone());
@@ -173,31 +194,5 @@ impl Contents {
     #[cfg(test)]
     pub(super) fn bytes_when_full(&self) -> usize {
         self.cached.bytes_when_full()
-    }
-}
-
-/// Whether a path lies on a volume whose content the deployment brought and nobody in the container can
-/// change.
-fn is_declared(host: &Host, live: &Live, path: &ImagePath) -> bool {
-    let mounts = live.mounts_now();
-    mounts.covering(path.as_bytes()).is_some_and(|mount| {
-        live.volume_kind(host, mount).is_some_and(|kind| is_declared_mount(&mounts, mount, kind))
-    })
-}
-
-/// What the kubelet writes is declared; what the node has, only while no mount of the container lets it be
-/// changed.
-fn is_declared_mount(mounts: &MountTable, mount: &Mount, kind: VolumeKind) -> bool {
-    let read_only = mount.read_only || mount.super_read_only;
-    // What another mount of the same file system shows counts where it is above or below this one.
-    let overlaps = |m: &Mount| is_at_or_below(&m.root, &mount.root) || is_at_or_below(&mount.root, &m.root);
-    let writable_elsewhere = || {
-        let others = mounts.iter().filter(|m| m.id != mount.id && m.dev == mount.dev);
-        others.filter(|m| overlaps(m)).any(|m| !m.read_only && !m.super_read_only)
-    };
-    match kind {
-        VolumeKind::ConfigMap | VolumeKind::Secret | VolumeKind::Projected | VolumeKind::Image => read_only,
-        VolumeKind::HostPath | VolumeKind::Bind => read_only && !writable_elsewhere(),
-        VolumeKind::EmptyDir | VolumeKind::Pvc | VolumeKind::Tmpfs => false,
     }
 }

@@ -29,6 +29,7 @@ use drift_formats::entry::ImagePath;
 use drift_formats::mountinfo::Mount;
 use rustix::fs::FileType;
 use std::ffi::OsStr;
+use std::num::NonZeroI32;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
 
@@ -181,6 +182,9 @@ impl Files {
             let named = loads::note_name(cx, &file).map(loads::by_path);
             if let Some(key) = if file.mount.is_none() { file.inode } else { named } {
                 note_written(cx, &file, &writer, key, &mut p.writers);
+            }
+            if file.mount.is_none() {
+                note_path(&file, &mut p.writers);
             }
             agents::note_database(cx, &file, packages, p);
             if file.doubtful {
@@ -339,10 +343,22 @@ fn find(cx: &Context<'_>, call: &FileCall<'_>, aliases: &Aliases, p: &mut Proces
 
 /// Notes the writer of the file that the event's call opened for writing, or of code on a mount of its own.
 fn note_written(cx: &Context<'_>, file: &EventFile, writer: &Writer, key: u64, writers: &mut Writers) {
-    let Writer { during, work, .. } = *writer;
+    let Writer { during, work, pid, is_entry_shell, .. } = *writer;
     let command = Arc::clone(&writer.command);
-    let written = Written { command, during, proved: false, work, at: cx.event.ts };
+    let entry_shell = i32::try_from(pid).ok().and_then(NonZeroI32::new).filter(|_| is_entry_shell);
+    let written = Written { command, during, proved: false, work, entry_shell, at: cx.event.ts };
     writers.note(&file.container.id, key, written);
+}
+
+/// Notes which file lies at the path of the event, for when it is gone.
+fn note_path(file: &EventFile, writers: &mut Writers) {
+    let id = &file.container.id;
+    if matches!(file.act, Act::Metadata | Act::Temporary) {
+        return;
+    }
+    for path in file.path.iter().chain(&file.new_path) {
+        writers.note_path(id, path.as_bytes(), file.inode.filter(|_| file.new_path.is_none()));
+    }
 }
 
 /// Notes what will be called otherwise than it is, or has two names.
@@ -435,9 +451,9 @@ fn writer(cx: &Context<'_>, pid: i64, packages: &mut Packages, p: &mut Processes
     }
     let origin = p.origin(cx);
     let (command, during) = (p.threads.command(cx), packages.during(cx, p));
-    let work = work::of_writer(cx, p);
+    let (work, is_entry_shell) = (work::of_writer(cx, p), work::is_entry_shell_itself(cx, p));
     let (tid, process) = (cx.event.tid, p.threads.process(cx));
-    let writer = Arc::new(Writer { pid, tid, process, command, origin, during, work });
+    let writer = Arc::new(Writer { pid, tid, process, command, origin, during, work, is_entry_shell });
     if let Some(state) = p.threads.of_event(cx).filter(|state| p.programs.is_latest(state)) {
         let lasts = state.binary.is_some()
             && matches!(state.package, Some(None))

@@ -18,7 +18,7 @@ const COMMAND: usize = 96 + BLOCK;
 fn tables() -> Vec<(&'static str, usize)> {
     let config = Arc::new(Config::try_from(RawConfig::default()).unwrap());
     let cache = config.cache;
-    let State { processes, files, libraries, loads, ports, peers, .. } =
+    let State { processes, files, libraries, loads, ports, peers, repeats, .. } =
         Engine::new(config, Vec::new(), Lists::default(), Arc::default()).state;
     let (verdicts, runs) = processes.programs.bytes_when_full();
     let binary = size_of::<Binary>() + 2 * size_of::<usize>() + BLOCK + 2 * PATH;
@@ -33,6 +33,7 @@ fn tables() -> Vec<(&'static str, usize)> {
         ("changed secrets", files.bytes_when_full().0),
         ("other names", files.bytes_when_full().1),
         ("ports", ports.bytes_when_full()),
+        ("repeated runs", repeats.bytes_when_full()),
         ("peers and names", peers.bytes_when_full()),
         ("paths asked of images", processes.threads.containers.bytes_when_full()),
         ("containers", cache.max_containers * CONTAINER),

@@ -32,6 +32,7 @@ mod programs;
 mod provenance;
 mod query;
 mod recent;
+mod repeats;
 mod role;
 mod runs;
 mod scripts;
@@ -65,6 +66,7 @@ use packages::Packages;
 use peers::Peers;
 use ports::Ports;
 use processes::Processes;
+use repeats::Repeats;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,6 +91,7 @@ struct State {
     loads: Loads,
     ports: Ports,
     peers: Peers,
+    repeats: Repeats,
 }
 
 impl State {
@@ -102,6 +105,7 @@ impl State {
             loads: Loads::new(parts),
             ports: Ports::new(parts),
             peers: Peers::new(parts),
+            repeats: Repeats::new(deps.config.repeat, parts),
         }
     }
 
@@ -124,7 +128,8 @@ impl State {
             + self.libraries.forget(&id, FORGET)
             + self.loads.forget(&id, FORGET)
             + self.ports.forget(&id, FORGET)
-            + self.peers.forget(&id, FORGET);
+            + self.peers.forget(&id, FORGET)
+            + self.repeats.forget(&id, FORGET);
         if forgotten == 0 {
             self.processes.threads.containers.registry.forgotten();
         }

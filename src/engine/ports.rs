@@ -4,12 +4,14 @@ use super::cache::ContainerCache;
 use super::context::Context;
 use super::declared;
 use super::processes::Processes;
+use super::work;
 use crate::event::raw::EventKey;
 use crate::event::socket::{claim, Claim};
 use crate::facts::EarlyPort;
+use drift_core::container::main_program::is_main_program;
 use drift_core::container::registry::Container;
 use drift_core::verdict::origin::Origin;
-use drift_core::verdict::port::{is_clients, thing, Scope};
+use drift_core::verdict::port::{is_clients, is_given_out, thing, Scope};
 use drift_formats::path_key::value_key;
 use drift_formats::ports::{self, Protocol};
 use std::net::IpAddr;
@@ -92,6 +94,11 @@ impl Ports {
         claimed
     }
 
+    /// Whether the container's own program opens that port while the container starts.
+    pub(super) fn is_main(&mut self, cx: &Context<'_>, p: &mut Processes) -> Option<bool> {
+        self.claimed(cx, p).map(|claimed| claimed.is_main(cx, p))
+    }
+
     /// Has a worker judge a port that was opened before it is known what the container declares, or whether
     /// it is a server's. It is reported there, and seen from then on.
     fn hand_over(&mut self, cx: &Context<'_>, p: &mut Processes, claimed: Claimed) {
@@ -103,6 +110,7 @@ impl Ports {
         }
         let (command, process) = (p.threads.command(cx), p.threads.process(cx));
         let origin = p.binary(cx).map(|binary| binary.judgement.origin);
+        let is_main = claimed.is_main(cx, p);
         let (scope, thing) = (claimed.scope(), key.1);
         let Claimed { container, protocol, port, socket, .. } = claimed;
         let (tid, since) = (cx.event.tid, Instant::now());
@@ -116,6 +124,7 @@ impl Ports {
             command,
             origin,
             scope,
+            is_main,
             thing,
             socket,
             since,
@@ -164,10 +173,29 @@ impl Claimed {
         Scope::of([self.address], has_hosts_network)
     }
 
+    /// A program may be made to do anything once it serves: only what it opens as it was started is its own
+    /// doing for sure.
+    fn is_main(&self, cx: &Context<'_>, p: &mut Processes) -> bool {
+        let started = p.threads.container_started(cx);
+        let is_young = started.is_some_and(|started| cx.event.ts.saturating_sub(started) < work::LONGEST);
+        let is_images = |origin| matches!(origin, Origin::Image | Origin::ImageTouched);
+        is_young
+            && p.binary(cx).is_some_and(|binary| is_images(binary.judgement.origin))
+            && p.script(cx).is_none_or(|script| {
+                is_images(script.judgement.origin) || work::is_declared(&self.container, &script)
+            })
+            && self.container.live.is_some()
+            && is_main_program(cx.host(), self.socket.0, &self.container.id)
+    }
+
     fn key(&self, cx: &Context<'_>, p: &mut Processes) -> PortKey {
         let program = p.binary(cx);
         let path = program.as_ref().map_or(&b""[..], |program| &program.path);
-        let thing = thing(self.protocol, self.port, path);
+        let mut thing = thing(self.protocol, self.port, path);
+        // What a program opens at its start does not speak for what it is made to open later.
+        if is_given_out(self.port) && self.is_main(cx, p) {
+            thing.2 ^= 1;
+        }
         (value_key(self.container.id.as_bytes()), thing)
     }
 }

@@ -87,8 +87,11 @@ impl Processes {
 
     fn is_excused(&mut self, cx: &Context<'_>, script: &Script) -> bool {
         let Some(container) = self.threads.container(cx) else { return false };
-        let (provenance, _) = self.writers.provenance(&container.id, &script.judgement, script.ino);
+        let inode = self.script_inode(&container.id, script);
+        let (provenance, written) = self.writers.provenance(&container.id, &script.judgement, inode);
+        let is_quieter = |written: &Written| written.entry_shell.is_some() || written.work.is_some();
         matches!(provenance, Provenance::Package(_))
+            || written.is_some_and(is_quieter)
             || self
                 .contents
                 .look(cx, &mut self.threads, &script.judgement, &self.writers)
@@ -170,7 +173,15 @@ impl Processes {
             _ => false,
         };
         is_fine(binary.judgement.origin, binary.inode.ino)
-            && script.is_none_or(|script| is_fine(script.judgement.origin, script.ino))
+            && script.is_none_or(|s| is_fine(s.judgement.origin, self.script_inode(container, s)))
+    }
+
+    /// The inode number of a script, also of one that was removed right after it was run.
+    fn script_inode(&self, container: &str, script: &Script) -> u64 {
+        match script.ino {
+            0 => self.writers.inode_at(container, &script.path),
+            ino => ino,
+        }
     }
 
     /// Where the executable of the event's process comes from, and who wrote it last; `None` on the host.
@@ -184,6 +195,7 @@ impl Processes {
     pub(super) fn script_provenance(&mut self, cx: &Context<'_>) -> Option<(Provenance, Option<&Written>)> {
         let container = self.threads.container(cx)?;
         let script = self.script(cx)?;
-        Some(self.writers.provenance(&container.id, &script.judgement, script.ino))
+        let inode = self.script_inode(&container.id, &script);
+        Some(self.writers.provenance(&container.id, &script.judgement, inode))
     }
 }

@@ -381,6 +381,7 @@ fn is_runtime(cx: &Context<'_>, container: &Container, facts: &Facts<'_>, thread
         has_host_ids: vtid == facts.pid,
         is_unborn: vtid == 1 && !executed,
         parent_outside: parent_cgroups.is_some_and(|c| threads.containers.named(&c).is_none()),
+        at: cx.event.ts,
     };
     runtime::is_runtime(cx.host(), container, &claim)
 }

@@ -13,6 +13,8 @@ use std::hash::BuildHasher;
 
 /// Most files whose writers are remembered.
 const MAX_WRITTEN: usize = 16_384;
+/// Most paths that they were written at are remembered: of files that are gone when they are asked about.
+const MAX_PATHS: usize = 1024;
 
 /// Writers of files, by a keyed hash of the container and the inode number on its root file system.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Writers {
     /// The container that was written in last, and its hash: it is mostly the next one, too.
     last: (Box<str>, u64),
     files: ContainerCache<(u64, u64), Written>,
+    /// Inode numbers by a keyed hash of the container and one of the path.
+    paths: ContainerCache<(u64, u64), u64>,
 }
 
 impl Writers {
@@ -29,6 +33,7 @@ impl Writers {
             key: RandomState::new(),
             last: Default::default(),
             files: ContainerCache::new(MAX_WRITTEN, parts),
+            paths: ContainerCache::new(MAX_PATHS, parts),
         }
     }
 
@@ -59,19 +64,36 @@ impl Writers {
 
     /// Forgets a container, up to `most` files of it; how many those were.
     pub(super) fn forget(&mut self, container: &str, most: usize) -> usize {
-        self.files.forget(self.key.hash_one(container), most)
+        let hash = self.key.hash_one(container);
+        self.files.forget(hash, most) + self.paths.forget(hash, most)
     }
 
     /// See [`ContainerCache::bytes_when_full`].
     #[cfg(test)]
     pub(super) fn bytes_when_full(&self) -> usize {
-        self.files.bytes_when_full()
+        self.files.bytes_when_full() + self.paths.bytes_when_full()
     }
 
     /// Who wrote a file; `None` where nobody was seen to.
     pub(super) fn of(&self, container: &str, inode: u64) -> Option<&Written> {
         // A look does not make it younger: what counts is when it was written.
         self.files.peek(&(self.hash(container), inode))
+    }
+
+    /// Notes the path at which a file was written; `None`: another file is there now, or none.
+    pub(super) fn note_path(&mut self, container: &str, path: &[u8], inode: Option<u64>) {
+        let key = (self.hash(container), self.key.hash_one(path));
+        match inode {
+            Some(inode) => self.paths.put(key, inode),
+            None if self.paths.peek(&key).is_some() => self.paths.put(key, 0),
+            None => {}
+        }
+    }
+
+    /// The inode number of the file that was written last at a path; 0 where that is not known. For a file
+    /// that is gone by now.
+    pub(super) fn inode_at(&self, container: &str, path: &[u8]) -> u64 {
+        self.paths.peek(&(self.hash(container), self.key.hash_one(path))).copied().unwrap_or(0)
     }
 
     /// Where a judged file comes from, and who wrote it last.
@@ -107,6 +129,7 @@ mod tests {
             during: None,
             proved: false,
             work: None,
+            entry_shell: None,
             at: 0,
         };
         files.note("a", 7, by("curl"));
@@ -129,7 +152,11 @@ mod tests {
             files.note_proof("a", 9, proved, looked_at);
             assert_eq!(files.of("a", 9).unwrap().proved, want);
         }
-        assert_eq!(files.forget("a", 9), 3);
+        files.note_path("a", b"/srv/x", Some(7));
+        assert_eq!((files.inode_at("a", b"/srv/x"), files.inode_at("b", b"/srv/x")), (7, 0));
+        files.note_path("a", b"/srv/x", None);
+        assert_eq!(files.inode_at("a", b"/srv/x"), 0, "another file was moved there");
+        assert_eq!(files.forget("a", 9), 4);
         assert!(files.of("a", 7).is_none() && files.of("a", 8).is_none());
     }
 }

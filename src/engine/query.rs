@@ -156,6 +156,58 @@ impl<'e> Query<'e> {
         p.contents.of(&self.cx, &mut p.threads, Code::Script, &script.judgement, &p.writers)
     }
 
+    /// Whether the executable was reported by an earlier event, as it is now.
+    ///
+    /// `None` for what the image has.
+    pub fn binary_is_repeated(&mut self) -> Option<bool> {
+        let binary = self.binary().filter(|binary| is_counted(binary.judgement.origin))?;
+        let content = self.binary_content().map(|explained| explained.kind);
+        let work = self.binary_provenance().and_then(|(provenance, written)| {
+            Some((provenance.to_string(), written?.work.map(|work| work.to_string())))
+        });
+        // Written by another one, or of another kind, it is another rule's.
+        let thing = ("binary", binary.key, binary.judgement.origin.as_str(), content, work);
+        self.is_repeated(thing)
+    }
+
+    /// As [`Self::binary_is_repeated`], of the script.
+    pub fn script_is_repeated(&mut self) -> Option<bool> {
+        let script = self.script().filter(|script| is_counted(script.judgement.origin))?;
+        let content = self.script_content().map(|explained| explained.kind);
+        let is_entrys = self.script_is_entrys();
+        let known = self.script_provenance();
+        if let Some((_, Some(written))) = known.as_ref().filter(|_| is_entrys) {
+            // A job runner writes one script after another.
+            let thing = ("script of the entry point", Arc::clone(&written.command));
+            return self.is_repeated(thing);
+        }
+        let written_at = known.as_ref().and_then(|(_, written)| Some(written.as_ref()?.at));
+        let work = known.and_then(|(provenance, written)| {
+            Some((provenance.to_string(), written?.work.map(|work| work.to_string())))
+        });
+        // Of a file that was gone when it was looked at nothing but the name is known.
+        let is_live = self.container()?.live.is_some();
+        let work = work.map(|work| (work, written_at));
+        if script.ino == 0 && is_live && written_at.is_none() {
+            return Some(false);
+        }
+        let file = (script.path.clone(), script.ino, script.ctime);
+        let thing = ("script", file, script.judgement.origin.as_str(), content, work);
+        self.is_repeated(thing)
+    }
+
+    fn is_repeated(&mut self, thing: impl std::hash::Hash) -> Option<bool> {
+        let container = self.container()?;
+        let (event, at) = (self.cx.event.identity(), self.cx.event.ts);
+        Some(self.state.repeats.is_repeated(&container.id, thing, event, at))
+    }
+
+    /// Whether the shell that runs the container's entry point wrote the script by itself, and runs it.
+    pub fn script_is_entrys(&mut self) -> bool {
+        let shell = self.script_provenance().and_then(|(_, written)| written?.entry_shell);
+        shell.is_some_and(|shell| work::is_run_by(&self.cx, &mut self.state.processes, shell.get().into()))
+    }
+
     /// The work of the image's own that the event's process takes part in.
     pub fn process_work(&mut self) -> Option<ImageWork> {
         work::of_event(&self.cx, &mut self.state.processes)
@@ -297,6 +349,11 @@ impl<'e> Query<'e> {
         self.state.ports.scope(&self.cx, &mut self.state.processes)
     }
 
+    /// Whether the container's own program opens that port while the container starts.
+    pub fn port_is_main(&mut self) -> Option<bool> {
+        self.state.ports.is_main(&self.cx, &mut self.state.processes)
+    }
+
     /// Whether that port is declared.
     pub fn port_declared(&mut self) -> Option<bool> {
         self.state.ports.is_declared(&self.cx, &mut self.state.processes)
@@ -307,4 +364,9 @@ impl<'e> Query<'e> {
     pub fn port_is_new(&mut self) -> Option<bool> {
         self.state.ports.is_new(&self.cx, &mut self.state.processes)
     }
+}
+
+/// Whether runs of a file with this origin are alerts.
+fn is_counted(origin: Origin) -> bool {
+    origin.is_drift() || origin == Origin::ImageUnverified
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// Most processes that are looked at, from the writer upwards.
 const MAX_ANCESTORS: usize = 32;
 /// How long a container can start at most, nanoseconds: an entry point waits for its database.
-const LONGEST: u64 = 300_000_000_000;
+pub(super) const LONGEST: u64 = 300_000_000_000;
 /// A container in which nothing was executed for so long has started, nanoseconds.
 const QUIET: u64 = 60_000_000_000;
 /// How soon after the container's start the deployment's own command (postStart) comes in from outside,
@@ -97,10 +97,13 @@ pub(super) struct WorkState {
     /// It is the container's first process, and one that only looks after the real one: the image's, or the
     /// engine's.
     is_init: bool,
+    /// It is the shell that runs the entry point, a script of the image or of the deployment, and not one that
+    /// such a shell started.
+    is_entry_shell: bool,
 }
 
 /// A process on the way from the writer upwards.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Step {
     tid: i64,
     /// Its program and script are the image's, or were made by such work.
@@ -110,6 +113,8 @@ struct Step {
     start: Option<ImageWork>,
     /// A shell that runs a script of the image or of the deployment, or a command line.
     is_entry_shell: bool,
+    /// The same, and not on a command line.
+    runs_script: bool,
     is_first: bool,
     is_init: bool,
     /// It came in from outside just after the container's start.
@@ -126,6 +131,15 @@ impl Step {
             (_, Some(tool)) => Some(ImageWork::Build(tool)),
             (Some(ImageWork::Start), None) => self.start.or(Some(ImageWork::Start)),
             (work, None) => work.or(starts.then_some(ImageWork::Start)),
+        }
+    }
+
+    /// What is remembered of it, by what is above it.
+    fn state(&self, above: &WorkState) -> WorkState {
+        WorkState {
+            work: self.work(above),
+            is_init: self.is_init,
+            is_entry_shell: self.is_fine && self.runs_script && (self.is_first || above.is_init),
         }
     }
 }
@@ -153,6 +167,33 @@ pub(super) fn of_writer(cx: &Context<'_>, p: &mut Processes) -> Option<ImageWork
     let work = of_event(cx, p)?;
     let writes = |p: &mut Processes| p.binary(cx).is_some_and(|binary| writes_objects(&binary.path, work));
     (work.is_start() || writes(p)).then_some(work)
+}
+
+/// Whether the event's process is the shell that runs the entry point itself: what it opens it writes by
+/// commands of its own, for any program that it starts is another process.
+pub(super) fn is_entry_shell_itself(cx: &Context<'_>, p: &mut Processes) -> bool {
+    p.threads.of_event(cx).is_some_and(|state| state.work.is_some_and(|work| work.is_entry_shell))
+}
+
+/// Whether the event's process is started by the shell `by`, or is it, and nothing between them is other than
+/// the image's or that shell's.
+pub(super) fn is_run_by(cx: &Context<'_>, p: &mut Processes, by: i64) -> bool {
+    let Some(container) = p.threads.container(cx) else { return false };
+    let mut at = cx.event.tid;
+    for _ in 0..MAX_ANCESTORS {
+        let Some(thread) = p.threads.member(cx, at, &container) else { return false };
+        if thread.pid == by {
+            return true;
+        }
+        let (binary, script) = p.of_thread(cx, (at, &thread), &container);
+        let declared = script.as_ref().is_some_and(|script| is_declared(&container, script));
+        let judged = script.as_deref().filter(|_| !declared);
+        if !p.is_vouched_for(&container.id, &binary, judged, |w| w.entry_shell.is_some()) {
+            return false;
+        }
+        at = thread.ptid;
+    }
+    false
 }
 
 /// Follows the start of the container in which a program was just executed.
@@ -204,13 +245,14 @@ fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, young: bool, p: 
         let judged = script.as_deref().filter(|_| !declared);
         let script_path = script.as_ref().map(|s| s.path.as_slice());
         let of_image = script.as_ref().is_some_and(|s| s.judgement.origin == Origin::Image);
+        let is_shell = is_entry_shell(&thread.exe_path, &argv);
         way.push(Step {
             tid: at,
             is_fine: p.is_vouched_for(&container.id, &binary, judged, |w| w.work.is_some()),
             tool: build_tool(&thread.exe_path, script_path, argv.get(1..).unwrap_or_default()),
             start: start_tool(&thread.exe_path, script_path),
-            is_entry_shell: is_entry_shell(&thread.exe_path, &argv)
-                && (of_image || declared || is_command_string(&argv)),
+            is_entry_shell: is_shell && (of_image || declared || is_command_string(&argv)),
+            runs_script: is_shell && (of_image || declared) && !is_command_string(&argv),
             is_first,
             is_init: is_first
                 && is_init(&thread.exe_path)
@@ -227,7 +269,7 @@ fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, young: bool, p: 
         state.work = Some(above);
     }
     for step in way.iter().rev() {
-        above = WorkState { work: step.work(&above), is_init: step.is_init };
+        above = step.state(&above);
         if let Some(state) = p.threads.peek_mut(step.tid) {
             state.work = Some(above);
         }
@@ -236,7 +278,7 @@ fn find(cx: &Context<'_>, tid: i64, container: &Arc<Container>, young: bool, p: 
 }
 
 /// Whether a script is part of the deployment: on a read-only configMap, secret or projected volume.
-fn is_declared(container: &Container, script: &Script) -> bool {
+pub(super) fn is_declared(container: &Container, script: &Script) -> bool {
     let kind = script.judgement.volume;
     let of_deployment = kind.is_some_and(|kind| {
         matches!(kind, VolumeKind::ConfigMap | VolumeKind::Secret | VolumeKind::Projected | VolumeKind::Image)
@@ -265,6 +307,7 @@ mod tests {
             tool,
             start: None,
             is_entry_shell: false,
+            runs_script: false,
             is_first: false,
             is_init: false,
             is_post_start: false,
@@ -277,7 +320,7 @@ mod tests {
         for (at, step) in chain.iter().enumerate() {
             let is_init = at == 0 && first_is_init;
             let step = Step { is_first: at == 0, is_init, ..*step };
-            above = WorkState { work: step.work(&above), is_init };
+            above = step.state(&above);
         }
         above.work
     }
@@ -300,8 +343,13 @@ mod tests {
         assert_eq!(work(false, &[SCRIPT, USERADD]), Some(ImageWork::Accounts));
         assert_eq!(work(false, &[CP, USERADD]), None);
         let post_start = Step { is_post_start: true, ..SCRIPT };
-        let below = |top: Step| CP.work(&WorkState { work: top.work(&WorkState::default()), is_init: false });
+        let below = |top: Step| CP.work(&top.state(&WorkState::default()));
         assert_eq!((below(post_start), below(SCRIPT)), (start, None));
+        let of_script = Step { runs_script: true, ..SCRIPT };
+        let first = |step: Step| Step { is_first: true, ..step }.state(&WorkState::default()).is_entry_shell;
+        assert!(first(of_script) && !first(SCRIPT), "a command line is not the image's");
+        assert!(!of_script.state(&WorkState::default()).is_entry_shell, "it came in from outside");
+        assert!(!first(Step { is_fine: false, ..of_script }));
     }
 
     #[test]

@@ -29,6 +29,7 @@ impl OwnEvent for EarlyPort {
             "image": known(self.container.declaration.reference().as_deref()),
             "port": port.to_string(),
             "port_scope": self.scope.as_str(),
+            "port_main": self.is_main,
             "port_declared": false,
             "port_new": true,
             "process_cmdline": &*self.command,

@@ -117,6 +117,14 @@ pub(super) const FIELDS: &[FieldDef] = &[
          remembered. Absent where it is the image's, or not known what it is.",
         runs,
     ),
+    field(
+        "drift.binary_repeated",
+        FieldType::Bool,
+        "Whether the executable was reported in the container before, in this very state, within the time that the \
+         configuration's `repeat` sets (an hour). Absent where the image has it. Ask for it last in a condition: what it was asked about counts as \
+         reported. With `repeat: every` always false.",
+        repeated,
+    ),
 ];
 
 const UNKNOWN: Value<'static> = Value::Text(b"unknown");
@@ -234,6 +242,10 @@ pub(super) fn written_during<'a>(
     let written = known.and_then(|(_, written)| written).filter(|written| !written.proved);
     let during = written.and_then(|written| written.during);
     Value::or_absent(during.map(|during| Value::text(arena, during.manager.as_str())))
+}
+
+fn repeated<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.binary_is_repeated().map(Value::Bool))
 }
 
 fn content<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

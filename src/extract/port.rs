@@ -28,6 +28,15 @@ pub(super) const FIELDS: &[FieldDef] = &[
         scope,
     ),
     field(
+        "drift.port_main",
+        FieldType::Bool,
+        "On the same calls, and on drift_port: whether the container's own program opens the port, as the deployment \
+         started it: a program of the image that is the container's first process, or a worker of it, or that the shell or \
+         init which is its first process started, within five minutes of the container's start. Not what came in from \
+         outside (exec), nor what an application started. false in a replay.",
+        main,
+    ),
+    field(
         "drift.port_new",
         FieldType::Bool,
         "On the same calls: whether it is the first of the container for that port and protocol that a rule asks \
@@ -43,6 +52,10 @@ fn declared<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
 
 fn scope<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     Value::or_absent(q.engine.port_scope().map(|scope| Value::Text(scope.as_str().as_bytes())))
+}
+
+fn main<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.port_is_main().map(Value::Bool))
 }
 
 fn shown<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {

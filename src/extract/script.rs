@@ -4,6 +4,7 @@ use super::binary::{image_file, installed, owner, written_by, written_during};
 use super::definition::{field, FieldDef, FieldType, Question};
 use super::value::Value;
 use drift_core::verdict::origin::Origin;
+use drift_core::verdict::work::ImageWork;
 
 /// The fields, in the order in which they are listed.
 pub(super) const FIELDS: &[FieldDef] = &[
@@ -86,7 +87,9 @@ pub(super) const FIELDS: &[FieldDef] = &[
     field(
         "drift.script_work",
         FieldType::String,
-        "As drift.binary_work, of that script.",
+        "As drift.binary_work, of that script; or `entrypoint`, whenever that is: the shell that runs the container's entry \
+         point, a script of the image or of the deployment, wrote it by its own commands (`printf` or `echo`, not a program \
+         that it starts), and runs it, directly or by programs of the image.",
         work,
     ),
     field(
@@ -106,6 +109,12 @@ pub(super) const FIELDS: &[FieldDef] = &[
         FieldType::Uint64,
         "As drift.binary_runs, of that script.",
         runs,
+    ),
+    field(
+        "drift.script_repeated",
+        FieldType::Bool,
+        "As drift.binary_repeated, of that script. Scripts that the entry point's shell writes and runs are one.",
+        repeated,
     ),
 ];
 
@@ -151,7 +160,14 @@ fn content_of<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
     image_file(q.engine.script_content().as_deref(), q.arena)
 }
 
+fn repeated<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    Value::or_absent(q.engine.script_is_repeated().map(Value::Bool))
+}
+
 fn work<'a>(q: &mut Question<'_, 'a>) -> Value<'a> {
+    if q.engine.script_is_entrys() {
+        return Value::shown(q.arena, ImageWork::Entrypoint);
+    }
     let written = q.engine.script_provenance().and_then(|(_, written)| written?.work);
     // Builds make programs; a script has no compiler.
     let written = written.filter(|work| work.is_start());

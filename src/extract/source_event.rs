@@ -64,6 +64,14 @@ pub(super) const FIELDS: &[FieldDef] = &[
     of_source("drift.event.port", "The port that is listened on, as `8080/tcp`."),
     of_source("drift.event.port_scope", "Who can reach the port, with the values of drift.port_scope."),
     FieldDef {
+        field_type: FieldType::Bool,
+        ..of_source(
+            "drift.event.port_main",
+            "Whether the container's own program listens on it, as drift.port_main has it, whenever that began. Absent \
+             where not.",
+        )
+    },
+    FieldDef {
         is_list: true,
         ..of_source(
             "drift.event.env_names",

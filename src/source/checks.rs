@@ -12,6 +12,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::workers::Pace;
 use drift_core::container::declared::Declared;
+use drift_core::container::mounts::Sight;
 use drift_core::container::registry::Container;
 use drift_core::container::running::running;
 use drift_core::content;
@@ -20,6 +21,7 @@ use drift_core::policy::approved::{Approval, Approved};
 use drift_core::scan::packages::{self, Databases};
 use drift_core::scan::ports::{self, Known};
 use drift_core::scan::{environment, processes, FileChange, FileFinding, FileScan, Limits, Memory, Summary};
+use drift_core::verdict::origin::Origin;
 use drift_formats::entry::ImagePath;
 use rustix::fs::FileType;
 use std::collections::HashSet;
@@ -95,7 +97,7 @@ impl Round<'_> {
         let Round { outlet, container, told, memory, pace, opened, .. } = self;
         // Findings come while the walk goes on: both may pause.
         let own_pace = std::cell::RefCell::new(&mut **pace);
-        let explain = Explain { container, root: root.as_ref(), uid, max };
+        let explain = Explain { host: self.host, container, root: root.as_ref(), uid, max };
         let tell = Tell { outlet, container, opened: *opened };
         let summary = scan.run(Some(memory), &mut || own_pace.borrow_mut().step(), &mut |finding| {
             databases.note(&finding);
@@ -135,26 +137,34 @@ impl Round<'_> {
         let max = self.config.background_max;
         let Round { outlet, container, told, pace, opened, .. } = self;
         let own_pace = std::cell::RefCell::new(&mut **pace);
-        let explain = Explain { container, root: root.as_ref(), uid: None, max };
+        let explain = Explain { host: self.host, container, root: root.as_ref(), uid: None, max };
         let keep_going = || own_pace.borrow_mut().step();
         let tell = Tell { outlet, container, opened: *opened };
         let whole = processes::scan(self.host, self.container, self.pids, &mut { keep_going }, &mut |p| {
             if closed.is_ok() && p.is_drift() {
                 let started = self.host.started_at(p.pid);
                 let before_start = started.map(|at| at < tell.opened);
-                let content = |path: &[u8]| {
+                let content = |(path, origin): (&[u8], Origin)| {
                     let path = ImagePath::from_archive(path).ok()?;
-                    explain.content(&path, &mut { keep_going }).filter(|_| !p.deleted)
+                    match origin {
+                        _ if p.deleted => None,
+                        Origin::Volume | Origin::Tmpfs => explain.volume(&path),
+                        _ => explain.content(&path, &mut { keep_going }),
+                    }
                 };
-                // What content of the image excuses, it excuses alone.
-                let mut drifted = p.drifted().map(|what| (what, content(what.0)));
+                // What explains one thing explains no other.
+                let explains = |(path, _): (&[u8], Origin), content: &Option<_>| {
+                    content.is_some() || work_of(tell.container, path).is_some()
+                };
+                let mut drifted = p.drifted().map(|what| (what, content(what)));
                 let Some(first) = drifted.next() else { return };
-                let chosen = match first.1 {
-                    Some(_) => drifted.find(|(_, content)| content.is_none()).unwrap_or(first),
-                    None => first,
+                let chosen = match explains(first.0, &first.1) {
+                    true => drifted.find(|(what, content)| !explains(*what, content)).unwrap_or(first),
+                    false => first,
                 };
                 let payload = Payload::of_process(&tell.container.id, &p, chosen.0);
-                let payload = Payload { before_start, ..payload }.explained(chosen.1);
+                let work = work_of(tell.container, chosen.0 .0);
+                let payload = Payload { before_start, work, ..payload }.explained(chosen.1);
                 let mark = (p.origin, p.script.as_ref().map(|(_, origin)| *origin), p.deleted);
                 closed = tell.finding(told, "program", payload, mark);
             }
@@ -293,6 +303,7 @@ impl Round<'_> {
 
 /// Looks for where content comes from that the image does not have at its path.
 struct Explain<'a> {
+    host: &'a Host,
     container: &'a Container,
     root: Option<&'a RootDir>,
     /// The user that the container was declared to run as.
@@ -321,6 +332,16 @@ impl Explain<'_> {
             FileType::RegularFile => self.content(&finding.path, keep_going),
             _ => None,
         }
+    }
+
+    /// Of what lies on a volume: the deployment's, or what the event of the program found out.
+    fn volume(&self, path: &ImagePath) -> Option<(&'static str, Option<ImagePath>)> {
+        let live = self.container.live.as_ref()?;
+        let sight = live.find(self.host, &self.container.id, live.pid(), self.root?, path, false).ok()?;
+        let Sight::File(found, _) = sight else { return None };
+        let reported = Ledger::shared().on_volume(&self.container.id, path.as_bytes());
+        let by_event = reported.is_some_and(|fact| fact.ctime == found.inode.ctime);
+        (by_event || content::Reader::is_declared(self.host, live, path)).then_some(("declared", None))
     }
 
     fn content(
@@ -393,6 +414,14 @@ impl Tell<'_> {
         let mark = (finding.change, &finding.gained, finding.content, state);
         self.finding(told, aspect(finding.change), payload, mark)
     }
+}
+
+/// The image's own work that made what a process runs, as the event of the file said: a build, or the shell of
+/// the entry point by itself. What the entry point's other programs write at the start may come from anywhere.
+fn work_of(container: &Container, path: &[u8]) -> Option<String> {
+    let reported = Ledger::shared().reported(&container.id, path)?;
+    let work = reported.work.as_deref()?;
+    (work == "entrypoint" || work.starts_with("build:")).then(|| work.to_owned())
 }
 
 /// A path may have been renamed to, and hide what the image had there: two findings.

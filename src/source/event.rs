@@ -55,6 +55,9 @@ pub struct Payload {
     /// Who can reach it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_scope: Option<&'static str>,
+    /// Whether the container's own program listens on it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub port_main: bool,
     /// Where its content comes from all the same: `copied`, `unpacked`, `derived` or `engine`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<&'static str>,
@@ -231,6 +234,7 @@ impl Payload {
             path: Some(text(&p.path)).filter(|path| !path.is_empty()),
             port: Some(p.name()),
             port_scope: Some(p.scope().as_str()),
+            port_main: p.is_main,
             detail: Some(format!("pid {}", p.pid)),
             expected: Some(match names.is_empty() {
                 true => "none declared".to_owned(),

@@ -99,6 +99,7 @@ mod tests {
             command: "nc -l".into(),
             origin: Some(Origin::Image),
             scope: Scope::Any,
+            is_main: false,
             thing: thing(Protocol::Tcp, port, b"/usr/bin/nc"),
             socket: None,
             since: Instant::now(),

@@ -256,7 +256,12 @@ impl Libraries {
     /// Where the content of a library comes from that the image does not have at its path.
     fn explain(&self, job: &LibraryJob, path: &ImagePath, held: Option<FoundFile>) -> Option<Explained> {
         let image = job.container.image.as_ref().ok()?;
-        let root = job.container.live.as_ref()?.root(self.judge.host(), &[job.pid])?;
+        let live = job.container.live.as_ref()?;
+        // Libraries of the node, as the NVIDIA container toolkit mounts them.
+        if content::Reader::is_declared(self.judge.host(), live, path) {
+            return Some(Explained { kind: "declared", of: None });
+        }
+        let root = live.root(self.judge.host(), &[job.pid])?;
         let found = held.or_else(|| root.find_here(path.as_bytes(), true).ok())?;
         let mut keep_going = || !self.stop.load(Ordering::Relaxed);
         image.layers().iter().for_each(|layer| content::build(layer, &mut keep_going));

@@ -268,6 +268,7 @@ mod tests {
             command: "app".into(),
             origin: Some(origin),
             scope: Scope::Any,
+            is_main: false,
             thing: thing(Protocol::Udp, port, b"/usr/bin/app"),
             socket: None,
             since: Instant::now(),

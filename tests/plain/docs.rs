@@ -286,6 +286,7 @@ fn knobs() -> BTreeSet<String> {
             .filter_map(|l| l.strip_prefix("- list: ").or_else(|| l.strip_prefix("- macro: ")))
             .filter(|name| {
                 name.contains("_allowed")
+                    || name.starts_with("drift_repeated_")
                     || name.starts_with("drift_packaged_")
                     || matches!(
                         *name,

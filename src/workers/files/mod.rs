@@ -542,6 +542,8 @@ impl Files {
             (work, Some(file)) => accounts(*work, file),
             _ => true,
         });
+        let is_step = job.writer.is_entry_shell && kind == "script" && compared.change == Change::Created;
+        let work = work.or(is_step.then_some(ImageWork::Entrypoint));
         let looked_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let looked_at = u64::try_from(looked_at.as_nanos()).unwrap_or(0);
         let inode = compared.now.as_ref().map(|now| now.inode.ino);

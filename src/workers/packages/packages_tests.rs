@@ -213,6 +213,7 @@ fn change(open: &Transaction, path: &str, gained: &[&'static str]) -> FileReport
         origin: None,
         during: Some(During { manager: Manager::Dpkg, leader: open.agent.pid }),
         work: None,
+        is_entry_shell: false,
     };
     FileReport {
         was: None,

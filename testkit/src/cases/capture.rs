@@ -226,8 +226,10 @@ impl Stage {
     /// The process, its ancestors put into the table.
     fn stage(&mut self, actor: &Actor) -> Process {
         let (shim, init) = (self.table.first().map_or(0, |p| p.tid), self.table.get(1).map_or(0, |p| p.tid));
-        let mut parent = if actor.from_outside { shim } else { init };
-        for name in actor.under.iter().rev().filter(|_| !actor.from_outside) {
+        let below = actor.below.as_ref().and_then(|label| self.labels.get(label)).map(|process| process.tid);
+        let is_outside = actor.from_outside || actor.is_first;
+        let mut parent = below.unwrap_or(if is_outside { shim } else { init });
+        for name in actor.under.iter().rev().filter(|_| !is_outside && below.is_none()) {
             let mut ancestor = self.process(parent, format!("/usr/bin/{name}").as_bytes());
             ancestor.comm = comm(name);
             ancestor.cmdline = [name.as_bytes(), b"\0"].concat();
@@ -238,6 +240,9 @@ impl Stage {
         let executed = actor.executed.as_deref().unwrap_or(&actor.file);
         process.comm = comm(executed.rsplit('/').next().unwrap_or_default());
         process.executed = executed.as_bytes().to_vec();
+        if actor.is_first {
+            (process.vtid, process.vpid) = (1, 1);
+        }
         process.cmdline = actor.argv.iter().flat_map(|arg| [arg.as_bytes(), b"\0"].concat()).collect();
         process.env.extend(actor.env.iter().flat_map(|var| [var.as_bytes(), b"\0"].concat()));
         process.tty = actor.tty;

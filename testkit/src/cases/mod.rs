@@ -62,6 +62,10 @@ pub struct Actor {
     pub ino: u64,
     /// Names of its ancestors in the container, nearest first.
     pub under: Vec<String>,
+    /// It is the container's first process.
+    pub is_first: bool,
+    /// The label of the process that it is started by, instead of `under`.
+    pub below: Option<String>,
     /// Started by the runtime from outside (exec, attach), by no process of the container.
     pub from_outside: bool,
     /// Environment beside `PATH`.

@@ -34,8 +34,10 @@ fn mount(item: &Node) -> Result<Mount> {
 }
 
 /// Keys that describe a process.
-const ACTOR: [&str; 12] =
-    ["file", "layer", "ino", "under", "outside", "env", "tty", "uid", "as", "executed", "stdin", "stdout"];
+const ACTOR: [&str; 14] = [
+    "file", "layer", "ino", "under", "outside", "first", "below", "env", "tty", "uid", "as", "executed",
+    "stdin", "stdout",
+];
 
 fn happening(event: &Node) -> Result<Happening> {
     let Node::Map(pairs) = event else { bail!("an event is a map") };
@@ -148,6 +150,8 @@ fn actor(key: &str, event: &Node) -> Result<Actor> {
         layer,
         ino: number(event, "ino")?.unwrap_or(0),
         under,
+        is_first: flag(event, "first")?.unwrap_or(false),
+        below: text(event, "below")?.map(str::to_owned),
         from_outside: flag(event, "outside")?.unwrap_or(false),
         env: texts(event.get("env")).context("env")?,
         tty: small("tty")?,

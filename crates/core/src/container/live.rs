@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -64,8 +64,9 @@ pub enum NotLive {
 #[derive(Debug)]
 pub struct Live {
     pid: i64,
-    /// Set when that process ended: a container that is restarted keeps its id, but not its mounts.
-    ended: AtomicBool,
+    /// When that process ended, nanoseconds since the epoch; 0 while it runs. A container that is restarted
+    /// keeps its id, but not its mounts.
+    ended: AtomicU64,
     mounts: ArcSwap<MountTable>,
     /// The mounts as they were when the container was first seen: what the runtime made.
     first_mounts: Arc<MountTable>,
@@ -88,6 +89,9 @@ pub struct Live {
     pub read_only: bool,
     /// When the process that was found started, nanoseconds since the epoch.
     pub started: Option<u64>,
+    /// When the first process that the container was known by started: a container that is restarted has what
+    /// it wrote before.
+    pub first_started: Option<u64>,
 }
 
 impl Live {
@@ -122,7 +126,7 @@ impl Live {
         let mounts = Arc::new(mounts);
         let live = Self {
             pid,
-            ended: AtomicBool::new(false),
+            ended: AtomicU64::new(0),
             looked_at: Instant::now(),
             kinds: Mutex::default(),
             root_dev: root.dev,
@@ -132,6 +136,7 @@ impl Live {
             is_overlay: root.fstype == b"overlay",
             read_only: root.read_only || root.super_read_only,
             started: host.started_at(pid),
+            first_started: None,
             first_mounts: Arc::clone(&mounts),
             mounts: ArcSwap::new(mounts),
             bases: Vec::new(),
@@ -165,7 +170,8 @@ impl Live {
     pub fn with_layers(&self, host: &Host, image: &Image, upper: Option<Vec<u8>>) -> Self {
         let mut live = Self {
             pid: self.pid,
-            ended: AtomicBool::new(self.has_ended()),
+            ended: AtomicU64::new(self.ended.load(Ordering::Relaxed)),
+            first_started: self.first_started,
             mounts: ArcSwap::new(self.mounts()),
             first_mounts: Arc::clone(&self.first_mounts),
             looked_at: self.looked_at,
@@ -242,12 +248,18 @@ impl Live {
 
     /// Notes that the process ended.
     pub fn set_ended(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+        let now = std::time::UNIX_EPOCH.elapsed().map_or(u64::MAX, |now| now.as_nanos() as u64);
+        self.ended.store(now, Ordering::Relaxed);
+    }
+
+    /// When it was noted that the process ended.
+    pub fn ended_at(&self) -> Option<u64> {
+        Some(self.ended.load(Ordering::Relaxed)).filter(|ended| *ended != 0)
     }
 
     /// Whether the container wants to be looked at anew, through another process.
     pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+        self.ended_at().is_some()
     }
 
     /// The container's root directory, through the first of these processes that is still there and has it.

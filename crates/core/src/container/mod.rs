@@ -11,6 +11,7 @@ mod image_volume;
 pub mod init_layer;
 mod layers;
 pub mod live;
+pub mod main_program;
 pub mod mounts;
 pub mod namespaces;
 pub mod records;

@@ -304,6 +304,11 @@ impl Registry {
         self.containers.is_empty()
     }
 
+    /// All of them, those that ended a while ago included.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Container>> {
+        self.containers.iter().map(|(_, container)| container)
+    }
+
     /// Notes the image of a container, and who the container is, as another plugin told it.
     pub fn note_told(&mut self, id: &str, image: ImageIdentity, identity: Identity) {
         let (image, identity) = (Arc::new(image), Arc::new(identity));
@@ -366,6 +371,10 @@ impl Registry {
             container.installed = Arc::clone(&known.installed);
         } else if let Some(left) = self.left.pop(id) {
             (container.drifts, container.installed) = (left.drifts, left.installed);
+        }
+        if let Some(live) = &mut container.live {
+            let before = known.as_ref().and_then(|known| known.live.as_ref());
+            live.first_started = before.and_then(|before| before.first_started).or(live.started);
         }
         let known_before = known.clone();
         if let Some(known) = known.filter(|k| !container.says_more_than(k)) {

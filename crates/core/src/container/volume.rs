@@ -245,6 +245,11 @@ impl<'a> Volumes<'a> {
     }
 }
 
+/// Whether a directory of the host is a volume of one pod, or lies in one.
+pub fn is_of_pod(path: &[u8]) -> bool {
+    PodPath::find(path).is_some_and(|pod| pod.rest.starts_with(b"volumes/"))
+}
+
 /// Whether a directory or file of the host is one that kubelet or an engine keeps for containers: a volume,
 /// or what it provides itself (`/etc/hosts`).
 pub(crate) fn is_kept_for_containers(path: &[u8]) -> bool {

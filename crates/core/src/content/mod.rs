@@ -10,10 +10,12 @@ mod archive;
 mod bytecode;
 mod catalog;
 mod engine;
+mod volume;
 
 pub use bytecode::compiled_from;
 pub use catalog::build;
 pub use engine::is_engines;
+pub use volume::Reader;
 
 use crate::host::{FoundFile, RootDir};
 use crate::image::layer::Layer;

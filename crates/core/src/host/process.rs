@@ -32,6 +32,11 @@ impl Host {
         parent(&read_bounded(&self.proc(pid, "stat"), 4096).ok()?)
     }
 
+    /// Session of a process, as the host counts; `None` if it is gone, or began outside of this namespace.
+    pub fn session_of(&self, pid: i64) -> Option<i64> {
+        session(&read_bounded(&self.proc(pid, "stat"), 4096).ok()?).filter(|session| *session != 0)
+    }
+
     /// Process id in the process's own PID namespace; `None` if it is gone, or the kernel is older than 4.1.
     pub fn own_pid_of(&self, pid: i64) -> Option<i64> {
         let status = read_bounded(&self.proc(pid, "status"), 64 << 10).ok()?;
@@ -235,9 +240,19 @@ fn start_ticks(stat: &[u8]) -> Option<u64> {
 
 /// The 4th field of `/proc/<pid>/stat`.
 fn parent(stat: &[u8]) -> Option<i64> {
+    number(stat, 1)
+}
+
+/// The 6th field of `/proc/<pid>/stat`.
+fn session(stat: &[u8]) -> Option<i64> {
+    number(stat, 3)
+}
+
+/// A field of `/proc/<pid>/stat`, counted behind the command.
+fn number(stat: &[u8], at: usize) -> Option<i64> {
     let after_comm = stat.iter().rposition(|b| *b == b')')?;
     let text = std::str::from_utf8(stat.get(after_comm + 1..)?).ok()?;
-    text.split_ascii_whitespace().nth(1)?.parse().ok()
+    text.split_ascii_whitespace().nth(at)?.parse().ok()
 }
 
 /// `btime` of `/proc/stat`: seconds since the epoch when the system booted.
@@ -256,7 +271,7 @@ mod tests {
     fn stat_lines_survive_hostile_command_names() {
         let line = b"42 (a) b) R 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 8 9";
         assert_eq!(start_ticks(line), Some(777));
-        assert_eq!(parent(line), Some(1));
+        assert_eq!((parent(line), session(line)), (Some(1), Some(1)));
         assert_eq!(start_ticks(b"42 (x"), None);
         assert_eq!(boot_time(b"cpu 1\nbtime 1700000000\nx"), Some(1_700_000_000));
     }

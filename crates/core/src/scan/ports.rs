@@ -6,6 +6,7 @@
 
 use crate::container::declared::Declared;
 use crate::container::live::is_member;
+use crate::container::main_program::is_main_program;
 use crate::container::registry::Container;
 use crate::host::Host;
 use crate::image::view::Presence;
@@ -34,6 +35,8 @@ pub struct PortFinding {
     pub path: Vec<u8>,
     /// Whether image, deployment or configuration declare it; `None` where that is not known.
     pub declared: Option<bool>,
+    /// Whether the container's own program of the image opened it ([`is_main_program`]).
+    pub is_main: bool,
 }
 
 impl PortFinding {
@@ -147,7 +150,10 @@ pub fn scan(
             continue;
         }
         let declared = known.declares(protocol, port);
-        out.ports.push(PortFinding { protocol, port, addresses, pid, path, declared });
+        let is_main = declared == Some(false)
+            && is_images(container, &path)
+            && is_main_program(host, pid, &container.id);
+        out.ports.push(PortFinding { protocol, port, addresses, pid, path, declared, is_main });
     }
     Some(out)
 }

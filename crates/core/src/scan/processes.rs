@@ -109,6 +109,8 @@ pub(super) fn look_at(host: &Host, container: &Container, pid: i64) -> Option<Se
         has_host_ids: host.own_pid_of(pid) == Some(pid),
         is_unborn: false,
         parent_outside: ptid != 0 && !is_member(host, ptid, &container.id),
+        // A program that runs is none of the runtime's, as long as it may be.
+        at: u64::MAX,
     };
     match is_runtime(host, container, &claim) {
         true => None,

@@ -7,9 +7,10 @@
 
 use crate::command::interpreter;
 use crate::container::registry::Container;
-use crate::host::{mount_of, path_of, strip_deleted, FoundFile, Host, InodeId};
+use crate::host::{mount_of, FoundFile, Host, InodeId};
 use crate::verdict::compare::{same_content, Comparison};
 use crate::verdict::judge::is_memfd_path;
+use rustix::fd::OwnedFd;
 use rustix::fs::FileType;
 use std::path::Path;
 
@@ -32,7 +33,13 @@ pub struct Claim<'a> {
     pub is_unborn: bool,
     /// Its parent is in no container.
     pub parent_outside: bool,
+    /// When it did what is asked about, nanoseconds since the epoch.
+    pub at: u64,
 }
+
+/// How long a runtime takes at most from the start of a container's first process to its program,
+/// nanoseconds.
+const SETUP: u64 = 10_000_000_000;
 
 /// Where engines and distributions put their runtimes.
 const BINARIES: [&str; 17] = [
@@ -82,7 +89,15 @@ pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool
     if of_host(claim.pid, "mnt") {
         return true;
     }
-    if is_on_containers_mount(host, container, claim) {
+    // Within its first seconds a process may be looked at too late: the runtime becomes the container's
+    // program within milliseconds, and a busy node's events are late.
+    let is_young = live.started.is_some_and(|started| claim.at.saturating_sub(started) < SETUP);
+    // An engine that is late knows no executable of it either. In a PID namespace of the container's own an
+    // orphan's parent is its first process.
+    if claim.path.is_empty() && is_young && claim.is_unborn && claim.parent_outside {
+        return !of_host(live.pid(), "pid");
+    }
+    if is_on_containers_mount(host, container, claim, is_young) {
         return false;
     }
     // The parent is the runtime itself, as long as it lives.
@@ -102,13 +117,18 @@ pub fn is_runtime(host: &Host, container: &Container, claim: &Claim<'_>) -> bool
 
 /// Whether the executable lies on a mount that the container has, or that its processes made: the host's
 /// runtime is not executed from there.
-///
-/// Events are late: by now the runtime may have become the container's first program, which says nothing of
-/// what it was.
-fn is_on_containers_mount(host: &Host, container: &Container, claim: &Claim<'_>) -> bool {
+fn is_on_containers_mount(host: &Host, container: &Container, claim: &Claim<'_>, is_young: bool) -> bool {
     let (Some(live), Ok(exe)) = (&container.live, host.hold_executable(claim.pid)) else { return false };
-    let is_same = path_of(&exe).is_none_or(|now| strip_deleted(&now) == strip_deleted(claim.path));
-    is_same && mount_of(&exe).is_some_and(|id| live.mount_of(host, &container.id, claim.pid, id).is_some())
+    if is_young && !is_claims(claim, &exe) {
+        return false;
+    }
+    mount_of(&exe).is_some_and(|id| live.mount_of(host, &container.id, claim.pid, id).is_some())
+}
+
+/// Whether an executable is the claim's: its process may run another one by now.
+fn is_claims(claim: &Claim<'_>, exe: &OwnedFd) -> bool {
+    let found = exe.try_clone().ok().and_then(|exe| FoundFile::from_fd(exe).ok());
+    found.is_some_and(|found| claim.inode.agrees(&found.inode))
 }
 
 fn open(path: &Path) -> Option<FoundFile> {
@@ -122,4 +142,38 @@ fn is_copy(copy: &FoundFile, binary: &FoundFile) -> bool {
     }
     let (Ok(mut copy), Ok(mut binary)) = (copy.open(), binary.open()) else { return false };
     same_content(&mut copy, &mut binary, || true).is_ok_and(|result| result == Comparison::Same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_runs_another_program_by_now_speaks_for_none() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("proc/42");
+        std::fs::create_dir_all(&dir).unwrap();
+        for name in ["runc", "python3"] {
+            std::fs::write(root.path().join(name), name).unwrap();
+        }
+        let host = Host::new(root.path());
+        let runc = FoundFile::of(std::fs::File::open(root.path().join("runc")).unwrap()).unwrap();
+        let claim = Claim {
+            pid: 42,
+            ptid: 1,
+            path: b"/usr/sbin/runc",
+            argv: &[],
+            inode: runc.inode,
+            has_host_ids: false,
+            is_unborn: true,
+            parent_outside: true,
+            at: 0,
+        };
+        for (runs, want) in [("runc", true), ("python3", false)] {
+            let exe = dir.join("exe");
+            let _ = std::fs::remove_file(&exe);
+            std::os::unix::fs::symlink(root.path().join(runs), &exe).unwrap();
+            assert_eq!(is_claims(&claim, &host.hold_executable(42).unwrap()), want, "{runs}");
+        }
+    }
 }

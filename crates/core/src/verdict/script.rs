@@ -63,6 +63,8 @@ pub struct Script {
     pub judgement: Judgement,
     /// Its inode number; 0 where it was not found.
     pub ino: u64,
+    /// When it was last changed, nanoseconds since the epoch; 0 where it was not found.
+    pub ctime: u64,
     /// How the process came to it.
     pub via: Via,
 }
@@ -70,7 +72,7 @@ pub struct Script {
 impl Script {
     /// A script whose file was not found.
     fn unseen(path: &[u8], judgement: Judgement) -> Self {
-        Self { path: path.to_vec(), judgement, ino: 0, via: Via::Argument }
+        Self { path: path.to_vec(), judgement, ino: 0, ctime: 0, via: Via::Argument }
     }
 
     /// Whether it is not, or may not be, what the image shipped.
@@ -353,7 +355,8 @@ impl Judge {
             Presence::Unknown(_) => return None,
         };
         let judgement = Judgement { origin, ..judgement };
-        Some(Script { path: real, judgement, ino: found.inode.ino, via: Via::SearchPath })
+        let InodeId { ino, ctime, .. } = found.inode;
+        Some(Script { path: real, judgement, ino, ctime, via: Via::SearchPath })
     }
 
     /// The first argument, or file on standard input, of a program that names a file or directory which is
@@ -501,7 +504,8 @@ impl Judge {
         if !is_read && judgement.origin != Origin::Memfd {
             judgement = unknown("script is no regular file");
         }
-        Script { path: real, judgement, ino: found.inode.ino, via: Via::Argument }
+        let InodeId { ino, ctime, .. } = found.inode;
+        Script { path: real, judgement, ino, ctime, via: Via::Argument }
     }
 }
 

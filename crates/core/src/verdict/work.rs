@@ -15,12 +15,15 @@ pub enum ImageWork {
     Accounts,
     /// The same, by the image's update-ca-certificates.
     Certificates,
+    /// The shell that runs the entry point, by its own commands, at any time: a script, as job runners write
+    /// them.
+    Entrypoint,
 }
 
 impl ImageWork {
     /// Whether it is the entry point's.
     pub fn is_start(self) -> bool {
-        !matches!(self, Self::Build(_))
+        !matches!(self, Self::Build(_) | Self::Entrypoint)
     }
 }
 
@@ -32,6 +35,7 @@ impl std::fmt::Display for ImageWork {
             Self::Start => f.write_str("start"),
             Self::Accounts => f.write_str("start:accounts"),
             Self::Certificates => f.write_str("start:certificates"),
+            Self::Entrypoint => f.write_str("entrypoint"),
         }
     }
 }
