@@ -1,5 +1,5 @@
-//! Recall on acts that others wrote, in real Falco and real containers: `make corpus`. What is due was written
-//! down before the first run (`tests/recall/`). Writes a table of docs/corpus.md.
+//! Recall on acts that others wrote, in real Falco and real containers: `make corpus`. What is due was
+//! written down before the first run (`tests/recall/`). Writes a table of docs/corpus.md.
 
 use crate::falco::{falco, Falco};
 use std::collections::BTreeMap;

@@ -171,6 +171,7 @@ fn the_engine_gets_the_same_schema_as_the_plugin_reads() {
             "manifests",
             "network",
             "pod_annotations",
+            "repeat",
             "storage_roots",
             "watch_code",
             "watch_files",
