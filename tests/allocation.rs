@@ -42,6 +42,12 @@ static ALLOCATOR: Counting = Counting;
 
 /// Bytes that the process has allocated.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// Held by each test: what one allocates would count for another.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
 
 /// Runs something, and counts the thread's allocations meanwhile.
 fn allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
@@ -202,6 +208,7 @@ fn cost(host: &mut Host, event: &falco_plugin_runner::Event, field: &str) -> u64
 
 #[test]
 fn an_answer_given_before_allocates_nothing() {
+    let _alone = alone();
     let dir = host::no_host();
     let manifest = host::manifest(dir.path());
     let mut host = Host::with(api(), &host::config(dir.path(), &manifest, "0123*"));

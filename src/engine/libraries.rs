@@ -11,7 +11,7 @@ use crate::facts::LibraryJob;
 use drift_core::verdict::origin::Origin;
 
 /// Most files remembered as looked at, by container, program and file.
-const MAX_SEEN: usize = 16_384;
+const MAX_SEEN: usize = 8192;
 
 /// Libraries looked at recently.
 #[derive(Debug)]

@@ -48,7 +48,7 @@ pub use query::Query;
 use crate::config::Config;
 use crate::event::exec::refused_format;
 use crate::event::open::{opening, Opening};
-use crate::event::raw::{code, SyscallEvent};
+use crate::event::raw::{code, EventKey, SyscallEvent};
 use crate::event::reading::RECENT;
 use crate::event::threads::ThreadReader;
 use crate::events::{container, file, ContainerReport, FileReport, OwnEvent, Payload};
@@ -67,6 +67,7 @@ use peers::Peers;
 use ports::Ports;
 use processes::Processes;
 use repeats::Repeats;
+use role::Role;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -92,6 +93,8 @@ struct State {
     ports: Ports,
     peers: Peers,
     repeats: Repeats,
+    /// The role of the last event's process.
+    role: Option<(EventKey, Option<Role>)>,
 }
 
 impl State {
@@ -106,6 +109,7 @@ impl State {
             ports: Ports::new(parts),
             peers: Peers::new(parts),
             repeats: Repeats::new(deps.config.repeat, parts),
+            role: None,
         }
     }
 

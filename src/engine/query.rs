@@ -82,7 +82,13 @@ impl<'e> Query<'e> {
 
     /// What the event's process is to its container.
     pub fn process_role(&mut self) -> Option<Role> {
-        role::of_event(&self.cx, &mut self.state.processes.threads)
+        let event = self.cx.event.identity();
+        if let Some((_, known)) = self.state.role.filter(|(of, _)| *of == event) {
+            return known;
+        }
+        let role = role::of_event(&self.cx, &mut self.state.processes.threads);
+        self.state.role = Some((event, role));
+        role
     }
 
     /// What the list of approved images says of the container's; `None` without a list.

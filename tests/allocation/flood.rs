@@ -46,6 +46,7 @@ fn accept(tid: i64, address: i64) -> Vec<u8> {
 
 #[test]
 fn one_container_that_fills_every_table_costs_no_others_answers() {
+    let _alone = super::alone();
     let host = Hosts::new(3);
     host.executables(1);
     host.process(10, OTHER, 0);

@@ -249,7 +249,7 @@ mod tests {
             let first = write("one", change);
             assert_eq!(told.judge("a", &path, &first, begin), Verdict::New);
             told.note_excuse("a", &path, &first, excuse);
-            assert_eq!(told.judge("a", &path, &first, begin), Verdict::Known);
+            assert_eq!(told.judge("a", &path, &first, begin), Verdict::Unchanged);
             assert_eq!(told.judge("a", &path, &write("three", change), begin), want, "{path:?}");
         }
     }

@@ -302,7 +302,7 @@ pub(super) fn lookup_in_known(dir: &Path, path: &ImagePath) -> Option<DiskAnswer
             FileType::CharacterDevice => None,
             kind => Some(DiskAnswer::Entry(file_kind(kind))),
         },
-        Err(Errno::NOENT) => Some(DiskAnswer::Silent),
+        // Gone, or the whole layer is: only its own directory tells.
         Err(_) => None,
     }
 }
