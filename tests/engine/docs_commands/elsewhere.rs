@@ -75,7 +75,8 @@ fn kubectl_knows_the_options() {
     for block in elsewhere() {
         for command in commands(&block).iter().filter(|c| c.starts_with("kubectl ")) {
             let words: Vec<&str> = command.split([' ', '"']).collect();
-            let known = ["apply", "label", "get", "cordon", "logs", "debug", "delete", "exec", "run", "cp"];
+            let known =
+                ["apply", "label", "get", "cordon", "logs", "debug", "delete", "exec", "run", "cp", "patch"];
             let verb = words.iter().find(|w| known.contains(w)).unwrap_or_else(|| panic!("{command}"));
             // A command in a command is looked at as part of the outer one.
             let inner = words.iter().filter(|w| known.contains(w)).map(|v| help(&[v, "--help"]).unwrap());
