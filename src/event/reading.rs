@@ -169,7 +169,7 @@ impl Recent {
     }
 
     fn of_thread(tid: i64) -> u64 {
-        mix(tid.cast_unsigned() ^ 0x7468_7265_6164_0000)
+        mix((tid as u64) ^ 0x7468_7265_6164_0000)
     }
 
     fn place<T>(places: &[T; Self::PLACES], hash: u64) -> Option<&T> {
