@@ -131,7 +131,7 @@ impl Marks {
 /// one place for each hash: what falls on a place that is taken replaces it, and is looked at again.
 ///
 /// A file that was opened for writing since, or a thread that has executed another program, is looked at
-/// again at once; what is written otherwise, after [`Recent::WINDOW`].
+/// again at once; what is written otherwise, after `Recent::WINDOW`.
 #[derive(Debug)]
 pub struct Recent {
     /// The upper half of the hash of thread and file, and when it was looked at.

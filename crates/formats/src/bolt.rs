@@ -174,7 +174,7 @@ impl<'p, P: Pages> Bolt<'p, P> {
     /// The first key of a bucket of which `is_it` holds, in the order of keys; `None` where there is none.
     ///
     /// # Errors
-    /// [`BoltError`]; a bucket of more than [`MAX_KEYS`] keys is not searched to its end.
+    /// [`BoltError`]; a bucket of more than `MAX_KEYS` keys is not searched to its end.
     pub fn find_key(
         &self,
         buckets: &[&[u8]],

@@ -70,7 +70,7 @@ impl MountTable {
     ///
     /// Lines that are not as proc(5) says are left out and counted ([`MountTable::bad_lines`]), as is a
     /// second line with an id that was already there. Work and memory are linear in the input, which is cut
-    /// at [`MAX_BYTES`] and [`MAX_MOUNTS`].
+    /// at [`MAX_BYTES`] and `MAX_MOUNTS`.
     pub fn parse(bytes: &[u8]) -> Self {
         let kept = bytes.get(..MAX_BYTES).unwrap_or(bytes);
         let mut table = Self { cut: kept.len() < bytes.len(), ..Self::default() };
@@ -224,7 +224,7 @@ impl MountTable {
         self.bad_lines
     }
 
-    /// Lines were dropped because of [`MAX_BYTES`] or [`MAX_MOUNTS`].
+    /// Lines were dropped because of [`MAX_BYTES`] or `MAX_MOUNTS`.
     pub fn is_cut(&self) -> bool {
         self.cut
     }

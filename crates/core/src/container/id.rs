@@ -6,7 +6,7 @@
 //! (docker-in-docker) counts as the outer one, as the node's runtime sees it, and a process cannot pass
 //! itself off as another container by the name of its cgroup.
 //!
-//! One thing stands against it: the modern eBPF probe of libs reports only the last [`EVENT_COMPONENTS`]
+//! One thing stands against it: the modern eBPF probe of libs reports only the last `EVENT_COMPONENTS`
 //! components of a path (`MAX_CGROUP_PATH_POINTERS`), so a deep enough forged path has lost its true
 //! beginning. An id from a path that may be cut is marked ([`ContainerId::path_may_be_cut`]), and
 //! `/proc/<pid>/cgroup` has the whole path while the process lives.

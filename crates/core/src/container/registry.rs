@@ -54,7 +54,7 @@ pub struct ImageFacts {
     pub identity: ImageIdentity,
     /// [`ImageIdentity::digest`].
     pub digest: Option<Digest>,
-    /// [`ImageIdentity::is_pinned`].
+    /// `ImageIdentity::is_pinned`.
     pub pinned: Option<bool>,
 }
 

@@ -6,7 +6,7 @@
 //! package managers: they start one, and its own exec is judged.
 //!
 //! Invariants: never panics, whatever the arguments; looks at [`MAX_ARGUMENTS`] arguments, keeps
-//! [`MAX_NAMES`] names of [`MAX_NAME_LEN`] bytes. A command line that is not understood is `other`, never a
+//! [`MAX_NAMES`] names of `MAX_NAME_LEN` bytes. A command line that is not understood is `other`, never a
 //! query: what changes nothing has to be said by the command line.
 
 mod hooks;

@@ -33,7 +33,7 @@ pub struct RunSpec {
     pub read_only_root: bool,
     /// Bind mounts.
     pub binds: Vec<Bind>,
-    /// Annotations with a name in [`KEPT`] or [`ANNOTATIONS`].
+    /// Annotations with a name in [`KEPT`] or `ANNOTATIONS`.
     pub annotations: BTreeMap<String, String>,
 }
 
