@@ -108,7 +108,7 @@ const CODE: &[Row] = &[
 #[test]
 fn code_that_running_programs_read() {
     let _turn = turns::take(module_path!());
-    let filter = format!("({}) or evt.type in (drift_code, drift_injection)", condition("Drift file watch"));
+    let filter = format!("({}) or evt.type in (drift_code, drift_injection)", condition("Drift internal: file watch"));
     for runtime in [Runtime::Podman, Runtime::Containerd] {
         if !runtime.usable("live: code that is loaded", &[]) {
             continue;
