@@ -80,8 +80,8 @@ fn at(mut event: Vec<u8>, n: u64) -> Vec<u8> {
     event
 }
 
-/// Answers that are put together each time: outputs ask for them, once a rule has matched, and the last only of
-/// what is drift already.
+/// Answers that are put together each time: outputs ask for them, once a rule has matched, and the last only
+/// of what is drift already.
 const PUT_TOGETHER: [&str; 6] = [
     "drift.where",
     "drift.process_name",

@@ -244,7 +244,8 @@ fn check(deployment: &Deployment, image: &Image, container: &Container) -> Vec<S
 
 /// The command `drift diff`, with all that it knows.
 fn diff(id: &str) -> (Option<i32>, Value) {
-    let out = Command::new(testkit::command::drift()).args(["diff", "--full", "--json", id]).output().unwrap();
+    let args = ["diff", "--full", "--json", id];
+    let out = Command::new(testkit::command::drift()).args(args).output().unwrap();
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     (out.status.code(), serde_json::from_slice(&out.stdout).unwrap_or(Value::from(text)))
 }

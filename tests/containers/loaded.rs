@@ -108,7 +108,8 @@ const CODE: &[Row] = &[
 #[test]
 fn code_that_running_programs_read() {
     let _turn = turns::take(module_path!());
-    let filter = format!("({}) or evt.type in (drift_code, drift_injection)", condition("Drift internal: file watch"));
+    let watch = condition("Drift internal: file watch");
+    let filter = format!("({watch}) or evt.type in (drift_code, drift_injection)");
     for runtime in [Runtime::Podman, Runtime::Containerd] {
         if !runtime.usable("live: code that is loaded", &[]) {
             continue;

@@ -122,8 +122,8 @@ fn every_field_arrives_on_the_routes_of_its_priority() {
     }
 }
 
-/// falcosidekick cuts fields over 512 bytes of payloads over 4 KiB (its `types/types.go`, `handlers.go`): an alert
-/// is only cut if a value is that long by itself, as a path may be that someone chose.
+/// falcosidekick cuts fields over 512 bytes of payloads over 4 KiB (its `types/types.go`, `handlers.go`): an
+/// alert is only cut if a value is that long by itself, as a path may be that someone chose.
 #[test]
 fn alerts_are_small_enough_for_falcosidekick() {
     let is_long = |value: &Value| value.to_string().len() > 512;
