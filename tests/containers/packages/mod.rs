@@ -118,6 +118,12 @@ fn shown(alert: &Alert) -> String {
                 .map(|name| list(&alert.output_fields[&format!("drift.pkg_{name}")]).join(" "));
             format!("{}: {}", alert.rule, words.join(" "))
         }
+        // Its output has no package manager: there is none.
+        None if alert.rule == "Drift package database changed by another program" => {
+            let added = list(&alert.output_fields["drift.pkg_added"]);
+            let names: Vec<&str> = added.iter().filter_map(|package| package.split('=').next()).collect();
+            format!("{}: unknown install {}", alert.rule, names.join(" "))
+        }
         None => alert.output.clone(),
     }
 }
