@@ -120,7 +120,7 @@ fn check(rule: &str, fields: &[&str], rows: &[Row]) {
     }
     let container = Runtime::Podman.start(&Image::network().unwrap()).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let spec = engine(dir.path(), "").asking(&condition(rule), fields);
+    let spec = engine(dir.path(), "repeat: every").asking(&condition(rule), fields);
     let mut session: Session = crate::live::session(&spec, &container);
     let facts = Facts { files: true, ..Facts::default() };
     let play = |session: &mut Session, text: &str| {

@@ -34,13 +34,25 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Arguments { global, command } = Arguments::parse();
+    match Arguments::try_parse() {
+        // Usage, on standard error.
+        Err(e) if e.use_stderr() => e.exit(),
+        // Help or the version, which may fail to be written as any output may.
+        Err(e) => {
+            status(e.print().and_then(|()| std::io::stdout().flush()).map(|()| false).map_err(Into::into))
+        }
+        Ok(arguments) => status(run(arguments)),
+    }
+}
+
+/// Runs the command: whether there is drift.
+fn run(Arguments { global, command }: Arguments) -> anyhow::Result<bool> {
     anstream::ColorChoice::write_global(match global.color {
         clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
         clap::ColorChoice::Always => anstream::ColorChoice::Always,
         clap::ColorChoice::Never => anstream::ColorChoice::Never,
     });
-    let done = match command {
+    match command {
         Command::Ls(options) => ls::run(&global, &options),
         Command::Diff(options) => diff::run(&global, &options),
         Command::Explain(options) => explain::run(&options).map(|()| false),
@@ -51,7 +63,10 @@ fn main() -> ExitCode {
         Command::Lint(options) => lint::run(&options),
         Command::Completions(options) => pages::completions(&options).map(|()| false),
         Command::Man(options) => pages::man(&options).map(|()| false),
-    };
+    }
+}
+
+fn status(done: anyhow::Result<bool>) -> ExitCode {
     match done {
         Ok(false) => ExitCode::SUCCESS,
         Ok(true) => ExitCode::from(1),
